@@ -1,0 +1,1 @@
+"""What runs an artifact: one engine per kind of graph."""

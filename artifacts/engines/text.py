@@ -1,0 +1,202 @@
+"""The text engine: items that answer a query, by meaning and by words.
+
+The dense half compares vectors (model.onnx), the lexical half counts words
+(lexical.py). One idea: both halves are normalised against the whole catalogue,
+never against the candidates at hand, so an item's score for a query is the same
+whether it was retrieved or the caller brought it:
+
+    score = w * max(cosine, 0) + (1 - w) * bm25 / (the query's best bm25)
+
+in 0..1. Without a query, the profile of the history (weighted mean of its item
+vectors) is compared instead and the score is the cosine; with a query the
+history is not read. Neither gives no opinion.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from artifacts.engine import Answer, Bools, Question, Scores
+from artifacts.engines.encoder import WIDTH, TextEncoder
+from artifacts.engines.graph import left_pad
+from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, LexicalIndex
+from artifacts.errors import ArtifactCorrupt
+from artifacts.keys import KeyIndex, Keys
+from artifacts.manifest import MODEL
+from artifacts.session import open_session
+from plait.v1.manifest_pb2 import Manifest
+
+_INPUTS = {"vector", "history", "history_weight", "candidates", "k"}
+_OUTPUTS = ["rows", "scores", "candidate_scores", "text_vector"]
+# Weight of the dense half, unless the manifest's engine_parameters say otherwise.
+DENSE_WEIGHT = 0.8
+# The dense half nominates at least this many items of a query.
+_LEAST_DEPTH = 200
+# The lexical half nominates this many: most queries match fewer, and then all that
+# they match is known at once. Asking for given rows afterwards is slower (2 ms).
+_LEXICAL_DEPTH = 1_000
+# A best BM25 below this (only very common or mistyped words) counts as this much:
+# weak evidence must not become full marks.
+_LEAST_LEXICAL = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """One query's lexical side: its parsed form and its best rows over the catalogue."""
+
+    query: tantivy.Query | None
+    rows: Keys  # [m], best first
+    scores: Scores  # [m], unnormalised
+    # True where `rows` may not be all that match.
+    cut: bool
+
+    @property
+    def scale(self) -> np.float32:
+        """What the query's lexical scores are divided by."""
+        return np.float32(max(_LEAST_LEXICAL, self.scores.max(initial=0.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """One run of the graph; see models/text/model.py, DenseSearch."""
+
+    rows: Keys
+    scores: Scores
+    candidate_scores: Scores
+    vector: Scores
+
+
+class TextEngine:
+    """Runs model.onnx, encoder.onnx and lexical/; see the module."""
+
+    def __init__(self, directory: Path, manifest: Manifest, keys: Keys) -> None:
+        self.manifest = manifest
+        self._index = KeyIndex(keys)
+        self._encoder = TextEncoder(directory)
+        self._lexical = LexicalIndex(directory / LEXICAL)
+        self._session = open_session(directory / MODEL)
+        parameters = manifest.engine_parameters
+        self._weight = np.float32(parameters.get("dense_weight", DENSE_WEIGHT))
+        self._max_history = int(parameters.get("max_history", 0))
+        inputs = {i.name for i in self._session.get_inputs()}
+        outputs = {o.name for o in self._session.get_outputs()}
+        if inputs != _INPUTS or outputs != set(_OUTPUTS):
+            raise ArtifactCorrupt(
+                f"{directory / MODEL}: the graph has inputs {sorted(inputs)} and outputs "
+                f"{sorted(outputs)}, the engine 'text' wants {sorted(_INPUTS)} and "
+                f"{sorted(_OUTPUTS)}; train the version anew"
+            )
+
+    def run(self, question: Question) -> Answer:
+        """Answer a batch; a row with neither a query nor a known item has no opinion."""
+        queries = question.query or ("",) * len(question.history)
+        # A query is cut where the public API would refuse it.
+        queries = tuple(text[:MAX_CHARACTERS].strip() for text in queries)
+        asked = [row for row, text in enumerate(queries) if text]
+        vector = np.zeros((len(queries), WIDTH), np.float32)
+        vector[asked] = self._encoder.encode([queries[row] for row in asked])
+        # Without a single word (control characters) it is as if nothing had been asked.
+        queries = tuple(q if v.any() else "" for q, v in zip(queries, vector, strict=True))
+        if question.candidates is not None:
+            return self._score(question, queries, vector, question.candidates)
+        return self._retrieve(question, queries, vector)
+
+    def _score(
+        self, question: Question, queries: tuple[str, ...], vector: Scores, keys: Keys
+    ) -> Answer:
+        wanted = self._index.rows(keys)
+        unknown = int(np.count_nonzero((keys != 0) & (wanted == 0)))
+        dense, more = self._dense(question, vector, wanted, 1)
+        scores = dense.candidate_scores
+        for row, text in enumerate(queries):
+            if text:
+                words = self._words(text, _LEXICAL_DEPTH)
+                lexical = self._lexical_scores(words, wanted[row])
+                scores[row] = self._blend(scores[row], lexical, words.scale)
+        silent = ~(dense.vector != 0).any(axis=1)
+        scores = np.where((wanted == 0) | silent[:, None], np.float32(np.nan), scores)
+        return Answer(scores=scores, embedding=dense.vector, unknown_items=unknown + more)
+
+    def _retrieve(self, question: Question, queries: tuple[str, ...], vector: Scores) -> Answer:
+        k = np.ones(len(queries), np.int64) if question.k is None else question.k
+        top = max(1, int(k.max(initial=1)))
+        depth = min(max(_LEAST_DEPTH, 2 * top), len(self._index))
+        limit = max(_LEXICAL_DEPTH, 2 * top)
+        words = {row: self._words(text, limit) for row, text in enumerate(queries) if text}
+        widest = max((len(w.rows) for w in words.values()), default=1)
+        nominated = np.zeros((len(queries), max(1, widest)), np.int64)
+        for row, found in words.items():
+            nominated[row, : len(found.rows)] = found.rows
+        dense, unknown = self._dense(question, vector, nominated, depth)
+        keys = np.zeros((len(queries), top), np.int64)
+        scores = np.full((len(queries), top), np.nan, np.float32)
+        for row in np.flatnonzero((dense.vector != 0).any(axis=1)).tolist():
+            rows, values = dense.rows[row], dense.scores[row]
+            if row in words:
+                rows, values = self._merge(dense, row, words[row], int(k[row]))
+            size = min(int(k[row]), top, len(rows))
+            keys[row, :size] = self._index.keys_by_row[rows[:size]]
+            scores[row, :size] = values[:size]
+        return Answer(scores=scores, item_keys=keys, embedding=dense.vector, unknown_items=unknown)
+
+    def _merge(self, dense: _Dense, row: int, words: _Words, k: int) -> tuple[Keys, Scores]:
+        """Unite what both halves nominate for one query, best first, each item once."""
+        cosine = dense.candidate_scores[row, : len(words.rows)]
+        values = self._blend(cosine, words.scores, words.scale)
+        fresh: Bools = ~np.isin(dense.rows[row], words.rows)
+        rest, cosine = dense.rows[row][fresh], dense.scores[row][fresh]
+        if words.cut and len(values) >= k > 0:
+            # The words of these items count no more than those of the last one listed:
+            # only the few that could still come among the best k are looked up.
+            bound = self._blend(cosine, words.scores[-1:], words.scale)
+            hopeful = bound >= np.partition(values, -k)[-k]
+            rest, cosine = rest[hopeful], cosine[hopeful]
+        lexical = self._lexical_scores(words, rest)
+        rows = np.concatenate([words.rows, rest])
+        values = np.concatenate([values, self._blend(cosine, lexical, words.scale)])
+        order = np.argsort(-values, kind="stable")
+        return rows[order], values[order]
+
+    def _blend(self, cosine: Scores, lexical: Scores, scale: np.float32) -> Scores:
+        blended: Scores = self._weight * np.maximum(cosine, 0) + (1 - self._weight) * (
+            lexical / scale
+        )
+        return np.clip(blended, 0, 1)
+
+    def _words(self, text: str, limit: int) -> _Words:
+        query = self._lexical.parse(text)
+        if query is None:
+            return _Words(None, np.zeros(0, np.int64), np.zeros(0, np.float32), False)
+        rows, scores = self._lexical.search(query, limit)
+        return _Words(query, rows, scores, len(rows) >= limit)
+
+    def _lexical_scores(self, words: _Words, rows: Keys) -> Scores:
+        """Return the unnormalised lexical scores of rows [m]; 0 where no word matches."""
+        scores = np.zeros(len(rows), np.float32)
+        if words.query is None or not len(words.rows) or not len(rows):
+            return scores
+        order = np.argsort(words.rows)
+        at = order[np.minimum(np.searchsorted(words.rows, rows, sorter=order), len(order) - 1)]
+        listed = words.rows[at] == rows
+        scores[listed] = words.scores[at[listed]]
+        if words.cut and not listed.all():
+            scores[~listed] = self._lexical.score(words.query, rows[~listed])
+        return scores
+
+    def _dense(
+        self, question: Question, vector: Scores, candidates: Keys, k: int
+    ) -> tuple[_Dense, int]:
+        """Run the graph; also return how many keys of the history are unknown."""
+        rows = self._index.rows(question.history)
+        unknown = int(np.count_nonzero((question.history != 0) & (rows == 0)))
+        history, weight = left_pad(rows, question.history_weight, self._max_history)
+        feed = {
+            "vector": vector,
+            "history": history,
+            "history_weight": weight,
+            "candidates": candidates,
+            "k": np.array([max(1, min(k, len(self._index)))], np.int64),
+        }
+        return _Dense(*self._session.run(_OUTPUTS, feed)), unknown

@@ -1,0 +1,77 @@
+"""Where artifacts lie, and how a new version appears all at once.
+
+REPOSITORY/<source>/<version>/ with version a positive integer: the layout
+Triton reads. A version is written beside the others under a hidden name and
+renamed, so a reader sees all of it or none; it is never changed afterwards.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artifacts.errors import ArtifactMissing
+
+MANIFEST = "manifest.json"
+
+
+def versions(repository: Path, source: str) -> list[int]:
+    """List the complete versions of a source, ascending; empty if there are none."""
+    home = repository / source
+    if not home.is_dir():
+        return []
+    found = [int(d.name) for d in home.iterdir() if d.name.isdecimal() and (d / MANIFEST).is_file()]
+    return sorted(found)
+
+
+def find(repository: Path, source: str, version: int | None = None) -> Path:
+    """Return the directory of a version, the newest if none is named.
+
+    Raises ArtifactMissing, saying which versions there are.
+    """
+    have = versions(repository, source)
+    if version is None and have:
+        version = have[-1]
+    if version is None or version not in have:
+        wanted = "any version" if version is None else f"version {version}"
+        listed = ", ".join(map(str, have)) or "none"
+        raise ArtifactMissing(
+            f"{repository / source}: no artifact of source '{source}', {wanted} "
+            f"(found: {listed}); train one with `plait train`, or name another repository"
+        )
+    return repository / source / str(version)
+
+
+@contextmanager
+def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
+    """Yield an empty directory and the next version number; rename into place on success.
+
+    On an exception nothing of the version remains.
+    """
+    home = repository / source
+    home.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+    try:
+        version = max(versions(repository, source), default=0) + 1
+        yield draft, version
+        if not (draft / MANIFEST).is_file():
+            raise ArtifactMissing(f"{draft}: no {MANIFEST} was written, nothing is published")
+        # Serving runs as another user: mkdtemp's 0700 would shut it out, and so would
+        # the 0600 that tantivy gives its files.
+        for path in (draft, *draft.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        draft.rename(home / str(version))
+        _sync(home)
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

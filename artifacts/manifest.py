@@ -1,0 +1,91 @@
+"""Reading and writing manifest.json, and proving that files match it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import json_format
+
+from artifacts.errors import ArtifactCorrupt, ArtifactMissing, CatalogueMismatch
+from artifacts.keys import Keys, catalogue_hash
+from artifacts.layout import MANIFEST
+from plait.v1.manifest_pb2 import Manifest
+
+SCHEMA_VERSION = 1
+ITEM_KEYS = "item_keys.npy"
+MODEL = "model.onnx"
+
+
+def write(directory: Path, manifest: Manifest, keys: Keys) -> None:
+    """Complete a manifest with the hashes of what lies in `directory` and write both.
+
+    Writes item_keys.npy (int64 [n], the key of row i + 1) first; every file
+    there, sub-directories included, is hashed.
+    """
+    np.save(directory / ITEM_KEYS, keys.astype(np.int64))
+    manifest.schema_version = SCHEMA_VERSION
+    manifest.catalogue_hash = catalogue_hash(keys)
+    manifest.item_count = len(keys)
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        name = path.relative_to(directory).as_posix()
+        if name != MANIFEST:
+            manifest.file_hashes[name] = file_hash(path)
+    text = json_format.MessageToJson(manifest, preserving_proto_field_name=True)
+    (directory / MANIFEST).write_text(text + "\n")
+
+
+def read(directory: Path) -> Manifest:
+    """Read a manifest without checking the files.
+
+    Raises ArtifactMissing or ArtifactCorrupt, naming the file.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json_format.Parse(path.read_text(), Manifest())
+    except FileNotFoundError:
+        raise ArtifactMissing(f"{path}: not found; is this an artifact directory?") from None
+    except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactCorrupt(
+            f"{path}: not a manifest ({error}); train this version anew"
+        ) from None
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise ArtifactCorrupt(
+            f"{path}: schema version {manifest.schema_version}, this release reads "
+            f"{SCHEMA_VERSION}; train with the same release as serves"
+        )
+    return manifest
+
+
+def verify(directory: Path) -> tuple[Manifest, Keys]:
+    """Read a manifest, check every file against it, return it with the item keys.
+
+    Raises ArtifactMissing, ArtifactCorrupt or CatalogueMismatch, naming the file.
+    """
+    manifest = read(directory)
+    for name, expected in manifest.file_hashes.items():
+        path = directory / name
+        if not path.is_file():
+            raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
+        if name != ITEM_KEYS and file_hash(path) != expected:
+            raise ArtifactCorrupt(
+                f"{path}: not the file {MANIFEST} was written for (SHA-256 differs); "
+                "copy or train the version anew"
+            )
+    keys_path = directory / ITEM_KEYS
+    try:
+        keys: Keys = np.load(keys_path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactCorrupt(f"{keys_path}: cannot be read ({error})") from None
+    if catalogue_hash(keys) != manifest.catalogue_hash:
+        raise CatalogueMismatch(
+            f"{keys_path}: its item keys are not the catalogue {MANIFEST} names "
+            f"({manifest.catalogue_hash[:12]}...); do not mix files of two versions"
+        )
+    return manifest, keys
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
