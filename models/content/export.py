@@ -1,0 +1,130 @@
+"""The content model as files: model.onnx, item_tower.onnx, item_vectors.npy, the text encoder."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from artifacts.engines.encoder import ENCODER, TOKENIZER
+from artifacts.engines.item_tower import TOWER
+from artifacts.manifest import MODEL
+from artifacts.session import open_session
+from models.content.model import Content, Items, Served, Tower
+from models.export import check_parity
+from models.text.encode import prepare_encoder
+
+# Cosine-like scores and coordinates of unit vectors: torch against ONNX.
+EXPORT_TOLERANCE = 1e-4
+# float32 [n, d]: row i belongs to item_keys.npy[i]. The fusion compares items by them.
+VECTORS = "item_vectors.npy"
+_OPSET = 17
+# Names of a graph, inputs first, and which of their dimensions are of any size.
+Axes = dict[str, tuple[str, ...]]
+_SERVED: Axes = {
+    "history": ("B", "L"),
+    "history_weight": ("B", "L"),
+    "candidates": ("B", "C"),
+    "k": (),
+    "rows": ("B", "K"),
+    "scores": ("B", "K"),
+    "candidate_scores": ("B", "C"),
+    "embedding": ("B",),
+}
+_TOWER: Axes = dict.fromkeys(("text_vector", "fields", "words", "price", "item_vector"), ("M",))
+
+
+class NewItem(nn.Module):
+    """The tower as new items reach it: without images, which nobody sends."""
+
+    def __init__(self, tower: Tower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, text: Tensor, fields: Tensor, words: Tensor, price: Tensor) -> Tensor:
+        """See models.content.model.Items; -> unit rows [m, d]."""
+        vectors: Tensor = self.tower(text, fields, words, price, None)
+        return vectors
+
+
+def save(
+    model: Content, vectors: Tensor, features: Items, directory: Path, encoder: Path | None = None
+) -> float:
+    """Write everything but the manifest; return the largest difference from torch.
+
+    vectors [n, d] of all items, features of the same. Raises ExportMismatch.
+    """
+    np.save(directory / VECTORS, vectors.numpy())
+    home = encoder or prepare_encoder()
+    for name in (ENCODER, TOKENIZER):
+        shutil.copyfile(home / name, directory / name)
+    served = Served(model, vectors).eval()
+    worst = _export(served, directory / MODEL, _SERVED, (_asked(len(vectors), 2), 4))
+    worst = max(worst, _compare(served, directory / MODEL, _SERVED, (_asked(len(vectors), 5), 4)))
+    tower = NewItem(model.tower).eval()
+    worst = max(worst, _export(tower, directory / TOWER, _TOWER, (_described(features, 2), 4)))
+    probe = (_described(features, 64), 4)
+    return max(worst, _compare(tower, directory / TOWER, _TOWER, probe))
+
+
+def _asked(n: int, batch: int) -> tuple[Tensor, ...]:
+    """Random inputs of the served graph, with gaps, for n items."""
+    random = torch.Generator().manual_seed(batch)
+    history = torch.randint(0, n + 1, (batch, 3 * batch), generator=random)
+    weight = torch.rand(history.shape, generator=random)
+    candidates = torch.randint(0, n + 1, (batch, 2 * batch), generator=random)
+    return history, weight, candidates, torch.tensor([min(batch + 1, n)])
+
+
+def _described(features: Items, most: int) -> tuple[Tensor, ...]:
+    taken = features.take(torch.arange(min(most, len(features.text))))
+    return taken.text, taken.fields, taken.words, taken.price
+
+
+def _export(
+    model: nn.Module,
+    path: Path,
+    axes: Axes,
+    probe: tuple[tuple[Tensor, ...], int],
+) -> float:
+    """Write a graph whose first `probe[1]` names are inputs; compare it on the probe."""
+    given, inputs = probe
+    names = list(axes)
+    with warnings.catch_warnings():
+        # The newer exporter needs packages we do not ship; this one does all we use.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            given,
+            str(path),
+            input_names=names[:inputs],
+            output_names=names[inputs:],
+            dynamic_axes={name: dict(enumerate(sizes)) for name, sizes in axes.items() if sizes},
+            opset_version=_OPSET,
+            dynamo=False,
+            # Folding would store the transposed vectors a second time.
+            do_constant_folding=False,
+        )
+    return _compare(model, path, axes, probe)
+
+
+def _compare(
+    model: nn.Module,
+    path: Path,
+    axes: Axes,
+    probe: tuple[tuple[Tensor, ...], int],
+) -> float:
+    given, inputs = probe
+    names = list(axes)
+    with torch.no_grad():
+        answer = model(*given)
+    trained = answer if isinstance(answer, tuple) else (answer,)
+    feed = {name: tensor.numpy() for name, tensor in zip(names[:inputs], given, strict=True)}
+    exported = open_session(path).run(names[inputs:], feed)
+    return max(
+        check_parity(f"content {name}", a.numpy(), b, tolerance=EXPORT_TOLERANCE)
+        for name, a, b in zip(names[inputs:], trained, exported, strict=True)
+        if name != "rows"  # equal scores may change places
+    )

@@ -1,0 +1,173 @@
+"""Training the content model: learn without the last events, measure, then learn those too.
+
+The one idea: the shipped model is the measured one, continued for a few steps on
+all events, so that new tastes count and the second training costs little.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from artifacts import layout
+from artifacts.engines.graph import GraphEngine
+from artifacts.keys import Keys
+from artifacts.manifest import MODEL
+from models.content.export import EXPORT_TOLERANCE, save
+from models.content.fit import Schedule, fit, item_vectors
+from models.content.model import Content, Shape, Tower
+from models.content.prepare import Catalogue, Moments, catalogue
+from models.content.validate import measured
+from models.data.errors import DatasetError
+from models.data.interactions import interactions
+from models.export import (
+    Origin,
+    finish,
+    new_manifest,
+    sample_histories,
+    wire_inputs,
+    wire_outputs,
+)
+from models.progress import Progress, part, silent
+from models.threads import torch_threads
+from models.validation import hold_out
+
+SOURCE = "content"
+__all__ = ["MODEL", "PRESETS", "Config", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How the content model is trained."""
+
+    # Length of item vectors. More: finer taste, and time of every request in proportion.
+    width: int = 64
+    # Rows that categories, brands, words ... are hashed to; fewer collide more.
+    hash_buckets: int = 16_384
+    # Greatest length of what is learned per item, beside a unit vector for what it is.
+    # More follows behaviour, less keeps known and new items comparable.
+    own_norm: float = 0.5
+    # How often an item has to do without its own part in training.
+    own_dropout: float = 0.2
+    # Batches of `batch` users; quality still rises after these, slowly.
+    steps: int = 300
+    batch: int = 512
+    # Batches that continue on all events after the measurement.
+    further_steps: int = 60
+    # Newest events of a history in training, and events after it that are to be found.
+    # Both cost time and steady the gradient.
+    length: int = 50
+    targets: int = 10
+    # Items drawn to compete, shared by the batch.
+    negatives: int = 2_048
+    learning_rate: float = 0.005
+    weight_decay: float = 0.01
+    # Users that metrics are taken from.
+    validation_users: int = 1_000
+    # Newest events of a history that count in serving.
+    max_history: int = 200
+    # Threads of torch, see models/threads.py.
+    threads: int = 1
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(steps=40, further_steps=10, batch=128, negatives=512, validation_users=200),
+    "demo": Config(),
+    "full": Config(steps=2_000, further_steps=400, negatives=4_096, validation_users=5_000),
+}
+
+
+def train(
+    config: Config,
+    items: pl.DataFrame,
+    events: pl.DataFrame,
+    repository: Path,
+    progress: Progress = silent,
+) -> Path:
+    """Publish REPOSITORY/content/<version> and return it; frames as in models/data/schema.py.
+
+    Item texts are encoded first (shared with the text source). Raises
+    DatasetError without items or events.
+    """
+    if not items.height or not events.height:
+        raise DatasetError("items or events: empty, there is nothing to learn from; import data")
+    known = catalogue(items, buckets=config.hash_buckets, progress=part(progress, 0.0, 0.2))
+    torch.manual_seed(config.seed)
+    model = build(config, known)
+    held = hold_out(events)
+    with torch_threads(config.threads):
+        learn(model, config, known, (items, held.known), part(progress, 0.2, 0.75))
+    vectors = _vectors(model, known, held.known)
+    metrics = measured(model, vectors, known.keys, held, config)
+    with torch_threads(config.threads):
+        learn(model, config, known, (items, events), part(progress, 0.8, 0.95), further=True)
+    vectors = _vectors(model, known, events)
+    with layout.publish(repository, SOURCE) as (directory, version):
+        worst = save(model, vectors, known.features, directory)
+        manifest = new_manifest(
+            Origin(SOURCE, version, config, events),
+            engine="graph",
+            inputs=wire_inputs(),
+            outputs=wire_outputs(embedding=config.width),
+            metrics={**metrics, "export_difference": worst},
+            tolerance=EXPORT_TOLERANCE,
+            engine_parameters={
+                "max_history": config.max_history,
+                "hash_buckets": config.hash_buckets,
+            },
+        )
+        engine = GraphEngine(directory, manifest, known.keys)
+        wanted = events.filter(pl.col("type") != "dislike")
+        histories = sample_histories(wanted, newest=config.max_history, seed=config.seed)
+        finish(directory, manifest, known.keys, engine, histories)
+    progress(1000, 1000, "done")
+    return repository / SOURCE / str(version)
+
+
+def build(config: Config, known: Catalogue) -> Content:
+    """Return an untrained model for a catalogue; seed torch before."""
+    shape = Shape(
+        items=len(known.keys),
+        buckets=config.hash_buckets,
+        width=config.width,
+        text=known.features.text.shape[1],
+        image=known.features.image.shape[1],
+        own_norm=config.own_norm,
+    )
+    return Content(shape, Tower(shape, known.price_mean, known.price_scale))
+
+
+def learn(
+    model: Content,
+    config: Config,
+    known: Catalogue,
+    data: tuple[pl.DataFrame, pl.DataFrame],
+    progress: Progress,
+    *,
+    further: bool = False,
+) -> None:
+    """Train on `data`, (items, events); `further` continues at a third of the speed."""
+    items, events = data
+    found = interactions(items, events, min_item_events=0)
+    timed = events.height > 0 and events["time"].null_count() == 0
+    moments = Moments(found, length=config.length, targets=config.targets, timed=timed)
+    schedule = Schedule(
+        steps=config.further_steps if further else config.steps,
+        batch=config.batch,
+        negatives=config.negatives,
+        learning_rate=config.learning_rate / (3 if further else 1),
+        weight_decay=config.weight_decay,
+        own_dropout=config.own_dropout,
+        seed=config.seed + further,
+    )
+    fit(model, known.features, moments, schedule, progress)
+
+
+def _vectors(model: Content, known: Catalogue, events: pl.DataFrame) -> torch.Tensor:
+    """Vectors of all items; those without an event have no own part."""
+    met: Keys = events["item_key"].unique().to_numpy().astype(np.int64)
+    trained = torch.from_numpy(np.isin(known.keys, met))
+    return item_vectors(model, known.features, trained)

@@ -1,0 +1,276 @@
+"""Which column holds which field, and how text becomes a value.
+
+Names are found by themselves where they are usual ("customer_id", "asin",
+"timestamp"); a mapping decides where they are not. A value that does not fit is
+never guessed: it is a Problem with its line, and the caller stops or counts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from models.data.errors import SourceError
+
+# Usual names of each field, in the order they are tried; compared in small
+# letters without blanks, dashes and underscores. The field's own name comes first.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "user_id": ("user", "customer", "shopper", "household", "visitor", "member", "uid", "reviewer"),
+    "item_id": (
+        "item", "product", "article", "sku", "asin", "parentasin", "movie", "track", "artist",
+        "business", "book", "doc",
+    ),
+    "type": ("event", "eventtype", "action", "behavior", "behaviour"),
+    "time": ("timestamp", "datetime", "date", "eventtime", "createdat", "unixreviewtime"),
+    "order": ("position", "sequence", "step"),
+    "quantity": ("qty", "count", "units"),
+    "price": ("unitprice", "listprice"),
+    "market": ("country", "region", "shop"),
+    "query": ("searchquery", "searchterm", "keywords"),
+    "split": ("fold", "subset"),
+    "title": ("name", "productname", "itemname", "producttitle"),
+    "text": ("description", "details"),
+    "domain": ("department", "productline", "maincategory", "vertical"),
+    "category": ("categoryname", "categories", "genre", "genres", "productcategory"),
+    "brand": ("brandname", "make"),
+    "provider": ("seller", "vendor", "supplier", "manufacturer", "store"),
+    "attributes": ("features", "properties"),
+    "available": ("instock", "isavailable", "availability"),
+    "rating": ("relevance", "grade", "label", "judgement", "judgment"),
+    "image_vector": ("imageembedding",),
+}  # fmt: skip
+EVENT_TYPE_WORDS: Mapping[str, tuple[str, ...]] = {
+    "view": ("pageview", "detail", "detailview", "productview", "viewed", "pv", "impressionclick"),
+    "click": ("clicked", "clickout"),
+    "cart": ("addtocart", "basket", "addtobasket", "carts"),
+    "purchase": ("buy", "bought", "order", "transaction", "sale", "purchased", "checkout"),
+    "like": ("favorite", "favourite", "fav", "wishlist", "upvote", "liked"),
+    "dislike": ("downvote", "disliked"),
+}
+SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
+    "train": ("training",),
+    "valid": ("validation", "val", "dev"),
+    "test": ("testing", "heldout"),
+}
+_TRUE, _FALSE = ("true", "yes", "y", "1", "1.0", "t"), ("false", "no", "n", "0", "0.0", "f")
+# Numeric times: seconds, or finer where the numbers are too large for that.
+_TIME_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (float("inf"), 1e-3))  # to microseconds
+_TIME_FORMATS = (
+    "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M",
+)  # fmt: skip
+_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A value that cannot be read."""
+
+    line: int
+    column: str  # as the file names it
+    what: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """A column read as a field: values, and where they are wrong."""
+
+    values: pl.Series
+    wrong: pl.Series  # bool
+    expected: str  # for messages: "a number"
+
+
+def plain(name: str) -> str:
+    """Return a name without what spelling varies in: "User-ID" -> "userid"."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def find_columns(
+    columns: list[str], fields: tuple[str, ...], table: str, mapping: Mapping[str, str], where: str
+) -> dict[str, str]:
+    """Return field -> column for one table ("events", "items", "queries").
+
+    `mapping` holds "table.field" or "field"; the first must exist in the file,
+    the second must exist in some file (checked by `check_mapping`). Raises
+    SourceError if a named column is not there.
+    """
+    found: dict[str, str] = {}
+    spelled = {plain(c): c for c in reversed(columns)}
+    for field in fields:
+        own = mapping.get(f"{table}.{field}")
+        if own is not None and own not in columns:
+            raise SourceError(
+                f"{where}: no column {own!r} for {table}.{field} (there are: {', '.join(columns)})"
+            )
+        wanted = own or mapping.get(field)
+        if wanted is not None:
+            if wanted in columns:
+                found[field] = wanted
+            continue
+        names = (plain(field), *ALIASES.get(field, ()))
+        if (table, field) == ("items", "item_id"):
+            names += ("id",)  # elsewhere an id may be the row's own
+        names += tuple(f"{n}id" for n in names if field.endswith("_id"))
+        match = next((spelled[n] for n in names if n in spelled), None)
+        if match is not None and match not in mapping.values():
+            found[field] = match
+    return found
+
+
+def text(column: pl.Series) -> Values:
+    """Read text: anything is text; whole floating-point ids lose their ".0"."""
+    if column.dtype.is_float():
+        whole = column.drop_nulls()
+        if whole.is_finite().all() and (whole == whole.floor()).all():
+            column = column.cast(pl.Int64)
+    if column.dtype == pl.List:
+        column = column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
+    read = column.cast(pl.String, strict=False)
+    return Values(read, column.is_not_null() & read.is_null(), "text")
+
+
+def number(column: pl.Series) -> Values:
+    """Read numbers; infinities and NaN are wrong."""
+    read = column.cast(pl.Float64, strict=False)
+    read = read.set(~read.is_finite().fill_null(value=True), None)
+    return Values(read, column.is_not_null() & read.is_null(), "a number")
+
+
+def whole_number(column: pl.Series) -> Values:
+    """Read whole numbers ("3" and "3.0")."""
+    found = number(column)
+    uneven = (found.values != found.values.floor()).fill_null(value=False)
+    read = found.values.set(uneven, None).cast(pl.Int64, strict=False)
+    return Values(read, column.is_not_null() & read.is_null(), "a whole number")
+
+
+def yes_no(column: pl.Series) -> Values:
+    """Read yes or no in the usual spellings."""
+    words = column.cast(pl.String, strict=False).str.to_lowercase()
+    table = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+    read = words.replace_strict(table, default=None, return_dtype=pl.Boolean)
+    return Values(read, column.is_not_null() & read.is_null(), "yes or no")
+
+
+def word(column: pl.Series, words: Mapping[str, str], expected: str) -> Values:
+    """Read words of a fixed list, through `words`: plain spelling -> value."""
+    spelled = column.cast(pl.String, strict=False)
+    table = {
+        given: words.get(given) or words.get(plain(given))
+        for given in spelled.drop_nulls().unique()
+    }
+    read = spelled.replace_strict(table, default=None, return_dtype=pl.String)
+    return Values(read, column.is_not_null() & read.is_null(), expected)
+
+
+def json_object(column: pl.Series) -> Values:
+    """Read JSON objects and return them as JSON objects of strings; a Parquet struct is one."""
+    if isinstance(column.dtype, pl.Struct):
+        column = column.struct.json_encode()
+    made = [_strings(value) for value in column.cast(pl.String, strict=False).to_list()]
+    read = pl.Series(made, dtype=pl.String)
+    return Values(read, column.is_not_null() & read.is_null(), "a JSON object")
+
+
+def _strings(text: str | None) -> str | None:
+    """Return a JSON object with its values as strings, None if it is none."""
+    try:
+        read = json.loads(text) if text is not None else None
+    except ValueError:
+        return None
+    if not isinstance(read, dict):
+        return None
+    words = {
+        k: v if isinstance(v, str) else json.dumps(v) for k, v in read.items() if v is not None
+    }
+    return json.dumps(words, ensure_ascii=False)
+
+
+def vector(column: pl.Series) -> Values:
+    """Read lists of numbers (Parquet only)."""
+    if column.dtype != pl.List:
+        return Values(
+            pl.Series([None] * len(column), dtype=pl.List(pl.Float32)),
+            column.is_not_null(),
+            "a list of numbers",
+        )
+    read = column.cast(pl.List(pl.Float32), strict=False)
+    return Values(read, column.is_not_null() & read.is_null(), "a list of numbers")
+
+
+def moment(column: pl.Series) -> Values:
+    """Read times as UTC: numbers since 1970 in any usual unit, ISO 8601, or dates.
+
+    Times without an offset are UTC.
+    """
+    expected = "a time (ISO 8601, or seconds since 1970)"
+    if column.dtype.is_temporal():
+        read = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
+        zone = getattr(read.dtype, "time_zone", None)
+        read = read.dt.convert_time_zone("UTC") if zone else read.dt.replace_time_zone("UTC")
+        return Values(read.dt.cast_time_unit("us"), read.is_null() & column.is_not_null(), expected)
+    numbers = column.cast(pl.Float64, strict=False)
+    numbers = numbers.set(~numbers.is_finite().fill_null(value=True), None)
+    if numbers.null_count() <= column.null_count() + 0.5 * len(column.drop_nulls()):
+        read = _from_numbers(numbers)
+    else:
+        read = _from_text(column.cast(pl.String))
+    return Values(read, column.is_not_null() & read.is_null(), expected)
+
+
+def _from_numbers(numbers: pl.Series) -> pl.Series:
+    usual = numbers.abs().median()
+    size = usual if isinstance(usual, float) else 0.0
+    if _all_dates(numbers):
+        return _from_text(numbers.cast(pl.Int64).cast(pl.String))
+    scale = next(factor for limit, factor in _TIME_UNITS if size < limit)
+    micros = (numbers * scale).round()
+    # Beyond the year 9999 nothing can be printed, and nothing was sold.
+    micros = micros.set((micros.abs() > 2.5e17).fill_null(value=False), None)
+    return micros.cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+
+
+def _all_dates(numbers: pl.Series) -> bool:
+    """Say whether the numbers are written-out dates (20170131) rather than seconds."""
+    known = numbers.drop_nulls()
+    return len(known) > 0 and bool(
+        ((known > 19000101) & (known < 21001231) & (known % 10000 > 100) & (known % 100 < 32)).all()
+    )
+
+
+def _from_text(column: pl.Series) -> pl.Series:
+    """Try the usual spellings one after another; what none fits stays null."""
+    spelled = pl.col("t").str.strip_chars().str.replace(r"^(\d{4}-\d{2}-\d{2})T", "$1 ")
+    spelled = spelled.str.replace(r"( ?UTC| ?Z)$", "+00:00").str.replace(
+        r"([+-]\d{2}):?(\d{2})$", "$1$2"
+    )
+    with_zone = [
+        pl.col("s").str.to_datetime(f"{form}%z", time_unit="us", strict=False, time_zone="UTC")
+        for form in _TIME_FORMATS
+    ]
+    without = [
+        pl.col("s").str.to_datetime(form, time_unit="us", strict=False, time_zone="UTC")
+        for form in _TIME_FORMATS
+    ]
+    dates = [
+        pl.col("s")
+        .str.to_date(form, strict=False)
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC")
+        for form in _DATE_FORMATS
+    ]
+    # "2017-01-31" ends like an offset: the colon rule must leave dates alone.
+    table = pl.DataFrame({"t": column}).with_columns(
+        s=pl.when(pl.col("t").str.contains(":"))
+        .then(spelled)
+        .otherwise(pl.col("t").str.strip_chars())
+    )
+    return table.select(t=pl.coalesce(*with_zone, *without, *dates))["t"]
+
+
+def problems(found: Values, lines: pl.Series, column: str, given: pl.Series) -> list[Problem]:
+    """Name the first wrong value of a column, as a list of none or one."""
+    if not found.wrong.any():
+        return []
+    at = found.wrong.arg_true()[0]
+    return [Problem(int(lines[at]), column, f"{given[at]!r} is not {found.expected}")]

@@ -1,0 +1,120 @@
+"""Delimited text (CSV and its kin) as a table of strings that still knows its lines.
+
+Everything stays text here, so that a value that does not fit can be named with
+the line it stands on. Files without quotes are split vectorised; quoted ones
+need a real CSV reader, because a quoted value may contain the separator or a
+line break.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from models.data.errors import SourceError
+from models.data.importers.lines import read_text
+
+_SEPARATORS = ",\t;|"
+LINE = "__line__"  # the column that holds the 1-based line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delimited:
+    """A table of strings (empty is null) with the column LINE, and the lines that do not fit."""
+
+    file: Path
+    rows: pl.DataFrame
+    ragged: pl.DataFrame  # LINE, count: lines with another number of values
+    columns: tuple[str, ...]
+
+    def checked(self) -> pl.DataFrame:
+        """Return the rows; raises SourceError naming the first line that does not fit."""
+        if self.ragged.height:
+            line, count = self.ragged.row(0)
+            raise SourceError(
+                f"{self.file} line {line}: {count} values under {len(self.columns)} column names"
+            )
+        return self.rows
+
+
+def header_of(file: Path) -> list[str]:
+    """Return the column names of a delimited file, empty if the file is.
+
+    Raises SourceError if it is no UTF-8 text.
+    """
+    return _header(read_text(file))[1]
+
+
+def read_delimited(file: Path) -> Delimited:
+    """Read a delimited file; the separator is the one its header uses most.
+
+    Raises SourceError if it is empty, no UTF-8 text, or has no usable header.
+    """
+    text = read_text(file)
+    separator, columns = _header(text)
+    _check_header(file, columns)
+    read = _quoted if '"' in text else _plain
+    table = read(file, text, separator)
+    width = len(columns)
+    fits = pl.col("values").list.len() == width
+    rows = table.filter(fits).select(
+        LINE, *(_value(at).alias(name) for at, name in enumerate(columns))
+    )
+    ragged = table.filter(~fits).select(
+        LINE, pl.col("values").list.len().cast(pl.Int64).alias("count")
+    )
+    return Delimited(file, rows, ragged, tuple(columns))
+
+
+def _value(at: int) -> pl.Expr:
+    value = pl.col("values").list.get(at).str.strip_chars()
+    return pl.when(value != "").then(value)
+
+
+def _header(text: str) -> tuple[str, list[str]]:
+    first = next((line for line in text.split("\n", 100) if line.strip()), "")
+    separator = max(_SEPARATORS, key=first.count)
+    names = next(csv.reader([first], delimiter=separator), [])
+    return separator, [name.strip() for name in names]
+
+
+def _check_header(file: Path, columns: list[str]) -> None:
+    if not columns:
+        raise SourceError(f"{file}: is empty; it needs a header line with column names")
+    if not any(any(c.isalpha() for c in name) for name in columns):
+        raise SourceError(
+            f"{file} line 1: {','.join(columns)!r} looks like data; add a header line of names"
+        )
+    repeated = {name for name in columns if columns.count(name) > 1}
+    if repeated or "" in columns:
+        odd = sorted(repeated)[0] if repeated else ""
+        why = "is named twice" if repeated else "has no name"
+        raise SourceError(f"{file} line 1: column {odd!r} {why}; rename it")
+
+
+def _plain(file: Path, text: str, separator: str) -> pl.DataFrame:  # noqa: ARG001
+    lines = pl.Series("text", text.split("\n"), dtype=pl.String)
+    table = pl.DataFrame(
+        {LINE: pl.int_range(1, len(lines) + 1, dtype=pl.Int64, eager=True), "text": lines}
+    )
+    table = table.filter(pl.col("text").str.strip_chars() != "").slice(1)  # the header
+    return table.select(LINE, pl.col("text").str.split(separator).alias("values"))
+
+
+def _quoted(file: Path, text: str, separator: str) -> pl.DataFrame:
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    lines: list[int] = []
+    values: list[list[str]] = []
+    start = 1
+    try:
+        for row in reader:
+            if any(value.strip() for value in row):
+                lines.append(start)
+                values.append(row)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(f"{file} line {start}: not valid CSV ({error})") from None
+    schema = {LINE: pl.Int64(), "values": pl.List(pl.String)}
+    return pl.DataFrame({LINE: lines, "values": values}, schema=schema).slice(1)

@@ -1,0 +1,219 @@
+"""A shop's own tables: events, and perhaps items and queries, as CSV or Parquet.
+
+SOURCE is one file of events, or a directory with events.*, items.* and
+queries.*. Columns are found by their usual names or by a mapping. A value that
+cannot be read stops the import with its line and column, or is counted and left
+out with `skip_bad_rows`; nothing is guessed and nothing is half written.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from models.data.dataset import DatasetInfo, Times
+from models.data.errors import SourceError
+from models.data.importers.base import (
+    Imported,
+    Options,
+    attributes_json,
+    complete_events,
+    complete_items,
+    numbered,
+    report_of,
+    require_events,
+    with_keys,
+)
+from models.data.importers.tables import ITEM_FIELDS, QUERY_FIELDS, TableReader, event_fields
+from models.data.report import CleaningStep, keep
+
+_SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet", ".pq")}
+
+
+def read(source: Path, options: Options, kind: str) -> Imported:
+    """Read events, items and queries of a source of a kind, "csv" or "parquet".
+
+    Raises SourceError naming the file, the line or row, and the column.
+    """
+    files = _files(source, kind)
+    reader = TableReader(kind, options, files)
+    reader.load()
+    events = reader.read("events", event_fields(options))
+    given = reader.read("items", ITEM_FIELDS) if "items" in files else None
+    judged = reader.read("queries", QUERY_FIELDS) if "queries" in files else None
+    events, steps = _clean(events)
+    require_events(events, files["events"])
+    items, described = _items(given, events)
+    events, queries, known = _join(events, judged, items, files)
+    events, items, frequent = _frequent(events, items, options.min_item_events)
+    require_events(events, files["events"])
+    if queries is not None:
+        queries = queries.join(items, on="item_key", how="semi", maintain_order="left")
+    events, times = _in_order(events)
+    name = options.name or (source.resolve().name if source.is_dir() else source.stem)
+    info = DatasetInfo(
+        name=name,
+        source=f"{name}: {', '.join(file.name for file in files.values())}",
+        times=times,
+        report=report_of(*reader.steps, *steps, *described, *known, *frequent),
+        notes=(_times_note(times),),
+    )
+    return Imported(items, events, info, queries)
+
+
+def read_csv(source: Path, options: Options) -> Imported:
+    """Read delimited text; see `read`."""
+    return read(source, options, "csv")
+
+
+def read_parquet(source: Path, options: Options) -> Imported:
+    """Read Parquet files; see `read`."""
+    return read(source, options, "parquet")
+
+
+def _files(source: Path, kind: str) -> dict[str, Path]:
+    if source.is_file():
+        return {"events": source}
+    if not source.is_dir():
+        raise SourceError(f"{source}: not found; give a file of events, or a directory")
+    found: dict[str, Path] = {}
+    for table in ("events", "items", "queries"):
+        names = [source / f"{table}{suffix}" for suffix in _SUFFIXES[kind]]
+        there = [file for file in names if file.is_file()]
+        if there:
+            found[table] = there[0]
+    if "events" not in found:
+        raise SourceError(
+            f"{source}: holds no events{_SUFFIXES[kind][0]}; give the events' file itself"
+        )
+    return found
+
+
+def _clean(events: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
+    """Drop events that say nothing: quantities and prices below what can be, and repeats."""
+    steps = []
+    if "quantity" in events.columns:
+        events = events.with_columns(pl.col("quantity").fill_null(1.0))
+        events, step = keep(
+            events, pl.col("quantity") > 0, "zero quantities", "nothing was bought, or it came back"
+        )
+        steps.append(step)
+    if "price" in events.columns:
+        fine = pl.col("price").is_null() | (pl.col("price") >= 0)
+        events, step = keep(events, fine, "impossible prices", "the price is negative")
+        steps.append(step)
+    events = events.select(pl.exclude("^extra:.*$"))
+    unique = events.unique(keep="first", maintain_order=True)
+    steps.append(
+        CleaningStep(
+            "duplicates", unique.height, events.height - unique.height, "the same row again"
+        )
+    )
+    return unique, steps
+
+
+def _items(
+    given: pl.DataFrame | None, events: pl.DataFrame
+) -> tuple[pl.DataFrame, list[CleaningStep]]:
+    """Return the items: those given, or those the events name."""
+    if given is None:
+        bare = events.select("item_id").unique(maintain_order=True)
+        return complete_items(_priced(bare, events)), []
+    unique = given.unique("item_id", keep="first", maintain_order=True)
+    step = CleaningStep(
+        "repeated items", unique.height, given.height - unique.height, "the first counts", "items"
+    )
+    defaults = {
+        "title": pl.col("item_id"),
+        "domain": pl.lit("all"),
+        "available": pl.lit(value=True),
+    }
+    filled = [
+        pl.col(n).fill_null(defaults.get(n, pl.lit("")))
+        for n in unique.columns
+        if n in ITEM_FIELDS and n not in {"price", "attributes", "image_vector"}
+    ]
+    unique = unique.with_columns(filled).with_columns(_attributes(unique))
+    return complete_items(_priced(unique.select(pl.exclude("^extra:.*$")), events)), [step]
+
+
+def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Without a price of its own an item costs what is usually paid for it."""
+    if "price" in items.columns or "price" not in events.columns:
+        return items
+    usual = events.group_by("item_id").agg(pl.col("price").median())
+    return items.join(usual, on="item_id", how="left", maintain_order="left")
+
+
+def _attributes(items: pl.DataFrame) -> pl.Series:
+    """Return attributes as JSON: the column of that name, and all columns without a field."""
+    extra = [name for name in items.columns if name.startswith("extra:")]
+    columns = [items[name].cast(pl.String, strict=False).to_list() for name in extra]
+    names = [name.removeprefix("extra:") for name in extra]
+    given = items["attributes"].to_list() if "attributes" in items.columns else [None] * len(items)
+    made = []
+    for own, *values in zip(given, *columns, strict=True):
+        found = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+        made.append(attributes_json(found | (json.loads(own) if own else {})))
+    return pl.Series("attributes", made, dtype=pl.String)
+
+
+def _join(
+    events: pl.DataFrame,
+    judged: pl.DataFrame | None,
+    items: pl.DataFrame,
+    files: Mapping[str, Path],
+) -> tuple[pl.DataFrame, pl.DataFrame | None, list[CleaningStep]]:
+    """Replace item ids by keys; what names an unknown item is dropped and counted."""
+    steps = []
+    keyed = with_keys(events, items)
+    if "items" in files:
+        missing = events.height - keyed.height
+        reason = f"the item is not in {files['items'].name}"
+        steps.append(CleaningStep("unknown items", keyed.height, missing, reason))
+    queries = None
+    if judged is not None:
+        judged = judged.drop_nulls("query").unique(
+            ["query", "item_id"], keep="first", maintain_order=True
+        )
+        queries = with_keys(judged, items).select("query", "item_key", "rating")
+        missing = judged.height - queries.height
+        steps.append(
+            CleaningStep("judged items", queries.height, missing, "unknown items", "judgements")
+        )
+    return keyed, queries, steps
+
+
+def _frequent(
+    events: pl.DataFrame, items: pl.DataFrame, minimum: int | None
+) -> tuple[pl.DataFrame, pl.DataFrame, list[CleaningStep]]:
+    if not minimum:
+        return events, items, []
+    reason = f"the item has fewer than {minimum} events"
+    often = pl.len().over("item_key") >= minimum
+    events, step = keep(events, often, "rare items", reason)
+    return events, items.join(events, on="item_key", how="semi", maintain_order="left"), [step]
+
+
+def _in_order(events: pl.DataFrame) -> tuple[pl.DataFrame, Times]:
+    """Sort a user's events by time, else by the order given, and number them."""
+    times: Times = "none"
+    by = ["user_id"]
+    if "time" in events.columns:
+        times, by = "time", ["user_id", "time"]
+    elif "order" in events.columns:
+        times, by = "order", ["user_id", "order"]
+    if "order" in events.columns and times == "time":
+        by.append("order")
+    events = events.sort(by, maintain_order=True).select(pl.exclude("order"))
+    defaults = [pl.col("market").fill_null("all")] if "market" in events.columns else []
+    return complete_events(numbered(events.with_columns(defaults))), times
+
+
+def _times_note(times: Times) -> str:
+    return {
+        "time": "times without an offset are read as UTC",
+        "order": "no times; the order of a user's events is the source's own column",
+        "none": "neither times nor an order: the order within a user means nothing",
+    }[times]

@@ -1,0 +1,79 @@
+"""Ranking with the sources fused, by whatever function fuses in serving.
+
+Training code may not import the gateway, so the function comes from outside; it
+gets what the gateway gets: a shopper's history and what each source answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from models.evaluate.metrics import Keys
+from models.evaluate.ranking import Asking, Lists, batches, padded_history
+from models.evaluate.task import Floats, Task
+from models.progress import Progress, silent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shopper:
+    """One question and its answers."""
+
+    history: Keys  # oldest to newest [L]
+    history_weight: Floats  # [L]
+    seen: Keys  # what must not be shown; empty if seen items may be
+    market: str
+    now: float  # seconds since epoch; nan where events have no time
+    # Source -> (item keys [k], scores [k]), best first.
+    answers: Mapping[str, tuple[Keys, Floats]]
+
+
+class Fuse(Protocol):
+    """The fusion, as the gateway runs it."""
+
+    def __call__(self, shopper: Shopper, k: int) -> Keys:
+        """Return the keys of the best `k` items, best first."""
+        ...
+
+
+def rank_fused(
+    fuse: Fuse,
+    task: Task,
+    lists: Mapping[str, Lists],
+    *,
+    k: int,
+    asking: Asking,
+    progress: Progress = silent,
+) -> Keys:
+    """Return each user's best `k` items, int64 [U, k] 0-padded."""
+    ranked = np.zeros((len(task.user_ids), k), np.int64)
+    done = 0
+    for users in batches(task):
+        histories, weights = padded_history(task, users, asking)
+        for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
+            found = fuse(_shopper(task, user, lists, (history, weight)), k)[:k]
+            ranked[user, : len(found)] = found
+        done += len(users)
+        progress(done, len(task.user_ids), "fused")
+    return ranked
+
+
+def _shopper(
+    task: Task, user: int, lists: Mapping[str, Lists], history: tuple[Keys, Floats]
+) -> Shopper:
+    past = history[0] != 0
+    mine = slice(task.history.starts[user], task.history.starts[user + 1])
+    seen = np.unique(task.history.keys[mine]) if task.exclude_seen else np.zeros(0, np.int64)
+    answers = {}
+    for source, found in lists.items():
+        named = found.keys[user] != 0
+        answers[source] = (found.keys[user][named], found.scores[user][named])
+    return Shopper(
+        history=history[0][past],
+        history_weight=history[1][past],
+        seen=seen,
+        market=task.market[user],
+        now=float(task.now[user]) if task.timed else float("nan"),
+        answers=answers,
+    )

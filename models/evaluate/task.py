@@ -1,0 +1,109 @@
+"""The task of an evaluation: for each user a history to ask with and the targets to find.
+
+Built from two sets of events, what is known and what came next, so that
+validation and test differ only in the events given.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.data.interactions import EVENT_WEIGHTS
+from models.evaluate.metrics import Ragged
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """U users to answer; every one has a history and a target."""
+
+    user_ids: tuple[str, ...]
+    history: Ragged  # oldest to newest
+    history_weight: Floats  # by event type, aligned with history.keys
+    history_time: Doubles  # seconds since epoch; the event's order where there is no time
+    timed: bool  # whether history_time is a time
+    now: Doubles  # when the question is asked, seconds since epoch [U]
+    market: tuple[str, ...]  # of each user's newest event
+    targets: Ragged  # distinct; without what the user had before if seen items are excluded
+    exclude_seen: bool
+    # Users with targets left out because nothing was known of them.
+    without_history: int
+
+
+def make_task(
+    known: pl.DataFrame,
+    wanted: pl.DataFrame,
+    *,
+    exclude_seen: bool = True,
+    users: int | None = None,
+    seed: int = 0,
+    together: bool = True,
+) -> Task:
+    """Ask for the `wanted` events of users whose `known` events are given.
+
+    `users` draws that many at random (seeded); None takes all. Dislikes are
+    neither history nor target. Answers to `exclude_seen` rankings must not hold
+    items of the history, and those are no targets. Where events have times, all are
+    asked `together` at the time of the first wanted event, else each at that of the
+    first of its own.
+    """
+    known = known.filter(pl.col("type") != "dislike")
+    targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
+    if exclude_seen:
+        targets = targets.join(known, on=["user_id", "item_key"], how="anti")
+    asked = targets.select("user_id").unique()
+    chosen = asked.join(known.select("user_id").unique(), on="user_id", how="semi")["user_id"]
+    ids = _draw(chosen.sort(), users, seed)
+    index = pl.DataFrame({"user_id": ids, "user": pl.int_range(len(ids), eager=True)})
+    timed = known.height > 0 and known["time"].null_count() == 0
+    clock = pl.col("time").dt.epoch("us") / 1e6 if timed else pl.col("order")
+    history = (
+        known.join(index, on="user_id")
+        .with_columns(clock=clock.cast(pl.Float64))
+        .sort("user", "clock", "order", maintain_order=True)
+    )
+    weight = history["type"].replace_strict(EVENT_WEIGHTS, return_dtype=pl.Float64)
+    found = targets.join(index, on="user_id").sort("user", "item_key")
+    newest = history.group_by("user", maintain_order=True).agg(pl.col("market", "clock").last())
+    return Task(
+        user_ids=tuple(ids.to_list()),
+        history=_ragged(history, len(ids)),
+        # As in serving: the most certain type of event weighs 1.
+        history_weight=weight.to_numpy().astype(np.float32)
+        / np.float32(max(EVENT_WEIGHTS.values())),
+        history_time=history["clock"].to_numpy().astype(np.float64),
+        timed=timed,
+        now=_now(newest, wanted.join(index, on="user_id"), timed=timed, together=together),
+        market=tuple(newest["market"].to_list()),
+        targets=_ragged(found, len(ids)),
+        exclude_seen=exclude_seen,
+        without_history=asked.height - len(chosen),
+    )
+
+
+def _draw(ids: pl.Series, users: int | None, seed: int) -> pl.Series:
+    if users is None or users >= len(ids):
+        return ids
+    drawn = np.random.default_rng(seed).choice(len(ids), users, replace=False)
+    return ids.gather(np.sort(drawn))
+
+
+def _ragged(frame: pl.DataFrame, users: int) -> Ragged:
+    """Turn rows sorted by `user` into lists."""
+    starts = np.searchsorted(frame["user"].to_numpy(), np.arange(users + 1))
+    return Ragged(frame["item_key"].to_numpy().astype(np.int64), starts.astype(np.int64))
+
+
+def _now(newest: pl.DataFrame, wanted: pl.DataFrame, *, timed: bool, together: bool) -> Doubles:
+    """When to ask [U]: right before what is wanted, but never before the end of the history."""
+    last: Doubles = newest["clock"].to_numpy().astype(np.float64)
+    if not timed or not wanted.height or wanted["time"].null_count():
+        return last
+    clock = (pl.col("time").dt.epoch("us") / 1e6).min()
+    first = wanted.group_by("user").agg(clock=clock).sort("user")["clock"].to_numpy()
+    now: Doubles = np.maximum(last, first.min() if together else first)
+    return now

@@ -1,0 +1,294 @@
+"""What every model does to become an artifact: manifest, samples, proof.
+
+The one idea: the answers that a manifest promises are recorded by the same
+engine that will serve them. A trainer saves its graph, compares it with the
+training framework (`check_parity`), fills a manifest (`new_manifest`) and hands
+both to `finish`, which asks the engine for score quantiles and samples, and
+writes manifest.json over everything that lies in the directory.
+
+    with layout.publish(repository, "cf") as (directory, version):
+        save_graph(directory / MODEL)
+        worst = check_parity("cf", from_torch, from_onnx, tolerance=1e-4)
+        manifest = new_manifest(Origin(...), inputs=..., outputs=..., metrics=...)
+        engine = GraphEngine(directory, manifest, keys)
+        finish(directory, manifest, keys, engine, histories)
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from artifacts import manifest as manifests
+from artifacts.engine import Engine, Question, Scores, record_sample
+from artifacts.keys import Keys
+from plait.v1.manifest_pb2 import Manifest, Sample, ScoreQuantile, TensorSpec
+
+# Libraries whose version can change what a model computes or how its graph runs.
+LIBRARIES = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "polars", "tokenizers", "tantivy")
+
+# Scores are calibrated over what a source is asked for: its best 200.
+QUANTILE_DEPTH = 200
+
+
+class ExportMismatch(Exception):
+    """The exported graph does not compute what the trained model computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an artifact comes from."""
+
+    source: str
+    version: int
+    # The trainer's frozen Config; must have the field `seed`.
+    config: Any
+    # The events the shipped model learned from: columns time (nullable) and one row each.
+    events: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Some users' histories, to sample requests from."""
+
+    # Oldest to newest, 0-padded, int64 [S, L].
+    keys: Keys
+    # float32 [S, L], 0 where padded.
+    weight: Scores
+    # Search texts for models that read them; empty otherwise.
+    queries: tuple[str, ...] = ()
+
+
+def wire_inputs(*, reads_query: bool = False, reads_history: bool = True) -> list[TensorSpec]:
+    """Return the inputs of the wire contract for a model that reads histories and/or text."""
+    specs = []
+    if reads_history:
+        # A model that reads text as well can do without a history.
+        specs += [
+            TensorSpec(name="history", datatype="INT64", shape=[-1, -1], optional=reads_query),
+            TensorSpec(name="history_weight", datatype="FP32", shape=[-1, -1], optional=True),
+        ]
+    if reads_query:
+        optional = reads_history
+        specs.append(TensorSpec(name="query", datatype="BYTES", shape=[-1, 1], optional=optional))
+    specs += [
+        TensorSpec(name="k", datatype="INT64", shape=[-1, 1], optional=True),
+        TensorSpec(name="candidates", datatype="INT64", shape=[-1, -1], optional=True),
+    ]
+    return specs
+
+
+def wire_outputs(*, embedding: int = 0) -> list[TensorSpec]:
+    """Return the outputs of the wire contract; `embedding` is its dimension, 0 for none."""
+    specs = [
+        TensorSpec(name="item_keys", datatype="INT64", shape=[-1, -1]),
+        TensorSpec(name="scores", datatype="FP32", shape=[-1, -1]),
+    ]
+    if embedding:
+        specs.append(TensorSpec(name="embedding", datatype="FP32", shape=[-1, embedding]))
+    return specs
+
+
+def library_versions() -> dict[str, str]:
+    """Return the installed versions of `LIBRARIES`; those not installed are left out."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def new_manifest(
+    origin: Origin,
+    *,
+    engine: str,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    metrics: Mapping[str, float],
+    tolerance: float,
+    engine_parameters: Mapping[str, float] | None = None,
+) -> Manifest:
+    """Fill in all of a manifest but what `finish` adds (quantiles, samples, hashes).
+
+    `tolerance` is the largest difference that `check_parity` was told to allow.
+    """
+    manifest = Manifest(
+        source=origin.source,
+        version=origin.version,
+        engine=engine,
+        inputs=inputs,
+        outputs=outputs,
+        event_count=origin.events.height,
+        training_config=config_json(origin.config),
+        seed=origin.config.seed,
+        library_versions=library_versions(),
+        metrics={name: float(value) for name, value in metrics.items()},
+        export_tolerance=tolerance,
+        engine_parameters=dict(engine_parameters or {}),
+    )
+    manifest.create_time.FromDatetime(datetime.now(UTC))
+    times = origin.events["time"].drop_nulls()
+    if len(times):
+        manifest.data_start_time.FromDatetime(_instant(times.min()))
+        manifest.data_end_time.FromDatetime(_instant(times.max()))
+    return manifest
+
+
+def config_json(config: Any) -> dict[str, str]:
+    """Return a frozen config's fields, each as JSON; paths and the like as their text."""
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return {name: json.dumps(value, default=str) for name, value in values.items()}
+
+
+def check_parity(
+    what: str,
+    trained: npt.NDArray[np.floating[Any]],
+    exported: npt.NDArray[np.floating[Any]],
+    *,
+    tolerance: float,
+) -> float:
+    """Return the largest difference between both outputs on the same inputs.
+
+    Infinite and NaN entries must stand in the same places. Raises ExportMismatch
+    above `tolerance` (absolute).
+    """
+    if trained.shape != exported.shape:
+        raise ExportMismatch(f"{what}: trained {trained.shape}, exported {exported.shape}")
+    finite = np.isfinite(trained)
+    if not np.array_equal(finite, np.isfinite(exported)):
+        raise ExportMismatch(f"{what}: the exported graph has opinions where the model has none")
+    worst = float(np.abs(trained[finite] - exported[finite]).max(initial=0.0))
+    if worst > tolerance:
+        raise ExportMismatch(
+            f"{what}: the exported graph differs by {worst:.2e}, allowed {tolerance:.0e}; "
+            "is an operator exported in another precision?"
+        )
+    return worst
+
+
+def finish(
+    directory: Path,
+    manifest: Manifest,
+    keys: Keys,
+    engine: Engine,
+    histories: Histories,
+) -> None:
+    """Record quantiles and samples from the engine, then write the manifest.
+
+    Everything else of the artifact must already lie in `directory`. `keys` is
+    int64 [n], row i + 1 of the graph.
+    """
+    manifest.item_count = len(keys)
+    manifest.score_quantiles.extend(_quantiles(retrieved_scores(engine, histories)))
+    engine.manifest = manifest
+    for sample in sample_requests(keys, histories):
+        manifest.samples.append(record_sample(engine, sample))
+    manifests.write(directory, manifest, keys)
+
+
+def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -> Scores:
+    """Return the scores of every history's best 200, flat, NaN left out.
+
+    A text model is asked with each of the queries, without a history.
+    """
+
+    def ask(start: int) -> Scores:
+        keys, weight = (
+            histories.keys[start : start + batch],
+            histories.weight[start : start + batch],
+        )
+        query = histories.queries[start : start + batch] or None
+        if query is not None:
+            keys, weight = (
+                np.zeros((len(query), 0), np.int64),
+                np.zeros((len(query), 0), np.float32),
+            )
+        k = np.full(len(keys), QUANTILE_DEPTH, np.int64)
+        return engine.run(Question(history=keys, history_weight=weight, query=query, k=k)).scores
+
+    size = len(histories.queries) or len(histories.keys)
+    flat = np.concatenate([ask(start).ravel() for start in range(0, size, batch)])
+    kept: Scores = flat[np.isfinite(flat)]
+    return kept
+
+
+def _quantiles(scores: Scores) -> list[ScoreQuantile]:
+    """Return 101 points, probabilities 0, 0.01 .. 1."""
+    if not len(scores):
+        return []
+    probabilities = np.linspace(0.0, 1.0, 101)
+    values = np.quantile(scores.astype(np.float64), probabilities)
+    return [
+        ScoreQuantile(probability=float(p), score=float(v))
+        for p, v in zip(probabilities, values, strict=True)
+    ]
+
+
+def sample_requests(keys: Keys, histories: Histories, *, newest: int = 20) -> list[Sample]:
+    """Return requests without answers: retrieve, score, unknown items, no history, queries."""
+    rows = [
+        (h[h != 0][-newest:], w[h != 0][-newest:])
+        for h, w in zip(histories.keys[:3], histories.weight[:3], strict=True)
+    ]
+    unknown = int(np.setdiff1d(np.arange(1, len(keys) + 2), keys)[0])
+    spread = keys[:: max(1, len(keys) // 8)][:8]
+    samples = [Sample(history=h, history_weight=w, k=10) for h, w in rows]
+    history, weight = rows[0]
+    samples += [
+        Sample(history=history, history_weight=weight, candidates=[*spread, unknown]),
+        Sample(history=[*history, unknown], history_weight=[*weight, 1.0], k=10),
+        Sample(history=[unknown], history_weight=[1.0], k=5),
+        Sample(k=5),
+    ]
+    for query in histories.queries[:3]:
+        samples.append(Sample(query=query, k=10))
+        samples.append(Sample(query=query, candidates=[*spread, unknown]))
+    if histories.queries:
+        query = histories.queries[0]
+        samples.append(Sample(query=query, history=history, history_weight=weight, k=10))
+    return samples
+
+
+def sample_histories(
+    events: pl.DataFrame,
+    *,
+    users: int = 200,
+    newest: int = 50,
+    seed: int = 0,
+    queries: Sequence[str] = (),
+) -> Histories:
+    """Draw users and return the newest events of each, in (time, order) order.
+
+    `events` needs user_id, item_key, time, order; the draw depends on the seed and
+    on who is in the data, not on the order of the rows.
+    """
+    names = events["user_id"].unique().sort()
+    drawn = np.random.default_rng(seed).choice(len(names), min(users, len(names)), replace=False)
+    lists = (
+        events.filter(pl.col("user_id").is_in(names.gather(np.sort(drawn)).implode()))
+        .sort("user_id", "time", "order", maintain_order=True)
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.col("item_key").tail(newest))["item_key"]
+        .to_list()
+    )
+    keys = np.zeros((len(lists), max(map(len, lists), default=1)), np.int64)
+    for row, items in enumerate(lists):
+        keys[row, keys.shape[1] - len(items) :] = items
+    return Histories(keys, (keys != 0).astype(np.float32), tuple(queries))
+
+
+def _instant(time: Any) -> datetime:
+    """A polars time without zone is UTC here."""
+    if not isinstance(time, datetime):
+        raise TypeError(f"events.time holds {type(time).__name__}, expected datetimes in UTC")
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,131 @@
+"""What the search over weights looks at: one small table per question.
+
+A case holds, for the union of what the sources answered, each source's
+calibrated score and each adjustment at weight 1, and which candidates are
+targets. Trying other weights is then one matrix product; the sources are asked
+once. The formulas are those of the fusion stages (artifacts/formulas.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifacts.formulas import Floats, calibrate, domain_log_ratio, session_affinity
+from models.evaluate.metrics import Bools, Keys
+from models.evaluate.ranking import Asking, Lists, padded_history
+from models.evaluate.task import Task
+from models.fusion.catalogue import Catalogue
+
+Quantiles = Mapping[str, tuple[Floats, Floats]]
+# Adjustments whose weights are searched, in the order of Case.terms.
+TERMS = ("trend", "cross_domain", "session")
+# In a session the last step says most, as in the gateway.
+_STEP = np.float32(0.85)
+
+
+def no_trends(market: str, now: float) -> Floats | None:  # noqa: ARG001
+    """Return None: nothing is known of trends."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One question: P candidates, S sources, T terms."""
+
+    calibrated: Floats  # 0..1, absent 0 [S, P]
+    answered: Bools  # sources with any opinion [S]
+    terms: Floats  # each adjustment at weight 1 [T, P]
+    target: Bools  # [P]
+    wanted: int  # targets of the question, found or not
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What the cases of one surface are computed with."""
+
+    catalogue: Catalogue
+    quantiles: Quantiles
+    asking: Asking
+    transition: Floats  # [D, D]
+    fade: float = 5.0
+    # Returns a market's trend [n] at a time; None: there is none.
+    trends: Callable[[str, float], Floats | None] = no_trends
+    # How many newest events of a history are the current session; 0: there is none.
+    session: int = 0
+
+
+def build_cases(
+    task: Task, lists: Mapping[str, Lists], sources: Sequence[str], setting: Setting
+) -> list[Case]:
+    """Build a case for every user of the task; `lists` by source, in the order of `sources`."""
+    everyone = np.arange(len(task.user_ids))
+    history, weight = padded_history(task, everyone, setting.asking)
+    cases = []
+    for user in range(len(task.user_ids)):
+        past = history[user] != 0
+        cases.append(
+            _case(
+                task,
+                user,
+                [(s, lists[s].keys[user], lists[s].scores[user]) for s in sources],
+                (history[user][past], weight[user][past]),
+                setting,
+            )
+        )
+    return cases
+
+
+def _case(
+    task: Task,
+    user: int,
+    answers: Sequence[tuple[str, Keys, Floats]],
+    history: tuple[Keys, Floats],
+    setting: Setting,
+) -> Case:
+    valid = [(keys != 0) & np.isfinite(scores) for _, keys, scores in answers]
+    named = [keys[has] for (_, keys, _), has in zip(answers, valid, strict=True)]
+    union = np.unique(np.concatenate(named))
+    raw = np.full((len(answers), len(union)), np.nan, np.float32)
+    for s, (_, _, scores) in enumerate(answers):
+        raw[s, np.searchsorted(union, named[s])] = scores[valid[s]]
+    calibrated = calibrate(raw, [setting.quantiles.get(source) for source, _, _ in answers])
+    mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
+    targets = task.targets.keys[mine]
+    return Case(
+        calibrated=np.nan_to_num(calibrated),
+        answered=np.array([has.any() for has in valid]),
+        terms=_terms(union, _trend(task, user, setting), history, setting),
+        target=np.isin(union, targets, assume_unique=True),
+        wanted=len(targets),
+    )
+
+
+def _trend(task: Task, user: int, setting: Setting) -> Floats | None:
+    now = float(task.now[user]) if task.timed else float("nan")
+    return setting.trends(task.market[user], now)
+
+
+def _terms(
+    union: Keys, trend: Floats | None, history: tuple[Keys, Floats], setting: Setting
+) -> Floats:
+    """Every adjustment at weight 1 [T, P]; zeros where it does not apply."""
+    catalogue = setting.catalogue
+    rows, past = catalogue.rows(union), catalogue.rows(history[0])
+    terms = np.zeros((len(TERMS), len(union)), np.float32)
+    if trend is not None:
+        terms[0] = trend[rows]
+    known = catalogue.domain[past] >= 0
+    if known.any():
+        domains, weight = catalogue.domain[past][known], history[1][known]
+        ratio = domain_log_ratio(domains, weight, setting.transition, setting.fade)
+        terms[1] = np.where(catalogue.domain[rows] >= 0, ratio[catalogue.domain[rows]], 0)
+    if setting.session:
+        current = past[-setting.session :]
+        steps = np.arange(len(current) - 1, -1, -1, dtype=np.float32)
+        terms[2] = session_affinity(
+            history[1][-setting.session :] * _STEP**steps,
+            (catalogue.vectors[current], catalogue.category[current]),
+            (catalogue.vectors[rows], catalogue.category[rows]),
+        )
+    return terms

@@ -1,0 +1,64 @@
+"""What the fusion's training is given: its configuration, held-out events, the sources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from artifacts.engine import Engine
+from artifacts.formulas import Floats
+from models.evaluate.ranking import Asking
+
+# The source that reads queries, and finds the candidates of a search.
+TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How the fusion is tuned. More questions: steadier weights, more seconds."""
+
+    # Visits asked about on each surface.
+    visits: int = 1500
+    # Users asked on HOME where events have no times, and so make no visits.
+    users: int = 1500
+    # Searches made up.
+    searches: int = 400
+    # Candidates taken from each source, as in serving.
+    depth: int = 200
+    # NDCG is taken at this many places: about what a shopper scrolls through.
+    k: int = 20
+    # As the gateway reads histories and trends.
+    asking: Asking = field(default_factory=Asking)
+    trend_half_life_days: float = 3.0
+    # Whether HOME is tuned without items the user had before; None: as the data says.
+    exclude_seen: bool | None = None
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(visits=100, users=200, searches=50),
+    "demo": Config(),
+    "full": Config(visits=4000, users=4000, searches=1000),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Events the sources may know, and what came after; nothing after: no tuning."""
+
+    known: pl.DataFrame
+    wanted: pl.DataFrame
+
+
+def readers(engines: Mapping[str, Engine]) -> list[str]:
+    """Return the sources that can answer from a history alone, in the order of `engines`."""
+    return [n for n, e in engines.items() if any(i.name == "history" for i in e.manifest.inputs)]
+
+
+def quantiles_of(engine: Engine) -> tuple[Floats, Floats]:
+    """Return (probabilities, scores), both ascending, from an engine's manifest."""
+    points = engine.manifest.score_quantiles
+    probabilities = np.array([p.probability for p in points], np.float32)
+    scores = np.array([p.score for p in points], np.float32)
+    return probabilities, np.maximum.accumulate(scores)

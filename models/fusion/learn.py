@@ -1,0 +1,222 @@
+"""What the fusion learns, surface by surface.
+
+Weights that cannot be tuned (no held-out events, no text source) are defaults:
+equal among the sources that read histories; on SEARCH the text source has 0.6, and
+ITEM's are always the same (_SIMILAR).
+RANK blends HOME's weights with SEARCH's share for text, so that it is HOME
+where the caller gives no query.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from artifacts.engine import Engine
+from artifacts.formulas import Floats
+from artifacts.fusion import FusionArtifact, FusionSettings
+from models.data.dataset import Dataset
+from models.evaluate.ranking import rank
+from models.evaluate.task import Task, make_task
+from models.fusion import surfaces
+from models.fusion.cases import TERMS, Setting, build_cases
+from models.fusion.catalogue import (
+    DailyTrends,
+    domain_tables,
+    make_catalogue,
+    popularity_of,
+)
+from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
+from models.fusion.queries import search_lists, search_task
+from models.fusion.search import Found, search
+from models.progress import Progress, part
+
+# On SEARCH relevance dominates: the text source keeps at least this much.
+_TEXT_LEAST = 0.5
+_TEXT_DEFAULT = 0.6
+# ITEM asks what could be taken instead. Events say what is taken besides, and tuned on
+# them the surface fills with what sells with everything, so what an item is decides.
+_SIMILAR = {TEXT: 0.45, "content": 0.45, "cf": 0.1}
+# Not a surface but a moment of HOME: only its term is kept.
+_LIVE = "LIVE"
+# Adjustments searched on each surface; the rest are HOME's, but 0 on ITEM and CART:
+# what is popular sells with everything, and would be called similar to everything.
+_SEARCHED: Mapping[str, tuple[str, ...]] = {
+    "HOME": ("trend", "cross_domain"),
+    _LIVE: ("session",),
+    "SESSION": ("trend",),
+    "CART": (),
+}
+_SEARCHED_BY_QUERY = ("trend",)
+_ABOUT_ITEMS = {"w_trend": 0.0, "w_cross_domain": 0.0}
+Weights = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuned:
+    """What the surfaces' searches found so far."""
+
+    weights: Weights = field(default_factory=dict)
+    terms: Weights = field(default_factory=dict)  # surface -> "w_..." -> value
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def learn(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    given: tuple[Floats, Window],
+    progress: Progress,
+) -> tuple[FusionArtifact, dict[str, float]]:
+    """Return the artifact and its metrics; `given` is (item vectors [n, d], window)."""
+    vectors, window = given
+    catalogue = make_catalogue(dataset.items, vectors)
+    ordered = dataset.info.times != "none"
+    transition, prior = domain_tables(catalogue, dataset.events, ordered=ordered)
+    tuned = _defaults(engines)
+    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    if window.wanted.height:
+        earlier, _ = domain_tables(catalogue, window.known, ordered=ordered)
+        events = pl.concat([window.known, window.wanted])
+        trends = DailyTrends(catalogue, events, config.trend_half_life_days)
+        setting = Setting(catalogue, quantiles, config.asking, earlier, trends=trends)
+        _tune_surfaces(config, dataset, engines, (setting, window, tuned), part(progress, 0, 0.8))
+        if TEXT in engines:
+            _tune_search(config, dataset, engines, (setting, window, tuned), part(progress, 0.8, 1))
+    tuned.weights["RANK"] = _rank_weights(tuned.weights)
+    artifact = FusionArtifact(
+        item_keys=catalogue.keys,
+        vectors=catalogue.vectors,
+        popularity=popularity_of(catalogue, dataset.events),
+        domain_names=catalogue.domain_names,
+        domain_transition=transition,
+        domain_prior=prior,
+        weights=tuned.weights,
+        quantiles=quantiles,
+        settings=_settings(config, tuned),
+        surface_settings={
+            **dict.fromkeys(("ITEM", "CART"), _ABOUT_ITEMS),
+            **{s: tuned.terms[s] for s in ("SESSION", "SEARCH") if s in tuned.terms},
+        },
+        tuned_on={name: int(engine.manifest.version) for name, engine in engines.items()},
+    )
+    return artifact, tuned.metrics
+
+
+def _tune_surfaces(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    given: tuple[Setting, Window, Tuned],
+    progress: Progress,
+) -> None:
+    setting, window, tuned = given
+    sources = readers(engines)
+    tasks = _tasks(config, dataset, window)
+    for number, (surface, task) in enumerate(tasks.items()):
+        report = part(progress, number / len(tasks), (number + 1) / len(tasks))
+        if not task.user_ids:
+            continue
+        lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
+        report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
+        session = surfaces.SESSION if surface in (_LIVE, "SESSION") else 0
+        cases = build_cases(task, lists, sources, replace(setting, session=session))
+        found = search(cases, len(sources), _SEARCHED[surface], k=config.k)
+        report(2, 2, f"{surface}: weights found")
+        _keep(tuned, surface, sources, found, config.k)
+
+
+def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
+    """Return the questions of each surface; without times, HOME asks for all that follows."""
+    seed, most = config.seed, config.visits
+    visits = surfaces.visits(window.wanted, dataset.info.times, most=most, seed=seed)
+    exclude = config.exclude_seen
+    if exclude is None:
+        exclude = not surfaces.buys_again(window.known, window.wanted)
+    if dataset.info.times == "time":
+        events = pl.concat([window.known, window.wanted])
+        ask = partial(surfaces.visit_task, events, visits, exclude_seen=exclude, seed=seed)
+        over_time = {"HOME": ask(given=0), _LIVE: ask(given=surfaces.SESSION)}
+    else:
+        home = make_task(
+            window.known, window.wanted, exclude_seen=exclude, users=config.users, seed=seed
+        )
+        over_time = {"HOME": home}
+    return {
+        **over_time,
+        "SESSION": surfaces.session_task(visits, most, seed),
+        "CART": surfaces.cart_task(visits, most, seed),
+    }
+
+
+def _tune_search(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    given: tuple[Setting, Window, Tuned],
+    progress: Progress,
+) -> None:
+    setting, window, tuned = given
+    asked = search_task(
+        dataset.items, window.known, window.wanted, searches=config.searches, seed=config.seed
+    )
+    if not asked[1]:
+        return
+    lists = search_lists(engines, TEXT, asked, config.depth, config.asking)
+    progress(1, 2, f"SEARCH: {len(asked[1]):,} searches answered")
+    sources = [*(name for name in readers(engines) if name != TEXT), TEXT]
+    cases = build_cases(asked[0], lists, sources, setting)
+    least = np.array([0.0] * (len(sources) - 1) + [_TEXT_LEAST], np.float32)
+    found = search(cases, len(sources), _SEARCHED_BY_QUERY, k=config.k, least=least)
+    progress(2, 2, "SEARCH: weights found")
+    _keep(tuned, "SEARCH", sources, found, config.k)
+
+
+def _keep(tuned: Tuned, surface: str, sources: list[str], found: Found, k: int) -> None:
+    weights = [round(float(w), 4) for w in found.weights]
+    if surface != _LIVE:
+        tuned.weights[surface] = dict(zip(sources, weights, strict=True))
+    name = f"{surface}.ndcg@{k}"
+    tuned.metrics[name] = found.ndcg
+    for source, value in zip(sources, found.alone, strict=True):
+        tuned.metrics[f"{name}.{source}"] = float(value)
+    for term, value in found.without.items():
+        weight = round(float(found.terms[TERMS.index(term)]), 4)
+        tuned.terms.setdefault(surface, {})[f"w_{term}"] = weight
+        tuned.metrics[f"{name}.without_{term}"] = value
+
+
+def _defaults(engines: Mapping[str, Engine]) -> Tuned:
+    names = readers(engines)
+    surfaces = (surface for surface in _SEARCHED if surface != _LIVE)
+    weights: Weights = {surface: dict.fromkeys(names, 1 / len(names)) for surface in surfaces}
+    text = _TEXT_DEFAULT if TEXT in engines else 0.0
+    others = [name for name in names if name != TEXT]
+    similar = {name: _SIMILAR.get(name, 0.0) for name in names}
+    total = sum(similar.values())
+    even = dict.fromkeys(names, 1 / len(names))
+    weights["ITEM"] = {n: w / total for n, w in similar.items()} if total else even
+    weights["SEARCH"] = {name: (1 - text) / len(others) for name in others}
+    if text:
+        weights["SEARCH"][TEXT] = text
+    return Tuned(weights=weights)
+
+
+def _settings(config: Config, tuned: Tuned) -> FusionSettings:
+    aged = FusionSettings(
+        trend_half_life_days=config.trend_half_life_days,
+        history_half_life_days=config.asking.half_life_days,
+    )
+    found: dict[str, Any] = {**tuned.terms.get("HOME", {}), **tuned.terms.get(_LIVE, {})}
+    return replace(aged, **found)
+
+
+def _rank_weights(weights: Weights) -> dict[str, float]:
+    text = weights["SEARCH"].get(TEXT, 0.0)
+    blended = {name: weight * (1 - text) for name, weight in weights["HOME"].items()}
+    if text:
+        blended[TEXT] = blended.get(TEXT, 0.0) + text
+    return blended

@@ -1,0 +1,152 @@
+"""The search for weights: every blend on a grid, judged by NDCG on held-out events.
+
+A handful of numbers and thousands of cases: a grid finds the optimum as well as
+anything cleverer, cannot diverge and is the same on every machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from artifacts.formulas import Floats
+from models.fusion.cases import TERMS, Case
+
+Doubles = npt.NDArray[np.float64]
+
+# Every source that is asked keeps this much: it may be the only one that knows an item.
+_LEAST = 0.02
+_GRID: dict[str, tuple[float, ...]] = {
+    "trend": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
+    "cross_domain": (0.0, 0.005, 0.01, 0.02, 0.05, 0.1),
+    "session": (0.0, 0.02, 0.05, 0.1, 0.2, 0.4),
+}
+# Grids of blends, each around the best of the one before.
+_STEPS = (0.2, 0.1, 0.05)
+# Where the data cannot tell, these stay: held-out events show what sold, not what fresh
+# trends, a session or another domain would have sold.
+_DEFAULTS = {"trend": 0.05, "cross_domain": 0.02, "session": 0.1}
+# A difference below this is noise.
+_NOISE = 5e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The best weights and what they reach."""
+
+    weights: Floats  # by source, sums to 1 [S]
+    terms: Floats  # by TERMS [T]
+    ndcg: float
+    alone: Doubles  # NDCG of each source by itself [S]
+    without: dict[str, float]  # NDCG with one of the chosen terms left out
+
+
+def search(
+    cases: Sequence[Case],
+    sources: int,
+    terms: Sequence[str],
+    *,
+    k: int,
+    least: Floats | None = None,
+) -> Found:
+    """Find blend weights, then the weights of `terms` one after another, then both again.
+
+    `least` [S] is what each source keeps in any case, 0.02 by default.
+    """
+    least = np.maximum(_LEAST, 0 if least is None else least) * np.ones(sources, np.float32)
+    chosen = np.zeros(len(TERMS), np.float32)
+    best = _best_blend(cases, least, chosen, k)
+    for name in terms:
+        chosen = _best_term(cases, best, chosen, name, k)
+    if chosen.any():
+        best = _best_blend(cases, least, chosen, k)
+        for name in terms:
+            chosen = _best_term(cases, best, chosen, name, k)
+    without = {}
+    for name in terms:
+        less = chosen.copy()
+        less[TERMS.index(name)] = 0
+        without[name] = float(mean_ndcg(cases, best[None], less[None], k)[0])
+    nothing = np.zeros((sources, len(TERMS)), np.float32)
+    return Found(
+        weights=best,
+        terms=chosen,
+        ndcg=float(mean_ndcg(cases, best[None], chosen[None], k)[0]),
+        alone=mean_ndcg(cases, np.eye(sources, dtype=np.float32), nothing, k),
+        without=without,
+    )
+
+
+def mean_ndcg(cases: Sequence[Case], weights: Floats, terms: Floats, k: int) -> Doubles:
+    """Return the mean NDCG@k of N settings, weights [N, S] and terms [N, T], float64 [N]."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])
+    total = np.zeros(len(weights))
+    for case in cases:
+        if not len(case.target):
+            continue
+        score = blend(case, weights, terms)
+        if score.shape[1] > k:
+            top = np.argpartition(-score, k, axis=1)[:, :k]
+            order = np.argsort(-np.take_along_axis(score, top, axis=1), axis=1, kind="stable")
+            top = np.take_along_axis(top, order, axis=1)
+        else:
+            top = np.argsort(-score, axis=1, kind="stable")
+        found = case.target[top] @ discount[: top.shape[1]]
+        total += found / ideal[min(case.wanted, k)]
+    return total / max(len(cases), 1)
+
+
+def blend(case: Case, weights: Floats, terms: Floats) -> Floats:
+    """Return the final scores of N settings [N, P], as the fusion's stages compute them.
+
+    Weights are renormalised over the sources that answered; if those weigh
+    nothing, they share equally.
+    """
+    share = weights * case.answered
+    total = share.sum(axis=1, keepdims=True)
+    equal = case.answered / max(int(case.answered.sum()), 1)
+    share = np.where(total > 0, share / np.where(total > 0, total, 1), equal).astype(np.float32)
+    score: Floats = share @ case.calibrated + terms @ case.terms
+    return score
+
+
+def simplex(least: Floats, step: float) -> Floats:
+    """Return every vector above `least` [S] on a grid of `step` that sums to 1 [N, S].
+
+    What `least` leaves of 1 is dealt out in multiples of `step`.
+    """
+    size = len(least)
+    parts = round(1 / step)
+    grid = [g for g in product(range(parts + 1), repeat=size - 1) if sum(g) <= parts]
+    vectors = np.array([[*g, parts - sum(g)] for g in grid], np.float64) / parts
+    dealt: Floats = (least + vectors * (1 - least.sum())).astype(np.float32)
+    return dealt
+
+
+def _best_blend(cases: Sequence[Case], least: Floats, terms: Floats, k: int) -> Floats:
+    """Search a coarse grid, then finer ones around the best so far."""
+    best: Floats | None = None
+    before = 1.0
+    for step in _STEPS:
+        blends = simplex(least, step)
+        if best is not None:
+            near = np.abs(blends - best[None]).max(axis=1) <= before + 1e-6
+            blends = np.concatenate([best[None], blends[near]])
+        values = mean_ndcg(cases, blends, np.repeat(terms[None], len(blends), axis=0), k)
+        best, before = blends[int(values.argmax())], step
+    if best is None:
+        raise ValueError("no step to search with")
+    return best
+
+
+def _best_term(cases: Sequence[Case], weights: Floats, chosen: Floats, name: str, k: int) -> Floats:
+    grid = np.repeat(chosen[None], len(_GRID[name]), axis=0)
+    grid[:, TERMS.index(name)] = _GRID[name]
+    values = mean_ndcg(cases, np.repeat(weights[None], len(grid), axis=0), grid, k)
+    good = np.flatnonzero(values >= values.max() - _NOISE)
+    usual = np.abs(np.array(_GRID[name])[good] - _DEFAULTS[name])
+    best: Floats = grid[int(good[usual.argmin()])]
+    return best

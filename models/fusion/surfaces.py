@@ -1,0 +1,100 @@
+"""For each surface the question it asks and the events that answer it.
+
+HOME: what is bought in a visit, given all that the shopper did before it. LIVE: the
+rest of the visit, given its first events as well; here the weight of the session
+term is tuned. SESSION: the same, given these first events alone. CART: the item
+left out of a basket. A surface's task is made from held-out events by renaming:
+every question gets a user of its own.
+"""
+
+import polars as pl
+
+from models.evaluate.task import Task, make_task
+
+# First events of a visit that stand for the session so far.
+SESSION = 5
+_TARGETS = 20
+# From this part of repeated events on, an item a user had is worth showing again.
+_AGAIN = 0.05
+# Events without a break this long belong to one visit.
+_BREAK = 30 * 60
+# Where there is an order but no time, this many events in a row stand for a visit.
+_RUN = 10
+
+
+def buys_again(known: pl.DataFrame, wanted: pl.DataFrame) -> bool:
+    """Say whether users come back to items they had: at least one event in twenty."""
+    both = wanted.join(known.select("user_id").unique(), on="user_id", how="semi")
+    again = both.join(known, on=["user_id", "item_key"], how="semi")
+    return again.height >= _AGAIN * max(both.height, 1)
+
+
+def session_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
+    """The next events of a visit, from its first five alone."""
+    place = pl.int_range(pl.len()).over("user_id")
+    known = visits.filter(place < SESSION)
+    wanted = visits.filter(place.is_between(SESSION, SESSION + _TARGETS - 1))
+    return make_task(known, wanted, users=users, seed=seed)
+
+
+def visit_task(
+    events: pl.DataFrame,
+    visits: pl.DataFrame,
+    *,
+    given: int,
+    exclude_seen: bool,
+    seed: int,
+) -> Task:
+    """What a visit holds beyond its first `given` events, from these and all before the visit.
+
+    `events` are everyone's, timed; asked at the moment the visit began.
+    """
+    place = pl.int_range(pl.len()).over("user_id")
+    starts = visits.group_by("user_id", "shopper", maintain_order=True).agg(
+        start=pl.col("time").min()
+    )
+    past = events.rename({"user_id": "shopper"}).join(starts, on="shopper")
+    past = past.filter(pl.col("time") < pl.col("start"))
+    columns = [name for name in events.columns if name in visits.columns]
+    known = pl.concat([past.select(columns), visits.filter(place < given).select(columns)])
+    wanted = visits.filter(place.is_between(given, given + _TARGETS - 1)).select(columns)
+    return make_task(known, wanted, exclude_seen=exclude_seen, seed=seed, together=False)
+
+
+def cart_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
+    """One item of a visit, from the others (two or more)."""
+    enough = visits.filter(pl.len().over("user_id") >= 3)
+    first = pl.int_range(pl.len()).over("user_id") == 0
+    mixed = _shuffled(enough, seed)
+    return make_task(mixed.filter(~first), mixed.filter(first), users=users, seed=seed)
+
+
+def visits(events: pl.DataFrame, times: str, *, most: int, seed: int) -> pl.DataFrame:
+    """Return events by visit: `user_id` names the visit, `shopper` who; two items at least.
+
+    `times` is the dataset's ("time", "order" or "none"); at most `most` visits, drawn
+    at random (seeded). Without times a visit is ten events in a row, without an
+    order all events of a user.
+    """
+    ordered = events.filter(pl.col("type") != "dislike").sort("user_id", "time", "order")
+    if times == "time":
+        pause = pl.col("time").diff().dt.total_seconds().over("user_id").fill_null(0)
+        number = (pause > _BREAK).cum_sum().over("user_id")
+    elif times == "order":
+        number = pl.int_range(pl.len()).over("user_id") // _RUN
+    else:
+        number = pl.lit(0)
+    named = ordered.with_columns(
+        user_id=pl.col("user_id") + "#" + number.cast(pl.String), shopper="user_id"
+    )
+    named = named.unique(["user_id", "item_key"], keep="first", maintain_order=True)
+    named = named.filter(pl.len().over("user_id") >= 2)
+    ids = named["user_id"].unique().sort()
+    drawn = ids.sample(min(most, len(ids)), seed=seed)
+    return named.filter(pl.col("user_id").is_in(drawn.implode()))
+
+
+def _shuffled(visits: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Mix the order within each visit."""
+    mixed = visits.sample(fraction=1.0, shuffle=True, seed=seed)
+    return mixed.sort("user_id", maintain_order=True)

@@ -1,0 +1,93 @@
+"""Training the fusion: from sources' artifacts and held-out events to a fusion artifact.
+
+The sources answer questions about events they were not trained on; the blend
+that ranks what really followed best becomes a surface's weights. A source
+trained on those very events would look better than it is, so the held-out
+window begins where the youngest source's data ends.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+
+import polars as pl
+
+from artifacts import layout
+from artifacts.engine import Engine
+from artifacts.errors import ArtifactMissing
+from artifacts.fusion import save
+from artifacts.loader import load
+from models.data.dataset import Dataset
+from models.export import Origin, new_manifest
+from models.fusion.config import PRESETS, TEXT, Config, Window, readers
+from models.fusion.learn import learn
+from models.fusion.vectors import item_vectors
+from models.progress import Progress, silent
+
+__all__ = ["PRESETS", "Config", "Window", "train"]
+
+SOURCES = ("cf", "content", "sequence", TEXT)
+# A window with fewer events teaches nothing reliable.
+_LEAST_EVENTS = 100
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    repository: Path,
+    progress: Progress = silent,
+    window: Window | None = None,
+) -> Path:
+    """Tune on the sources' newest artifacts in `repository`; publish, return the directory.
+
+    `window` says which events are held out; without it, those after the sources'
+    data end. If there are none the weights are the documented defaults
+    (models/fusion/learn.py). Raises ArtifactMissing if no source reads histories.
+    """
+    engines = load_sources(repository)
+    found = window if window is not None else held_out(dataset, engines)
+    vectors = item_vectors(repository, dataset.items["item_key"].sort().to_numpy())
+    artifact, metrics = learn(config, dataset, engines, (vectors, found), progress)
+    with layout.publish(repository, "fusion") as (directory, version):
+        origin = Origin("fusion", version, config, dataset.events)
+        manifest = new_manifest(
+            origin, engine="fusion", inputs=[], outputs=[], metrics=metrics, tolerance=0.0
+        )
+        save(directory, artifact, manifest)
+    return repository / "fusion" / str(version)
+
+
+def load_sources(repository: Path) -> dict[str, Engine]:
+    """Load the newest artifact of each source there is.
+
+    Raises ArtifactMissing if none of those that learn from histories is there.
+    """
+    engines = {}
+    for source in SOURCES:
+        if layout.versions(repository, source):
+            engines[source] = load(layout.find(repository, source))
+    if not any(name != TEXT for name in readers(engines)):
+        raise ArtifactMissing(
+            f"{repository}: no source that reads histories is there ({', '.join(SOURCES)}); "
+            "train them first with `plait train`, the fusion learns from their answers"
+        )
+    return engines
+
+
+def held_out(dataset: Dataset, engines: Mapping[str, Engine]) -> Window:
+    """Return the events that come after every source's training data, and those before.
+
+    Nothing is held out where events have no time, or the sources know them all.
+    """
+    nothing = Window(known=dataset.events, wanted=dataset.events.clear())
+    ends = [
+        engine.manifest.data_end_time.ToDatetime(tzinfo=UTC)
+        for name, engine in engines.items()
+        # The text source learns nothing from events, so it may know of them all.
+        if name != TEXT and engine.manifest.HasField("data_end_time")
+    ]
+    if dataset.info.times != "time" or not ends:
+        return nothing
+    later = pl.col("time") > max(ends)
+    window = Window(dataset.events.filter(~later), dataset.events.filter(later))
+    return window if window.wanted.height >= _LEAST_EVENTS else nothing

@@ -1,0 +1,131 @@
+"""From events to training batches: windows of histories, places in them, what came after.
+
+The one idea: what happened at one moment (a basket) has no order inside. So a
+window shows a basket's items shuffled anew each time, and only the end of a
+basket is a place to predict from: what comes within the next `horizon` events.
+Where every event has its own moment, that is next-item prediction.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from models.data.interactions import Interactions
+
+Rows = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How batches are cut from histories."""
+
+    batch: int
+    length: int
+    places: int
+    targets: int
+    horizon: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B windows with P places each and M targets per place."""
+
+    history: Tensor  # rows int64 [B, T], 0 pads on the left
+    places: Tensor  # int64 [B, P], indices into T
+    targets: Tensor  # rows int64 [B, P, M], 0 where there are fewer
+
+
+def epoch(data: Interactions, windows: Windows, random: np.random.Generator) -> Iterator[Batch]:
+    """Yield every user's history once in windows, in random order; long ones cut at random."""
+    lengths = np.diff(data.starts)
+    slots = np.repeat(
+        np.arange(len(lengths)), np.where(lengths > 1, -(-lengths // windows.length), 0)
+    )
+    random.shuffle(slots)
+    moment = _moments(data)
+    for at in range(0, len(slots), windows.batch):
+        yield _batch(data, moment, slots[at : at + windows.batch], windows, random)
+
+
+def batches_per_epoch(data: Interactions, windows: Windows) -> int:
+    """Return how many batches `epoch` yields."""
+    lengths = np.diff(data.starts)
+    slots = int(np.where(lengths > 1, -(-lengths // windows.length), 0).sum())
+    return -(-slots // windows.batch)
+
+
+def _moments(data: Interactions) -> Rows:
+    """Number the moments: events of one user at one time share a number, int64 [E]."""
+    fresh = (np.diff(data.time) != 0) | (np.diff(data.user) != 0)
+    return np.concatenate([[0], np.cumsum(fresh)]).astype(np.int64)
+
+
+def _batch(
+    data: Interactions,
+    moment: Rows,
+    users: Rows,
+    windows: Windows,
+    random: np.random.Generator,
+) -> Batch:
+    start, stop = data.starts[users], data.starts[users + 1]
+    # A window ends anywhere that fills it; a short history is shown whole.
+    first_end = np.minimum(start + windows.length, stop)
+    end = first_end + (random.random(len(users)) * (stop - first_end + 1)).astype(np.int64)
+    index = end[:, None] - np.arange(windows.length, 0, -1)[None, :]  # [B, T] event numbers
+    real = index >= start[:, None]
+    safe = np.where(real, index, start[:, None])
+    here = np.where(real, moment[safe], -1)
+    # Shuffle within moments: sort by (moment, chance); padding stays on the left.
+    order = np.lexsort((random.random(index.shape), here), axis=1)
+    history = np.where(real, np.take_along_axis(data.row[safe], order, axis=1), 0)
+    following = np.minimum(safe + 1, stop[:, None] - 1)
+    ends = real & (safe + 1 < stop[:, None]) & (moment[following] != here)
+    # Draw places: real ones first, in random order.
+    lot = np.where(ends, random.random(index.shape), 2.0)
+    count = min(windows.places, windows.length)
+    places = np.argpartition(lot, count - 1, axis=1)[:, :count]
+    valid = np.take_along_axis(ends, places, axis=1)
+    ahead = _ahead(windows, (*places.shape, windows.horizon), random)
+    target = np.take_along_axis(safe, places, axis=1)[:, :, None] + ahead
+    inside = valid[:, :, None] & (target < stop[:, None, None])
+    rows = np.where(inside, data.row[np.minimum(target, len(data.row) - 1)], 0)
+    return Batch(torch.from_numpy(history), torch.from_numpy(places), torch.from_numpy(rows))
+
+
+def _ahead(windows: Windows, shape: tuple[int, int, int], random: np.random.Generator) -> Rows:
+    """Draw which of the next 1 .. horizon events are targets, int64 [B, P, M]."""
+    if windows.targets >= windows.horizon:
+        return np.broadcast_to(np.arange(1, windows.horizon + 1), shape)
+    drawn = np.argpartition(random.random(shape), windows.targets - 1, axis=2)
+    return drawn[:, :, : windows.targets] + 1
+
+
+def spectral_vectors(data: Interactions, width: int, seed: int) -> Vectors:
+    """Return a starting point for the item vectors, float32 [n + 1, width], row 0 zeros.
+
+    Items bought by the same users start near each other: the leading right singular
+    vectors of the normalised user-item matrix (randomised subspace iteration, Halko,
+    Martinsson & Tropp 2011), scaled to a standard deviation of 0.1.
+    """
+    seen = data.matrix()
+    users = np.asarray(seen.sum(axis=1)).ravel()
+    items = np.asarray(seen.sum(axis=0)).ravel()
+    scale = [sparse.diags_array(1 / np.sqrt(np.maximum(c, 1.0))) for c in (users, items)]
+    normed = (scale[0] @ seen @ scale[1]).tocsr().astype(np.float32)
+    turned = normed.T.tocsr()
+    random = np.random.default_rng(seed)
+    rank = min(width, *normed.shape)
+    basis = random.standard_normal((normed.shape[1], min(rank + 16, *normed.shape)), np.float32)
+    for _ in range(3):
+        basis = np.linalg.qr(turned @ (normed @ basis))[0]
+    _, size, right = np.linalg.svd(normed @ basis, full_matrices=False)
+    vectors = np.zeros((normed.shape[1] + 1, width), np.float32)
+    vectors[1:, :rank] = ((basis @ right.T) * np.sqrt(size))[:, :rank]
+    spread = float(vectors[1:].std())
+    return vectors * np.float32(0.1 / spread) if spread > 0 else vectors

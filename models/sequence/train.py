@@ -1,0 +1,255 @@
+"""Training the sequence model: choose when to stop on held-out events, then learn those too.
+
+The one idea: the newest events are both the best test and the best lesson. They
+are held out while the model trains and its metrics are taken, and learned in a
+few last steps before it is shipped.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from artifacts import layout
+from artifacts.engines.graph import GraphEngine
+from artifacts.keys import Keys
+from artifacts.manifest import MODEL
+from models.data.errors import DatasetError
+from models.data.interactions import Interactions, interactions
+from models.export import Origin, finish, new_manifest, sample_histories, wire_inputs, wire_outputs
+from models.progress import Progress, part
+from models.sequence.fit import Plan, TorchEngine, fit
+from models.sequence.graph import EXPORT_TOLERANCE, export_model
+from models.sequence.model import SequenceModel, Shape
+from models.sequence.prepare import Windows, spectral_vectors
+from models.threads import torch_threads
+from models.validation import hold_out, measure, tasks
+
+SOURCE = "sequence"
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the sequence model is trained."""
+
+    # Size of the item vectors. More holds more taste and costs time in proportion.
+    width: int = 64
+    # Attention layers. One is nearly as good on short histories, two compose.
+    blocks: int = 2
+    heads: int = 2
+    # Newest events that are read, in training and in serving. A request's time grows with it.
+    max_history: int = 200
+    # Share of activations dropped in training: more for small data and many epochs, which
+    # would otherwise be learned by heart; none where there is time for a few epochs only.
+    dropout: float = 0.0
+    # Windows per step. More is steadier, fewer learn faster per event.
+    batch: int = 32
+    # Places predicted from per window: more learn more from one pass over it.
+    places: int = 16
+    # Next events that count as following, and how many of them are drawn as targets.
+    # 1 asks for the very next item; more asks for the next few baskets, which is what a
+    # shop can act on and is less noisy.
+    horizon: int = 40
+    targets: int = 10
+    # Items buy again where shops sell groceries; where they do not, leave copying out.
+    repeats: bool = True
+    # Shared negatives per step: fewer is faster, more is nearer to the true softmax; 0 takes
+    # all items, for small catalogues.
+    negatives: int = 1_024
+    # Negatives are drawn by popularity to this power: 0 uniform, 1 as they sell.
+    negative_power: float = 0.5
+    # Start from the spectrum of who bought what: a head start where steps are few.
+    spectral_start: bool = True
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    # Steps at most, and seconds at most (0: no limit); whichever comes first ends training.
+    # With the limit in seconds reached, two runs may differ.
+    steps: int = 320
+    max_seconds: float = 0.0
+    # Looks at held-out events during training, on so many users, and how many of them may
+    # bring nothing better before training stops.
+    evaluations: int = 2
+    patience: int = 2
+    validation_users: int = 500
+    # Last steps on all events, the held-out ones included; 0 ships what was measured.
+    finishing_steps: int = 40
+    # Items with fewer events are unknown to this source.
+    min_item_events: int = 2
+    # Threads of torch. Two save a third of the time on two idle cores, and cost ten times as
+    # much where another process wants one of them.
+    threads: int = 1
+    seed: int = 0
+
+
+PRESETS = {
+    # A small test of the whole path; quality is the same method's.
+    "quick": Config(steps=60, evaluations=1, validation_users=200),
+    "demo": Config(),
+    # Next-item prediction on short histories, as in the literature; hours, not minutes.
+    "full": Config(
+        max_history=50,
+        dropout=0.5,
+        batch=512,
+        places=50,
+        horizon=1,
+        targets=1,
+        repeats=False,
+        negative_power=0.0,
+        learning_rate=1e-3,
+        steps=12_000,
+        evaluations=60,
+        patience=10,
+        validation_users=5_000,
+        finishing_steps=300,
+    ),
+}
+
+
+def train(
+    config: Config,
+    items: pl.DataFrame,
+    events: pl.DataFrame,
+    repository: Path,
+    progress: Progress,
+) -> Path:
+    """Train, export and publish; return the artifact's directory.
+
+    Deterministic on one machine and thread count unless `max_seconds` ends it.
+    Raises DatasetError where nobody has two events.
+    """
+    data = interactions(items, events, min_item_events=config.min_item_events)
+    if not (np.diff(data.starts) > 1).any():
+        raise DatasetError(
+            f"events: no user has two events on items with at least {config.min_item_events} "
+            "events, so nothing follows anything; import more, or lower min_item_events"
+        )
+    with torch_threads(config.threads):
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            model, metrics = _learn(config, items, events, data, progress)
+        progress(960, 1000, "exporting")
+        path = _publish(config, model, metrics, events, keys=data.item_keys, repository=repository)
+        progress(1000, 1000, "sequence artifact written")
+        return path
+
+
+def _learn(
+    config: Config,
+    items: pl.DataFrame,
+    events: pl.DataFrame,
+    data: Interactions,
+    progress: Progress,
+) -> tuple[SequenceModel, dict[str, float]]:
+    held = hold_out(events)
+    known = _same_rows(items, held.known, data)
+    judges = tasks(held, users=config.validation_users, seed=config.seed)
+    learn = known if held.wanted.height and (np.diff(known.starts) > 1).any() else data
+    progress(0, 1000, "starting point")
+    model = new_model(config, learn)
+
+    def judge(candidate: SequenceModel) -> float:
+        found = measure(TorchEngine(candidate, data.item_keys), judges, items.height)
+        return found.get("ndcg@10", 0.0) + found.get("ndcg_next@10", 0.0)
+
+    chosen: Callable[[SequenceModel], float] | None = judge if learn is known else None
+    steps = fit(
+        model,
+        learn,
+        windows(config),
+        plan(config),
+        judge=chosen,
+        progress=part(progress, 0.01, 0.85),
+    )
+    metrics: dict[str, float] = {"steps": float(steps)}
+    if chosen is not None:
+        metrics.update(measure(TorchEngine(model, data.item_keys), judges, items.height))
+    if chosen is not None and config.finishing_steps:
+        final = plan(config, finishing=True)
+        fit(model, data, windows(config), final, progress=part(progress, 0.87, 0.95))
+    return model, metrics
+
+
+def _same_rows(items: pl.DataFrame, events: pl.DataFrame, data: Interactions) -> Interactions:
+    """Return `events` as arrays with the rows of `data`: one vocabulary for both."""
+    kept = items.filter(pl.col("item_key").is_in(pl.Series(data.item_keys).implode()))
+    return interactions(kept, events, min_item_events=0)
+
+
+def new_model(config: Config, data: Interactions) -> SequenceModel:
+    """Return an untrained model that starts from popularity and the spectrum."""
+    model = SequenceModel(
+        Shape(
+            items=len(data.item_keys),
+            width=config.width,
+            blocks=config.blocks,
+            heads=config.heads,
+            length=config.max_history,
+            dropout=config.dropout,
+            repeats=config.repeats,
+        )
+    )
+    counts = np.bincount(data.row, minlength=len(data.item_keys) + 1)[1:]
+    share = np.log((counts + 1.0) / (counts + 1.0).sum())
+    with torch.no_grad():
+        model.bias[1:] = torch.from_numpy(share.astype(np.float32))
+        if config.spectral_start:
+            start = spectral_vectors(data, config.width, config.seed)
+            # A little noise parts the items nobody has bought yet.
+            model.items.weight[1:] += torch.from_numpy(start[1:])
+    return model
+
+
+def windows(config: Config) -> Windows:
+    """Return how batches are cut."""
+    return Windows(
+        batch=config.batch,
+        length=config.max_history,
+        places=config.places,
+        targets=config.targets,
+        horizon=config.horizon,
+    )
+
+
+def plan(config: Config, *, finishing: bool = False) -> Plan:
+    """Return the training plan; the finishing one is short and gentle."""
+    share = config.finishing_steps / max(1, config.steps)
+    return Plan(
+        steps=config.finishing_steps if finishing else config.steps,
+        max_seconds=config.max_seconds * share if finishing else config.max_seconds,
+        learning_rate=config.learning_rate * (0.25 if finishing else 1.0),
+        weight_decay=config.weight_decay,
+        negatives=config.negatives,
+        negative_power=config.negative_power,
+        evaluations=config.evaluations,
+        patience=config.patience,
+        seed=config.seed + (1 if finishing else 0),
+    )
+
+
+def _publish(
+    config: Config,
+    model: SequenceModel,
+    metrics: dict[str, float],
+    events: pl.DataFrame,
+    *,
+    keys: Keys,
+    repository: Path,
+) -> Path:
+    with layout.publish(repository, SOURCE) as (directory, version):
+        worst = export_model(model, directory / MODEL)
+        manifest = new_manifest(
+            Origin(SOURCE, version, config, events),
+            engine="graph",
+            inputs=wire_inputs(),
+            outputs=wire_outputs(embedding=config.width + 1),
+            metrics={**metrics, "export_difference": worst},
+            tolerance=EXPORT_TOLERANCE,
+            engine_parameters={"max_history": config.max_history},
+        )
+        engine = GraphEngine(directory, manifest, keys)
+        histories = sample_histories(events, newest=config.max_history, seed=config.seed)
+        finish(directory, manifest, keys, engine, histories)
+    return repository / SOURCE / str(version)

@@ -1,0 +1,143 @@
+"""All models of a dataset, in the order in which they need each other.
+
+The one idea: what the fusion is tuned on must be new to the models it weighs, or
+the one that memorises best would weigh most. So the sources learn from all but
+the last tenth of the events, the fusion from how well they foresaw that tenth,
+and only then, if asked, the sources are fitted once more on everything.
+"""
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from artifacts import manifest as manifests
+from models.data.dataset import Dataset
+from models.progress import Progress, silent
+from models.validation import Holdout, hold_out
+
+# Text first: its encoder serves content too.
+SOURCES = ("text", "cf", "sequence", "content")
+FUSION = "fusion"
+PRESETS = ("quick", "demo", "full")
+# Given a stage of the work, returns what takes its progress.
+Stages = Callable[[str], Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """What is trained, and how thoroughly."""
+
+    sources: tuple[str, ...] = SOURCES
+    # quick: seconds, to try the path; demo: minutes on two cores; full: as good as it gets.
+    preset: str = "demo"
+    # Tune the blend of the sources. Leave out to replace one source and keep the blend.
+    fusion: bool = True
+    # Share of the events, the last ones, that sources do not see and the fusion is tuned
+    # on. More: steadier weights; less: fresher models.
+    held_out: float = 0.1
+    # Fit the sources on all events after the tuning: fresher models for twice the time.
+    refit: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One published version."""
+
+    source: str
+    path: Path
+    seconds: float
+    megabytes: float
+    metrics: Mapping[str, float]
+
+
+def train_all(
+    dataset: Dataset,
+    repository: Path,
+    config: TrainConfig,
+    stages: Stages = lambda _: silent,
+) -> tuple[list[Trained], dict[str, str]]:
+    """Train and publish; return the versions, and why sources were left out, by name.
+
+    Raises DataError and ArtifactError with messages for people.
+    """
+    skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
+    sources = [s for s in SOURCES if s in config.sources and s not in skipped]
+    held = hold_out(dataset.events, share=config.held_out)
+    first = held.known if config.fusion else dataset.events
+    places: dict[str, Any] = {"repository": repository, "config": config}
+    done = [train_source(s, dataset, first, **places, progress=stages(s)) for s in sources]
+    if not config.fusion:
+        return done, skipped
+    done.append(_fusion(dataset, held, **places, progress=stages(FUSION)))
+    if config.refit:
+        # The text source learns nothing from events.
+        again = [s for s in sources if s != "text"]
+        events = dataset.events
+        done += [train_source(s, dataset, events, **places, progress=stages(s)) for s in again]
+    return done, skipped
+
+
+def train_source(
+    source: str,
+    dataset: Dataset,
+    events: pl.DataFrame,
+    *,
+    repository: Path,
+    config: TrainConfig,
+    progress: Progress = silent,
+) -> Trained:
+    """Train one source on some of the dataset's events and publish it."""
+    began = time.perf_counter()
+    module = importlib.import_module(f"models.{source}.train")
+    settings = preset_of(module, config.preset, config.seed)
+    path: Path = module.train(settings, dataset.items, events, repository, progress)
+    return _trained(source, path, began)
+
+
+def preset_of(module: Any, preset: str, seed: int) -> Any:
+    """Return a trainer's configuration for a preset; its defaults where it has no such one."""
+    presets = getattr(module, "PRESETS", {})
+    return replace(presets.get(preset) or module.Config(), seed=seed)
+
+
+def unsuited(source: str, dataset: Dataset) -> str:
+    """Say why a dataset cannot train a source; "" if it can."""
+    if source == "text" and not has_text(dataset.items):
+        return "the items have neither titles nor text"
+    if source != "text" and not dataset.events.height:
+        return "the dataset has no events to learn from"
+    return ""
+
+
+def has_text(items: pl.DataFrame) -> bool:
+    """Say whether any item has words: a title other than its id, or a text."""
+    named = (pl.col("title") != pl.col("item_id")) & (pl.col("title") != "")
+    return bool(items.select((named | (pl.col("text") != "")).any()).item())
+
+
+def _fusion(
+    dataset: Dataset,
+    held: Holdout,
+    *,
+    repository: Path,
+    config: TrainConfig,
+    progress: Progress,
+) -> Trained:
+    began = time.perf_counter()
+    module = importlib.import_module("models.fusion.train")
+    settings = preset_of(module, config.preset, config.seed)
+    window = module.Window(held.known, held.wanted)
+    path: Path = module.train(settings, dataset, repository, progress, window)
+    return _trained(FUSION, path, began)
+
+
+def _trained(source: str, path: Path, began: float) -> Trained:
+    size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    metrics = dict(manifests.read(path).metrics)
+    return Trained(source, path, time.perf_counter() - began, size / 2**20, metrics)
