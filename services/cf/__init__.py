@@ -1,0 +1,1 @@
+"""The collaborative filtering service: what people who took these took besides."""

@@ -1,0 +1,9 @@
+"""Run this service: `python -m services.cf`."""
+
+import os
+import sys
+
+from services.cf.server import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,44 @@
+"""The standard gRPC health service: who is ready, and, apart from that, who is alive.
+
+One status per model; "" for the process as a whole: all models ready, not
+draining. `live` is SERVING from bind to stop: a process that loads, drains or had
+a model unloaded must not be restarted for it.
+"""
+
+from grpc_health.v1 import health, health_pb2
+
+SERVICE = health.SERVICE_NAME
+LIVE = "live"
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Health:
+    """Who is ready. While the process drains, nothing becomes ready again."""
+
+    def __init__(self) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._ready: dict[str, bool] = {}
+        self._draining = False
+
+    async def start(self) -> None:
+        """Report the process alive and not ready."""
+        await self.servicer.set(LIVE, _SERVING)
+        await self.set("", ready=False)
+
+    async def set(self, name: str, *, ready: bool) -> None:
+        """Set the status of a model, or of the process where `name` is ""."""
+        if self._draining:
+            return
+        self._ready[name] = ready
+        await self.servicer.set(name, _SERVING if ready else _NOT_SERVING)
+
+    def ready(self, name: str = "") -> bool:
+        """Is this model, or the process, ready? Unknown names are not."""
+        return not self._draining and self._ready.get(name, False)
+
+    async def drain(self) -> None:
+        """Set everything but `live` to NOT_SERVING, for good."""
+        self._draining = True
+        for name in self._ready:
+            await self.servicer.set(name, _NOT_SERVING)

@@ -1,0 +1,169 @@
+"""The Open Inference Protocol v2 over a host of models.
+
+A ModelInfer call is read, checked, queued, computed and answered, in this order;
+nothing is computed for a request that will be refused. Triton's, KServe's and
+their clients' habits are kept where the protocol is silent: an empty version
+means the one that serves, and no requested outputs means all of them.
+"""
+
+# The protocol names the methods, and every one gets a request and a context.
+# ruff: noqa: N802, ARG002
+
+import asyncio
+from typing import Any, TypeAlias
+
+import grpc
+
+from artifacts.errors import ArtifactError, ArtifactMissing
+from inference import inference_pb2 as pb
+from inference import inference_pb2_grpc
+from services.runtime import validation
+from services.runtime.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.runtime.health import Health
+from services.runtime.hosting import Host
+from services.runtime.tensors import write_response
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+PLATFORM = "onnxruntime_onnx"
+# gRPC reports "no deadline" as a time in the far future.
+_NO_DEADLINE_SECONDS = 3600.0 * 24
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
+    """Serves the models of `host`; `identity` is the server's name and release."""
+
+    def __init__(
+        self, host: Host, health: Health, *, identity: tuple[str, str], model_control: bool
+    ) -> None:
+        self._host = host
+        self._health = health
+        self._name, self._release = identity
+        self._model_control = model_control
+
+    async def ServerLive(
+        self, request: pb.ServerLiveRequest, context: _Context
+    ) -> pb.ServerLiveResponse:
+        """Answer at all, also while loading."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(
+        self, request: pb.ServerReadyRequest, context: _Context
+    ) -> pb.ServerReadyResponse:
+        """Say whether every model is served."""
+        return pb.ServerReadyResponse(ready=self._health.ready())
+
+    async def ModelReady(
+        self, request: pb.ModelReadyRequest, context: _Context
+    ) -> pb.ModelReadyResponse:
+        """Say whether one model is served; unknown ones are not."""
+        return pb.ModelReadyResponse(ready=self._host.ready(request.name, request.version))
+
+    async def ServerMetadata(
+        self, request: pb.ServerMetadataRequest, context: _Context
+    ) -> pb.ServerMetadataResponse:
+        """Name the server and the protocol's extensions it has."""
+        return pb.ServerMetadataResponse(
+            name=self._name, version=self._release, extensions=["model_repository"]
+        )
+
+    async def ModelMetadata(
+        self, request: pb.ModelMetadataRequest, context: _Context
+    ) -> pb.ModelMetadataResponse:
+        """Describe the tensors of a model, as its manifest declares them."""
+        model = self._host.get(request.name, request.version).model
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        return pb.ModelMetadataResponse(
+            name=request.name,
+            versions=[str(model.version)],
+            platform=PLATFORM,
+            inputs=[tensor(name=s.name, datatype=s.datatype, shape=s.shape) for s in model.inputs],
+            outputs=[
+                tensor(name=s.name, datatype=s.datatype, shape=s.shape) for s in model.outputs
+            ],
+        )
+
+    async def ModelInfer(
+        self, request: pb.ModelInferRequest, context: _Context
+    ) -> pb.ModelInferResponse:
+        """Answer one batch."""
+        batcher = self._host.get(request.model_name, request.model_version)
+        model = batcher.model
+        inputs = validation.read_request(request, model.inputs, self._host.limits.max_batch_rows)
+        question = model.read(inputs, request.parameters)
+        wanted = validation.check_outputs([o.name for o in request.outputs], question.answers)
+        outputs = await batcher.submit(question, _deadline(context))
+        return write_response(
+            request.model_name,
+            str(model.version),
+            request.id,
+            {name: outputs[name] for name in wanted},
+        )
+
+    async def RepositoryIndex(
+        self, request: pb.RepositoryIndexRequest, context: _Context
+    ) -> pb.RepositoryIndexResponse:
+        """List the versions in the repository."""
+        entry = pb.RepositoryIndexResponse.ModelIndex
+        return pb.RepositoryIndexResponse(
+            models=[
+                entry(name=m.name, version=m.version, state=m.state, reason=m.reason)
+                for m in self._host.index()
+                if m.state == "READY" or not request.ready
+            ]
+        )
+
+    async def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: _Context
+    ) -> pb.RepositoryModelLoadResponse:
+        """Load the newest version, or the one the parameter `version` names.
+
+        Models that come from the same artifact are loaded with it.
+        """
+        self._allow_change()
+        self._host.known(request.model_name)
+        version = _version(request)
+        try:
+            await self._host.load(version)
+        except ArtifactMissing as error:
+            raise NotFound(str(error)) from None
+        except ArtifactError as error:
+            raise FailedPrecondition(str(error)) from None
+        return pb.RepositoryModelLoadResponse()
+
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: _Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Stop serving one model."""
+        self._allow_change()
+        await self._host.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+    def _allow_change(self) -> None:
+        if not self._model_control:
+            raise FailedPrecondition(
+                "loading and unloading are switched off here (model_control); "
+                "deploy the version instead"
+            )
+
+
+def _deadline(context: _Context) -> float:
+    """Return the caller's deadline in the event loop's time, infinity if there is none."""
+    left = context.time_remaining()
+    if left is None or left > _NO_DEADLINE_SECONDS:
+        return float("inf")
+    return asyncio.get_running_loop().time() + left
+
+
+def _version(request: pb.RepositoryModelLoadRequest) -> int | None:
+    for name in request.parameters:
+        if name != "version":
+            raise InvalidArgument(name, "not a parameter of loading here; there is version")
+    if "version" not in request.parameters:
+        return None
+    value = request.parameters["version"]
+    if value.WhichOneof("parameter_choice") == "int64_param":
+        return value.int64_param
+    if not (value.string_param.isascii() and value.string_param.isdecimal()):
+        raise InvalidArgument("version", "must be a positive whole number")
+    return int(value.string_param)

@@ -1,0 +1,55 @@
+"""Structured logs: one JSON object per line on stderr.
+
+Callers log what happened to the process and which call it was, never what was
+in a request: no histories, queries, tokens or metadata.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+LEVELS = ("debug", "info", "warning", "error")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+# An exception's own words may quote data; enough of them to recognise it.
+_MAX_ERROR = 200
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON; `extra=` fields become members."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "message": record.getMessage(),
+        }
+        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
+        if record.exc_info and record.exc_info[1] is not None:
+            line.update(_describe(record.exc_info[1]))
+        return json.dumps(line, default=str)
+
+
+def _describe(error: BaseException) -> dict[str, object]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "error": type(error).__name__,
+        "error_message": str(error)[:_MAX_ERROR],
+        "trace": [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames],
+    }
+
+
+def configure(role: str, level: str) -> None:
+    """Send all logging of this process to stderr as JSON, replacing earlier handlers."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(role))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,115 @@
+"""Every metric of every process, in one place: dashboards and alerts name these.
+
+Latencies are seconds in histograms that resolve well below a millisecond, where
+a model's work lies. Labels are bounded: sources, versions, surfaces, outcomes,
+stages and fixed reasons; never a user, an item or a query.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+BUCKETS = (
+    0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008,
+    0.012, 0.016, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+)  # fmt: skip
+_STAGE_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, *BUCKETS[:15])
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# Every gRPC server (model services and gateway).
+REQUEST_SECONDS = Histogram(
+    "plait_request_seconds",
+    "Time from a request's arrival to its answer, by gRPC method and status.",
+    ["method", "outcome"],
+    buckets=BUCKETS,
+)
+BUILD_INFO = Gauge(
+    "plait_build_info", "Always 1; the release and role of the process.", ["role", "release"]
+)
+
+# Model services.
+QUEUE_SECONDS = Histogram(
+    "plait_queue_seconds",
+    "Time a call waits for the batch it rides in.",
+    ["source", "version"],
+    buckets=BUCKETS,
+)
+BATCH_SECONDS = Histogram(
+    "plait_batch_seconds",
+    "Time to assemble a batch and take its answer apart.",
+    ["source", "version"],
+    buckets=BUCKETS,
+)
+BATCH_ROWS = Histogram(
+    "plait_batch_rows", "Rows in a batch when it runs.", ["source", "version"], buckets=_ROWS
+)
+INFERENCE_SECONDS = Histogram(
+    "plait_inference_seconds",
+    "Time the model computes, one batch at a time.",
+    ["source", "version", "outcome"],
+    buckets=BUCKETS,
+)
+UNKNOWN_ITEMS = Counter(
+    "plait_unknown_items_total",
+    "Item keys in histories and candidates that a model or the catalogue does not know.",
+    ["source"],
+)
+EXPIRED_CALLS = Counter(
+    "plait_expired_calls_total",
+    "Calls dropped before inference: deadline passed or cancelled.",
+    ["source"],
+)
+MODEL_INFO = Gauge(
+    "plait_model_info", "1 for each model version being served.", ["source", "version"]
+)
+MODEL_LOAD_SECONDS = Gauge(
+    "plait_model_load_seconds",
+    "Time the last load took, replayed samples included.",
+    ["source", "version"],
+)
+
+# Gateway.
+RECOMMEND_SECONDS = Histogram(
+    "plait_recommend_seconds",
+    "Time of one ranking, by surface and outcome: ok, partial, fallback, error.",
+    ["surface", "outcome"],
+    buckets=BUCKETS,
+)
+SOURCE_SECONDS = Histogram(
+    "plait_source_seconds",
+    "Time of one call from the gateway to a source, by outcome (ok, late, error, shed, open).",
+    ["source", "version", "outcome"],
+    buckets=BUCKETS,
+)
+MERGE_SECONDS = Histogram(
+    "plait_merge_seconds",
+    "Time from the last source's answer to the finished ranking.",
+    ["surface"],
+    buckets=BUCKETS,
+)
+STAGE_SECONDS = Histogram(
+    "plait_stage_seconds",
+    "Time of one stage of a ranking: read_state, fan_out, each fusion stage, reply.",
+    ["stage"],
+    buckets=_STAGE_BUCKETS,
+)
+PARTIAL_ANSWERS = Counter(
+    "plait_partial_answers_total",
+    "Rankings without at least one source that was asked.",
+    ["surface"],
+)
+FALLBACKS = Counter(
+    "plait_fallbacks_total", "Rankings made of trends and popularity alone.", ["surface", "reason"]
+)
+DROPPED_CANDIDATES = Counter(
+    "plait_dropped_candidates_total", "Candidates left out of a ranking, by reason.", ["reason"]
+)
+INVALID_SCORES = Counter(
+    "plait_invalid_scores_total", "Scores from a source that were NaN or infinite.", ["source"]
+)
+EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"])
+EVENT_SECONDS = Histogram(
+    "plait_event_commit_seconds", "Time to make a batch of events durable.", buckets=BUCKETS
+)
+CATALOGUE_ITEMS = Gauge("plait_catalogue_items", "Items in the gateway's catalogue.")
+EMBEDDED_ITEMS = Gauge(
+    "plait_embedded_items", "Items no model was trained on, served by their text and attributes."
+)

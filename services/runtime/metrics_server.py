@@ -1,0 +1,61 @@
+"""The HTTP endpoint Prometheus scrapes: GET /metrics, on a thread of its own.
+
+prometheus_client brings a server too, but one that takes half a second to stop
+and asks DNS for its own name at start.
+"""
+
+import socket
+import socketserver
+import threading
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import make_wsgi_app
+
+_POLL_SECONDS = 0.1
+
+
+class MetricsServer:
+    """Serves the process's metrics between `start` and `stop`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        # The port really bound, once started.
+        self.port = port
+
+    def start(self) -> None:
+        """Bind and serve; raises OSError."""
+        server = _HttpV6 if ":" in self._host else _Http
+        self._httpd = server((self._host, self.port), _Silent)
+        self.port = self._httpd.server_port
+        self._httpd.set_app(make_wsgi_app())
+        self._thread = threading.Thread(
+            target=self._httpd.serve_forever, args=(_POLL_SECONDS,), name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop and free the port; blocks for a tenth of a second at most."""
+        self._httpd.shutdown()
+        self._httpd.server_close()
+        self._thread.join()
+
+
+class _Http(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.setup_environ()
+
+
+class _HttpV6(_Http):
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    """Scrapes are not worth a log line."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        del format, args

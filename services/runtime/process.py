@@ -1,0 +1,112 @@
+"""From a command line to an exit code: what `python -m services.cf` does.
+
+Exit 0 after SIGTERM or Ctrl-C, 1 where the start fails (one log line says why),
+2 for a wrong command line.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from artifacts.errors import ArtifactError
+from services.runtime import config as configuration
+from services.runtime import logs
+from services.runtime.errors import StartError
+from services.runtime.metrics import BUILD_INFO
+from services.runtime.server import Application, Server, ServerConfig
+
+C = TypeVar("C", bound=ServerConfig)
+_PR_SET_PDEATHSIG = 1
+_log = logging.getLogger(__name__)
+
+
+def run(
+    role: str,
+    config_class: type[C],
+    build: Callable[[C], Application],
+    *,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+) -> int:
+    """Configure, serve until a signal, and return the exit code.
+
+    `role` is the section of the configuration and the `role` of logs and metrics.
+    """
+    if argv:
+        sys.stderr.write(
+            f"usage: no arguments; set PLAIT_{role.upper()}_<SETTING> or the [{role}] table of the "
+            f"file PLAIT_CONFIG names: {', '.join(config_class.__dataclass_fields__)}\n"
+        )
+        return 0 if argv[0] in {"-h", "--help"} else 2
+    logs.configure(role, "info")
+    try:
+        config = configuration.load(config_class, role, environ)
+        logs.configure(role, config.log_level)
+        _log.info("starting", extra={"config": configuration.describe(config)})
+        BUILD_INFO.labels(role, release()).set(1)
+        if config.die_with_parent:
+            die_with_parent()
+        asyncio.run(serve(Server(config, build(config))))
+    except (configuration.ConfigError, StartError, ArtifactError) as error:
+        _log.critical("cannot start: %s", error)
+        return 1
+    except Exception:
+        _log.critical("failed unexpectedly", exc_info=True)
+        return 1
+    _log.info("stopped")
+    return 0
+
+
+async def serve(server: Server) -> None:
+    """Start, wait for SIGTERM or SIGINT (also while loading), drain, return.
+
+    Later signals change nothing: a terminal's Ctrl-C reaches a supervised process
+    twice, and the second must not cut calls short.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    starting = asyncio.create_task(server.start())
+    waiting = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            # What start-up made lives as long as the process: out of the collector's way.
+            gc.collect()
+            gc.freeze()
+            await waiting
+        _log.info("draining")
+    finally:
+        for task in (starting, waiting):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        await server.stop()
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent process ends; nothing off Linux."""
+    parent = os.getppid()
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended in between
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def release() -> str:
+    """Return the installed version of Plait."""
+    try:
+        return importlib.metadata.version("plait")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,94 @@
+"""A model service: the runtime around one source. Each service is a call of `main`.
+
+sys.exit(main(Source("cf", ("cf",), open_cf), Config, sys.argv[1:], os.environ))
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from inference import inference_pb2_grpc
+from services.runtime.config import require
+from services.runtime.health import Health
+from services.runtime.hosting import Host, Limits, Source
+from services.runtime.inference_service import SERVICE, InferenceService
+from services.runtime.process import release, run
+from services.runtime.server import ServerConfig
+
+
+@dataclass(frozen=True)
+class ServiceConfig(ServerConfig):
+    """Settings of a model service; each service sets its own default ports."""
+
+    # Model repository: REPOSITORY/<source>/<version>/.
+    repository: Path = Path("var/models")
+    # Version to serve; empty takes the newest there is at start. Pin it where a
+    # new version must not come in with a restart.
+    version: int | None = None
+    # Whether callers may load and unload versions. Off where only a deployment may
+    # decide what serves: the protocol knows no callers' rights.
+    model_control: bool = True
+    # Rows computed together, and rows one call may bring. More is less CPU per row
+    # and a longer wait for whoever comes next.
+    max_batch_rows: int = 64
+    # Calls that may wait; beyond it callers are refused at once (RESOURCE_EXHAUSTED),
+    # which is worth more to them than an answer after their deadline.
+    max_queue: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.version is None or self.version > 0, "version must be positive")
+        require(1 <= self.max_batch_rows <= 1024, "max_batch_rows must be within 1 .. 1024")
+        require(1 <= self.max_queue <= 100_000, "max_queue must be within 1 .. 100000")
+
+
+class ModelService:
+    """The application of a model service (see server.Application)."""
+
+    def __init__(self, source: Source, config: ServiceConfig) -> None:
+        self._source = source
+        self._config = config
+        self._host: Host | None = None
+
+    def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
+        """Add the inference servicer."""
+        config = self._config
+        limits = Limits(config.max_batch_rows, config.max_queue, config.grace_seconds)
+        self._host = Host(self._source, config.repository, limits, health)
+        servicer = InferenceService(
+            self._host,
+            health,
+            identity=(f"plait-{self._source.name}", release()),
+            model_control=config.model_control,
+        )
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+        return [SERVICE]
+
+    async def start(self) -> None:
+        """Load the configured version; raises ArtifactError."""
+        if self._host is not None:
+            await self._host.report()
+            await self._host.load(self._config.version)
+
+    async def stop(self) -> None:
+        """End the engines."""
+        if self._host is not None:
+            await self._host.close()
+
+
+def main(
+    source: Source,
+    config_class: type[ServiceConfig],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+) -> int:
+    """Run a model service until a signal; return the exit code."""
+    return run(
+        source.name,
+        config_class,
+        lambda config: ModelService(source, config),
+        argv=argv,
+        environ=environ,
+    )

@@ -1,0 +1,1 @@
+"""The sequence service: what comes next."""

@@ -1,0 +1,1 @@
+"""The text service: items that answer a query, and vectors for texts."""
