@@ -1,0 +1,73 @@
+"""Bounds of single values; every refusal names the field."""
+
+import math
+from collections.abc import Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.runtime.errors import InvalidArgument
+
+LONGEST_ID = 128
+LONGEST_EVENT_ID = 64
+LONGEST_MARKET = 64
+LONGEST_QUERY = 256
+LONGEST_NAME = 256
+_OLDEST_SECONDS = 946_684_800  # the year 2000: older events are a clock that was never set
+_AHEAD_SECONDS = 600  # clocks differ; events from beyond this are in the future
+_LARGEST = 1e9
+
+
+def text(field: str, value: str, most: int, *, required: bool = False) -> str:
+    """Check a string's length."""
+    if required and not value.strip():
+        raise InvalidArgument(field, "required")
+    if len(value) > most:
+        raise InvalidArgument(field, f"{len(value)} characters, at most {most} are allowed")
+    return value
+
+
+def item_id(field: str, value: str) -> str:
+    """Check an item id: 1 to 128 characters."""
+    return text(field, value, LONGEST_ID, required=True)
+
+
+def item_ids(field: str, values: Sequence[str], most: int, least: int = 0) -> tuple[str, ...]:
+    """Check a list of item ids, and leave out repetitions."""
+    count(field, len(values), most, least)
+    for number, value in enumerate(values):
+        item_id(f"{field}[{number}]", value)
+    return tuple(dict.fromkeys(values))
+
+
+def count(field: str, number: int, most: int, least: int = 0) -> None:
+    """Check how many there are of something."""
+    if not least <= number <= most:
+        raise InvalidArgument(field, f"{number} given, {least} to {most} are allowed")
+
+
+def amount(field: str, value: float) -> float:
+    """Check a price or quantity: finite, from 0."""
+    if not math.isfinite(value):
+        raise InvalidArgument(field, f"must be a finite number, is {value}")
+    if not 0 <= value <= _LARGEST:
+        raise InvalidArgument(field, f"must lie in 0 .. 1e9, is {value:g}")
+    return value
+
+
+def within(field: str, value: float, low: float, high: float) -> float:
+    """Check that a number is finite and lies in a range."""
+    if not math.isfinite(value) or not low <= value <= high:
+        raise InvalidArgument(field, f"must lie in {low:g} .. {high:g}, is {value:g}")
+    return value
+
+
+def time_ms(field: str, value: Timestamp, now_ms: int) -> int:
+    """Check a time and return it in milliseconds since 1970."""
+    if not 0 <= value.nanos < 1_000_000_000:
+        raise InvalidArgument(field, f"nanos must lie in 0 .. 999999999, is {value.nanos}")
+    if value.seconds < _OLDEST_SECONDS:
+        raise InvalidArgument(field, "before the year 2000")
+    found = value.seconds * 1000 + value.nanos // 1_000_000
+    if found > now_ms + _AHEAD_SECONDS * 1000:
+        raise InvalidArgument(field, "in the future, by more than ten minutes")
+    return found

@@ -1,0 +1,192 @@
+"""Requests into small frozen data, refused where a field is wrong.
+
+What passes here is safe for everything behind it: no NaN, no absurd size, no
+unknown enum value.
+"""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from artifacts.keys import item_key
+from gateway.api import checks
+from gateway.api.read_rules import read_rules
+from gateway.types import Ask, Event, EventType, Item
+from plait.v1 import catalog_service_pb2 as catalog
+from plait.v1 import event_service_pb2 as events
+from plait.v1 import recommendation_service_pb2 as api
+from plait.v1 import types_pb2 as t
+from services.runtime.errors import InvalidArgument
+
+_SURFACES = {
+    t.SURFACE_HOME: "HOME",
+    t.SURFACE_ITEM: "ITEM",
+    t.SURFACE_CART: "CART",
+    t.SURFACE_SESSION: "SESSION",
+}
+_EVENT_TYPES = {int(kind) for kind in EventType}
+_MOST_EVENTS = 1_000
+_MOST_ITEMS = 1_000
+_MOST_IN_CART = 200
+_LARGEST_PAGE = 200
+_LONGEST_TOKEN = 128
+_LONGEST_TEXT = 20_000
+_MOST_ATTRIBUTES = 100
+
+
+class _Shopper(TypedDict):
+    """The fields of an Ask that say who is asking."""
+
+    user_id: str
+    market: str
+    events: tuple[Event, ...]
+
+
+def read_recommend(request: api.RecommendRequest, now_ms: int, default_page: int) -> Ask:
+    """Read a RecommendRequest; raises InvalidArgument."""
+    if request.surface == t.SURFACE_SEARCH:
+        raise InvalidArgument("surface", "a search is asked with Search, which takes a query")
+    surface = _SURFACES.get(request.surface)
+    if surface is None:
+        raise InvalidArgument("surface", "required: one of HOME, ITEM, CART, SESSION")
+    item_ids = checks.item_ids("item_ids", request.item_ids, _MOST_IN_CART)
+    if surface == "ITEM" and len(item_ids) != 1:
+        raise InvalidArgument("item_ids", f"ITEM is about one item, {len(item_ids)} given")
+    if surface == "CART" and not item_ids:
+        raise InvalidArgument("item_ids", "CART wants the content of the cart; for none ask HOME")
+    if surface in ("HOME", "SESSION") and item_ids:
+        raise InvalidArgument("item_ids", f"{surface} is about no item; ITEM and CART are")
+    diversity = None
+    if request.HasField("diversity"):
+        diversity = checks.within("diversity", request.diversity, 0, 1)
+    return Ask(
+        surface=surface,
+        **_shopper(request.shopper, now_ms),
+        item_ids=item_ids,
+        page_size=_page_size(request.page_size, default_page),
+        page_token=checks.text("page_token", request.page_token, _LONGEST_TOKEN),
+        rules=read_rules(request.rules),
+        explain=request.explain,
+        diversity=diversity,
+    )
+
+
+def read_search(request: api.SearchRequest, now_ms: int, default_page: int) -> Ask:
+    """Read a SearchRequest; raises InvalidArgument."""
+    return Ask(
+        surface="SEARCH",
+        **_shopper(request.shopper, now_ms),
+        text=checks.text("query", request.query, checks.LONGEST_QUERY, required=True).strip(),
+        page_size=_page_size(request.page_size, default_page),
+        page_token=checks.text("page_token", request.page_token, _LONGEST_TOKEN),
+        rules=read_rules(request.rules),
+        explain=request.explain,
+    )
+
+
+def read_rank(request: api.RankRequest, now_ms: int) -> Ask:
+    """Read a RankRequest; raises InvalidArgument."""
+    item_ids = checks.item_ids("item_ids", request.item_ids, _MOST_ITEMS, least=1)
+    return Ask(
+        surface="RANK",
+        **_shopper(request.shopper, now_ms),
+        item_ids=item_ids,
+        text=checks.text("query", request.query, checks.LONGEST_QUERY).strip(),
+        page_size=len(item_ids),
+        rules=read_rules(request.rules),
+        explain=request.explain,
+    )
+
+
+def read_events(request: events.RecordEventsRequest, now_ms: int) -> tuple[Event, ...]:
+    """Read the events to record; raises InvalidArgument."""
+    checks.count("events", len(request.events), _MOST_EVENTS, least=1)
+    for number, event in enumerate(request.events):
+        checks.text(f"events[{number}].user_id", event.user_id, checks.LONGEST_ID, required=True)
+    return _events("events", request.events, now_ms)
+
+
+def read_items(request: catalog.UpsertItemsRequest) -> tuple[Item, ...]:
+    """Read the items to upsert; raises InvalidArgument."""
+    checks.count("items", len(request.items), _MOST_ITEMS, least=1)
+    items = tuple(_item(f"items[{n}]", item) for n, item in enumerate(request.items))
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        if item.item_id in seen:
+            raise InvalidArgument(f"items[{number}].item_id", f"'{item.item_id}' is given twice")
+        seen.add(item.item_id)
+    return items
+
+
+def read_deletes(request: catalog.DeleteItemsRequest) -> tuple[str, ...]:
+    """Read the ids to delete; raises InvalidArgument."""
+    return checks.item_ids("item_ids", request.item_ids, _MOST_ITEMS, least=1)
+
+
+def read_item_id(request: catalog.GetItemRequest) -> str:
+    """Read the id to get; raises InvalidArgument."""
+    return checks.item_id("item_id", request.item_id)
+
+
+def _page_size(size: int, default: int) -> int:
+    if not 0 <= size <= _LARGEST_PAGE:
+        raise InvalidArgument("page_size", f"must lie in 0 .. {_LARGEST_PAGE}, is {size}")
+    return size or default
+
+
+def _shopper(shopper: api.Shopper, now_ms: int) -> _Shopper:
+    checks.count("shopper.events", len(shopper.events), _MOST_EVENTS)
+    return {
+        "user_id": checks.text("shopper.user_id", shopper.user_id, checks.LONGEST_ID),
+        "market": checks.text("shopper.market", shopper.market, checks.LONGEST_MARKET),
+        "events": _events("shopper.events", shopper.events, now_ms),
+    }
+
+
+def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
+    return tuple(_event(f"{field}[{n}]", event, now_ms) for n, event in enumerate(given))
+
+
+def _event(field: str, event: t.Event, now_ms: int) -> Event:
+    if event.type not in _EVENT_TYPES:
+        raise InvalidArgument(f"{field}.type", "required: VIEW, CLICK, CART, PURCHASE, ...")
+    kind = EventType(event.type)
+    key = 0
+    if event.item_id or kind is not EventType.SEARCH:
+        key = item_key(checks.item_id(f"{field}.item_id", event.item_id))
+    when = now_ms
+    if event.HasField("event_time"):
+        when = checks.time_ms(f"{field}.event_time", event.event_time, now_ms)
+    price = checks.amount(f"{field}.price", event.price) if event.HasField("price") else None
+    return Event(
+        user_id=event.user_id,
+        key=key,
+        type=kind,
+        time_ms=when,
+        event_id=checks.text(f"{field}.event_id", event.event_id, checks.LONGEST_EVENT_ID),
+        quantity=checks.amount(f"{field}.quantity", event.quantity) or 1.0,
+        price=price,
+        market=checks.text(f"{field}.market", event.market, checks.LONGEST_MARKET),
+        query=checks.text(f"{field}.query", event.query, checks.LONGEST_QUERY),
+    )
+
+
+def _item(field: str, item: t.Item) -> Item:
+    item_id = checks.item_id(f"{field}.item_id", item.item_id)
+    price = checks.amount(f"{field}.price", item.price) if item.HasField("price") else None
+    checks.count(f"{field}.attributes", len(item.attributes), _MOST_ATTRIBUTES)
+    for name, value in item.attributes.items():
+        checks.text(f"{field}.attributes", name, checks.LONGEST_NAME)
+        checks.text(f"{field}.attributes[{name}]", value, checks.LONGEST_NAME * 4)
+    return Item(
+        item_id=item_id,
+        key=item_key(item_id),
+        title=checks.text(f"{field}.title", item.title, checks.LONGEST_NAME * 4),
+        text=checks.text(f"{field}.text", item.text, _LONGEST_TEXT),
+        domain=checks.text(f"{field}.domain", item.domain, checks.LONGEST_NAME),
+        category=checks.text(f"{field}.category", item.category, checks.LONGEST_NAME),
+        brand=checks.text(f"{field}.brand", item.brand, checks.LONGEST_NAME),
+        price=price,
+        available=item.available if item.HasField("available") else True,
+        provider=checks.text(f"{field}.provider", item.provider, checks.LONGEST_NAME),
+        attributes=dict(item.attributes),
+    )

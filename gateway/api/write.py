@@ -1,0 +1,113 @@
+"""Rankings and items into messages. Only what is shown becomes a message."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from artifacts.keys import item_key
+from gateway.catalogue import Catalogue
+from gateway.fusion.explain import Explanation, explain, reason_text
+from gateway.types import Facts, Item, Outcome, Page, Ranking
+from plait.v1 import recommendation_service_pb2 as api
+from plait.v1 import types_pb2 as t
+
+_OUTCOMES = {o: t.SourceOutcome.Value(f"SOURCE_OUTCOME_{o.value}") for o in Outcome}
+Reply = TypeVar("Reply", api.RecommendResponse, api.SearchResponse, api.RankResponse)
+
+
+class Cards:
+    """Items as bytes of their messages, by row: parsing one is cheaper than filling it in."""
+
+    def __init__(self) -> None:
+        self._cards: dict[int, tuple[Item, bytes]] = {}
+
+    def write(self, target: t.Item, row: int, item: Item) -> None:
+        """Fill an item into its message."""
+        card = self._cards.get(row)
+        if card is None or card[0] is not item:
+            write_item(target, item)
+            self._cards[row] = item, target.SerializeToString()
+        else:
+            target.MergeFromString(card[1])
+
+
+def write_page(reply: Reply, page: Page, catalogue: Catalogue, cards: Cards) -> Reply:
+    """Fill one page of a ranking into a response, and return it."""
+    ranking = page.ranking
+    reply.ranking_id = ranking.ranking_id
+    reply.unknown_item_count = ranking.unknown_items
+    if not isinstance(reply, api.RankResponse):
+        reply.next_page_token = page.next_token
+    for place in page.places.tolist():
+        row = int(ranking.rows[place])
+        ranked = reply.items.add(position=place + 1, score=float(ranking.scores[place]))
+        item = catalogue.item(row)
+        cards.write(ranked.item, row, item)
+        ranked.item_id, ranked.item_key = item.item_id, item.key
+    if ranking.facts is not None:
+        _explain(reply.items, page, ranking.facts, catalogue)
+        for row, reason in ranking.dropped:
+            if catalogue.has(row):
+                reply.dropped.add(item_id=catalogue.item(row).item_id, reason=reason)
+    for number, item_id in enumerate(ranking.unknown_ids, len(ranking.rows) + 1):
+        reply.items.add(item_id=item_id, item_key=item_key(item_id), position=number)
+    _write_sources(reply, ranking)
+    return reply
+
+
+def write_item(target: t.Item, item: Item) -> None:
+    """Fill an item into its message."""
+    target.item_id = item.item_id
+    target.item_key = item.key
+    target.title = item.title
+    target.text = item.text
+    target.domain = item.domain
+    target.category = item.category
+    target.brand = item.brand
+    target.available = item.available
+    target.provider = item.provider
+    if item.price is not None:
+        target.price = item.price
+    if item.attributes:
+        target.attributes.update(item.attributes)
+
+
+def _write_sources(reply: Reply, ranking: Ranking) -> None:
+    for answer, count in zip(ranking.answers, ranking.candidate_counts, strict=True):
+        reply.sources.add(
+            source=answer.source,
+            outcome=_OUTCOMES[answer.outcome],
+            model_version=answer.version,
+            candidate_count=count,
+            latency_ms=answer.seconds * 1000,
+            detail=answer.detail,
+        )
+    reply.coverage.asked = ranking.asked
+    reply.coverage.answered = ranking.answered
+    reply.coverage.partial = ranking.partial
+    reply.coverage.fallback = ranking.fallback
+
+
+def _explain(items: Sequence[t.RankedItem], page: Page, facts: Facts, catalogue: Catalogue) -> None:
+    found = explain(facts.query, facts.pool, page.ranking.positions[page.places])
+    for ranked, explanation in zip(items, found, strict=True):
+        _write_explanation(ranked.explanation, explanation, facts.query.text, catalogue)
+
+
+def _write_explanation(
+    target: t.Explanation, explanation: Explanation, text: str, catalogue: Catalogue
+) -> None:
+    for part in explanation.contributions:
+        target.contributions.add(
+            source=part.source,
+            score=part.score,
+            rank=part.rank,
+            calibrated=part.calibrated,
+            weight=part.weight,
+            share=part.share,
+        )
+    for name, value in explanation.adjustments:
+        target.adjustments.add(name=name, value=value)
+    target.rules.extend(explanation.rules)
+    about = explanation.reason.row
+    title = catalogue.item(about).title if catalogue.has(about) else ""
+    target.reason = reason_text(explanation.reason, title=title, query=text)

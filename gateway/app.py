@@ -1,0 +1,172 @@
+"""The gateway put together: what depends on what, and in which order it starts.
+
+State is read first, then sources are contacted in the background: the gateway
+serves trends before any model is up, and each model as it comes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+import grpc
+
+from artifacts import layout
+from artifacts.fusion import FusionArtifact, load_fusion
+from gateway.api.servicer import (
+    CatalogServicer,
+    EventServicer,
+    Parts,
+    RecommendationServicer,
+    add_to_server,
+)
+from gateway.config import GatewayConfig
+from gateway.connection import Connection
+from gateway.embedder import Embedder
+from gateway.errors import StoreError
+from gateway.events import EventTaker
+from gateway.exposure import ExposureLog
+from gateway.keeper import CatalogueKeeper
+from gateway.loading import State, load_state
+from gateway.paging import Rankings
+from gateway.recommender import Recommender
+from gateway.retrieval import Retrieval
+from gateway.situation import Situations
+from gateway.slates import Slates
+from gateway.sources import Source
+from services.runtime.errors import StartError, Unavailable
+from services.runtime.health import Health
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayApplication:
+    """The application of the gateway's server (see services.runtime.server.Application)."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._connections = {
+            name: Connection(
+                name,
+                address,
+                reconnect_min_ms=config.reconnect_min_ms,
+                reconnect_max_ms=config.reconnect_max_ms,
+            )
+            for name, address in config.addresses().items()
+        }
+        self._exposures: ExposureLog | None = None
+        if config.exposure_log is not None:
+            self._exposures = ExposureLog(config.exposure_log, config.exposure_log_mb << 20)
+        self._state: State | None = None
+        self._embedder: Embedder | None = None
+        self._parts: Parts | None = None
+
+    def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
+        """Add the three services."""
+        del health
+        return [
+            add_to_server(server, servicer)
+            for servicer in (
+                RecommendationServicer(self._ready, self._config.default_page_size),
+                EventServicer(self._ready),
+                CatalogServicer(self._ready),
+            )
+        ]
+
+    async def start(self) -> None:
+        """Load the fusion artifact and the state, then contact the sources.
+
+        Raises StartError or an ArtifactError, each naming the file and what to do.
+        """
+        config = self._config
+        fusion = await asyncio.to_thread(_load_fusion, config)
+        try:
+            self._state = await asyncio.to_thread(load_state, config, fusion)
+        except StoreError as error:
+            raise StartError(str(error)) from None
+        await self._save_trends()
+        await self._contact()
+        self._parts = self._assemble(self._state, fusion)
+        if not len(self._state.catalogue):
+            _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
+
+    async def stop(self) -> None:
+        """Close connections, write what is pending, let go of the state file."""
+        self._parts = None
+        if self._embedder is not None:
+            await self._embedder.stop()
+        for connection in self._connections.values():
+            await connection.stop()
+        if self._exposures is not None:
+            await self._exposures.stop()
+        if self._state is not None:
+            await self._save_trends()
+            await asyncio.to_thread(self._state.store.stop)
+
+    async def _contact(self) -> None:
+        """Connect to the sources; wait a moment for them, but for none that is away."""
+        for connection in self._connections.values():
+            connection.start()
+        waiting = [asyncio.create_task(c.contacted()) for c in self._connections.values()]
+        _, missing = await asyncio.wait(waiting, timeout=self._config.contact_ms / 1000)
+        for task in missing:
+            task.cancel()
+
+    def _ready(self) -> Parts:
+        if self._parts is None:
+            raise Unavailable("the gateway is starting or stopping; try again")
+        return self._parts
+
+    def _assemble(self, state: State, fusion: FusionArtifact) -> Parts:
+        config = self._config
+        catalogue, new_items, store = state.catalogue, state.new_items, state.store
+        self._embedder = Embedder(
+            {name: self._connections[name] for name in config.item_encoders},
+            new_items,
+            store,
+            retry_ms=config.embed_retry_ms,
+        )
+        keeper = CatalogueKeeper(
+            store, catalogue, new_items, self._embedder, config.embed_timeout_ms / 1000
+        )
+        keeper.count()
+        self._embedder.start()
+        retrieval = Retrieval(
+            tuple(Source(c) for c in self._connections.values()),
+            catalogue,
+            new_items,
+            candidates=config.candidates,
+            search_share=config.search_share,
+        )
+        situations = Situations(config, fusion, catalogue, state.trends)
+        slates = Slates(
+            Recommender(situations, catalogue, state.trails, retrieval),
+            Rankings(
+                catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes
+            ),
+            catalogue,
+            self._exposures,
+            most_ms=config.max_deadline_ms,
+            reserve_ms=config.merge_reserve_ms,
+        )
+        events = EventTaker(store, catalogue, state.trails, state.trends)
+        return Parts(slates, catalogue, events, keeper)
+
+    async def _save_trends(self) -> None:
+        """Keep the trends, so that the next start counts only what came after."""
+        if self._state is None:
+            return
+        trends, keys = self._state.trends, self._state.catalogue.columns.keys
+        snapshots = trends.snapshots(keys, int(time.time() * 1000))
+        try:
+            await self._state.store.put_trends(snapshots, trends.last_seq)
+        except StoreError as error:
+            # They can be counted again from the events.
+            _log.warning("trends were not saved", extra={"reason": str(error)})
+
+
+def _load_fusion(config: GatewayConfig) -> FusionArtifact:
+    fusion = load_fusion(layout.find(config.repository, "fusion", config.version))
+    what = {"version": fusion.version, "items": len(fusion.item_keys)}
+    _log.info("fusion loaded", extra=what)
+    return fusion

@@ -1,0 +1,181 @@
+"""The catalogue in memory: what the shop sells, as arrays by row.
+
+Rows are given once and kept: a deleted item leaves its row empty until the next
+start, so that a row in a history or a ranking never means another item. Changes
+come here only after they are on disk.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from artifacts.fusion import FusionArtifact
+from artifacts.keys import item_key
+from gateway.columns import GrowingColumns
+from gateway.fusion.types import Columns, Floats, Ints, Rows
+from gateway.index import RowIndex
+from gateway.types import Item
+from gateway.words import Words
+
+# Whose vectors the fusion artifact holds.
+_VECTOR_SOURCE = "content"
+
+
+class Catalogue:
+    """Items by row, key, id and word. All methods belong to the event loop."""
+
+    def __init__(self, fusion: FusionArtifact, items: Sequence[Item]) -> None:
+        """Build from the stored items; the artifact adds vectors, popularity and domains."""
+        self._trained = RowIndex(fusion.item_keys)
+        self._fusion = fusion
+        self._items: list[Item | None] = []
+        self._deleted: set[int] = set()
+        self._words = Words()
+        width = fusion.vectors.shape[1] if fusion.vectors.ndim == 2 else 0
+        self._columns = GrowingColumns(width, fusion.domain_names, len(items) + 1_024)
+        self._index = RowIndex(np.zeros(0, np.int64))
+        self._append(items)
+        self._snapshot()
+
+    def _snapshot(self) -> None:
+        self.columns: Columns = self._columns.snapshot()
+        # log P(t | r) / P(t) and P(t) in the order of columns.domain_names.
+        if self.columns.domain_names != getattr(self, "_domains_known", None):
+            self._domains_known = self.columns.domain_names
+            self.transition, self.prior = self._fusion.transition_for(self._domains_known)
+        self.deleted_rows: Rows = np.array(sorted(self._deleted), np.int32)
+
+    def __len__(self) -> int:
+        return len(self._items) - len(self._deleted)
+
+    def is_new(self, key: int) -> bool:
+        """Say whether no model was trained on this item."""
+        return bool(self._trained.rows(np.array([key], np.int64))[0] < 0)
+
+    def rows(self, keys: Ints) -> Rows:
+        """Return the row of each key, -1 where the catalogue lacks it."""
+        rows = self._index.rows(keys)
+        if self._deleted:
+            rows = np.where(np.isin(rows, self.deleted_rows), np.int32(-1), rows)
+        return rows
+
+    def row_of(self, item_id: str) -> int:
+        """Return the row of an item id, -1 where the catalogue lacks it."""
+        row = int(self.rows(np.array([item_key(item_id)], np.int64))[0])
+        return row if row >= 0 and self.item(row).item_id == item_id else -1
+
+    def id_of(self, key: int) -> str:
+        """Return the id of the item with this key, "" if there is none."""
+        row = int(self.rows(np.array([key], np.int64))[0])
+        return self.item(row).item_id if row >= 0 else ""
+
+    def rows_of(self, item_ids: Iterable[str]) -> Rows:
+        """Return the row of each item id, int32 [n], -1 where the catalogue lacks it."""
+        return np.fromiter((self.row_of(i) for i in item_ids), np.int32)
+
+    def item(self, row: int) -> Item:
+        """Return the item of a row; raises KeyError where it was deleted."""
+        item = self._items[row]
+        if item is None:
+            raise KeyError(row)
+        return item
+
+    def has(self, row: int) -> bool:
+        """Say whether a row holds an item that was not deleted."""
+        return 0 <= row < len(self._items) and self._items[row] is not None
+
+    def find_words(self, query: str) -> tuple[Rows, Floats]:
+        """Return rows that hold a word of the query, and the part of the query they hold."""
+        return self._words.find(query)
+
+    def category(self, name: str) -> int:
+        """Return the index of a category, -1 if no item has it."""
+        return self._columns.categories.find(name)
+
+    def domain(self, name: str) -> int:
+        """Return the index of a domain, -1 if no item has it."""
+        return self._columns.domains.find(name)
+
+    def brand(self, name: str) -> int:
+        """Return the index of a brand, -1 if no item has it."""
+        return self._columns.brands.find(name)
+
+    def upsert(self, items: Sequence[Item]) -> tuple[int, int]:
+        """Add or replace items; return how many were created and updated."""
+        latest = {item.key: item for item in items}
+        keys = np.fromiter(latest, np.int64)
+        rows = self._index.rows(keys)
+        known = [(int(r), latest[int(k)]) for r, k in zip(rows, keys, strict=True) if r >= 0]
+        new = [latest[int(k)] for r, k in zip(rows, keys, strict=True) if r < 0]
+        back = self._replace(known)
+        self._append(new)
+        self._snapshot()
+        return len(new) + back, len(known) - back
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Take items out; their rows stay empty. Unknown keys are ignored."""
+        rows = self.rows(np.fromiter(keys, np.int64))
+        self._columns.detach()
+        for row in {int(r) for r in rows if r >= 0}:
+            self._words.remove(row, _searched(self.item(row)))
+            self._columns.hide(row)
+            self._items[row] = None
+            self._deleted.add(row)
+        self._snapshot()
+
+    def place(self, source: str, version: str, keys: Ints, vectors: Floats) -> None:
+        """Give new items [m] their place among the item vectors, if theirs [m, d] belong there.
+
+        The fusion's item vectors are the content model's, of one version; only vectors
+        of the same are comparable.
+        """
+        tuned_on = str(self._fusion.tuned_on.get(_VECTOR_SOURCE, ""))
+        if (source, version) != (_VECTOR_SOURCE, tuned_on):
+            return
+        if vectors.shape[1:] != self.columns.vectors.shape[1:]:
+            return
+        rows = self.rows(keys)
+        length = np.linalg.norm(vectors, axis=1)
+        fine = (rows >= 0) & (length > 0)
+        self._columns.set_vectors(rows[fine], vectors[fine] / length[fine, None])
+        self._snapshot()
+
+    def _replace(self, known: Sequence[tuple[int, Item]]) -> int:
+        """Write items over the rows they had; return how many of these had been deleted."""
+        if not known:
+            return 0
+        self._columns.detach()
+        back = 0
+        for row, item in known:
+            old = self._items[row]
+            if old is None:
+                self._deleted.discard(row)
+                back += 1
+            else:
+                self._words.remove(row, _searched(old))
+            self._words.add(row, _searched(item))
+            self._items[row] = item
+            self._columns.write(row, item)
+        return back
+
+    def _append(self, items: Sequence[Item]) -> None:
+        if not items:
+            return
+        rows = np.array([self._columns.append(item) for item in items], np.int32)
+        keys = np.array([item.key for item in items], np.int64)
+        for row, item in zip(rows.tolist(), items, strict=True):
+            self._items.append(item)
+            self._words.add(row, _searched(item))
+        self._index.add(keys, rows)
+        trained = self._trained.rows(keys)
+        known = trained >= 0
+        self._columns.learned(
+            rows[known],
+            self._fusion.popularity[trained[known]],
+            self._fusion.vectors[trained[known]],
+        )
+
+
+def _searched(item: Item) -> tuple[str, ...]:
+    """What of an item the word search reads; long texts would only make everything match."""
+    return (item.title, item.brand, item.category, item.domain)

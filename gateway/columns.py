@@ -1,0 +1,119 @@
+"""Arrays that grow by appending, and the consistent snapshots cut from them.
+
+Capacity is kept ahead of size, so adding an item writes one row instead of
+copying the catalogue. A snapshot is a set of views that end at its size: rows
+appended later lie beyond them, and a row that changes is changed in a copy, so
+no request ever sees a half-changed catalogue.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from gateway.fusion.types import Columns, Floats, Rows
+from gateway.types import Item
+
+# Columns that an update of a known item changes; keys, popularity and vectors stay.
+_CHANGING = ("domain", "category", "brand", "provider", "price", "available")
+
+
+class Names:
+    """Names to indices in order of first appearance; "" is -1."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        self._all = tuple(self._index)
+
+    def add(self, name: str) -> int:
+        """Return the index of a name, a new one if need be."""
+        return self._index.setdefault(name, len(self._index)) if name else -1
+
+    def find(self, name: str) -> int:
+        """Return the index of a name, -1 if it is unknown."""
+        return self._index.get(name, -1)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every name, by index."""
+        if len(self._all) != len(self._index):
+            self._all = tuple(self._index)
+        return self._all
+
+
+class GrowingColumns:
+    """The catalogue's arrays with room to grow."""
+
+    def __init__(self, width: int, domains: Iterable[str], capacity: int = 1_024) -> None:
+        """`width`: length of an item vector; `domains`: names whose indices are given."""
+        self.size = 0
+        self.domains = Names(domains)
+        self.categories = Names()
+        self.brands = Names()
+        self.providers = Names()
+        self._arrays: dict[str, np.ndarray[Any, Any]] = {
+            "keys": np.zeros(capacity, np.int64),
+            "domain": np.zeros(capacity, np.int32),
+            "category": np.zeros(capacity, np.int32),
+            "brand": np.zeros(capacity, np.int32),
+            "provider": np.zeros(capacity, np.int32),
+            "price": np.zeros(capacity, np.float32),
+            "available": np.zeros(capacity, np.bool_),
+            "popularity": np.zeros(capacity, np.float32),
+            "vectors": np.zeros((capacity, width), np.float32),
+        }
+
+    def append(self, item: Item) -> int:
+        """Add an item behind the others and return its row."""
+        row = self.size
+        if row >= len(self._arrays["keys"]):
+            self._grow()
+        self.size += 1
+        self._arrays["keys"][row] = item.key
+        self.write(row, item)
+        return row
+
+    def write(self, row: int, item: Item) -> None:
+        """Set what an update may change; on a row of a snapshot only after `detach`."""
+        arrays = self._arrays
+        arrays["domain"][row] = self.domains.add(item.domain)
+        arrays["category"][row] = self.categories.add(item.category)
+        arrays["brand"][row] = self.brands.add(item.brand)
+        arrays["provider"][row] = self.providers.add(item.provider)
+        arrays["price"][row] = np.nan if item.price is None else item.price
+        arrays["available"][row] = item.available
+
+    def hide(self, row: int) -> None:
+        """Mark a deleted item's row; on a row of a snapshot only after `detach`."""
+        self._arrays["available"][row] = False
+
+    def learned(self, rows: Any, popularity: Any, vectors: Any) -> None:
+        """Set what the fusion artifact knows of rows [m]: popularity [m], vectors [m, d]."""
+        self._arrays["popularity"][rows] = popularity
+        self._arrays["vectors"][rows] = vectors
+
+    def set_vectors(self, rows: Rows, vectors: Floats) -> None:
+        """Give rows [m] unit vectors [m, d], in a copy: snapshots keep what they have."""
+        self._arrays["vectors"] = self._arrays["vectors"].copy()
+        self._arrays["vectors"][rows] = vectors
+
+    def detach(self) -> None:
+        """Copy what updates change, so that earlier snapshots keep what they have."""
+        for name in _CHANGING:
+            self._arrays[name] = self._arrays[name].copy()
+
+    def snapshot(self) -> Columns:
+        """Return the catalogue as it is now."""
+        views = {name: array[: self.size] for name, array in self._arrays.items()}
+        return Columns(
+            **views,
+            domain_names=self.domains.all,
+            category_names=self.categories.all,
+            brand_names=self.brands.all,
+            provider_names=self.providers.all,
+        )
+
+    def _grow(self) -> None:
+        for name, array in self._arrays.items():
+            more = np.zeros((len(array) // 2 + 1_024, *array.shape[1:]), array.dtype)
+            self._arrays[name] = np.concatenate([array, more])

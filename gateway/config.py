@@ -1,0 +1,129 @@
+"""The gateway's settings: every number a platform engineer may want to turn.
+
+Set in the [gateway] table of the file PLAIT_CONFIG names, or as
+PLAIT_GATEWAY_<FIELD>. Each comment says what a larger or smaller value buys. What
+training learns (blend weights, half-lives, strength of each term) is not here: it
+comes with the fusion artifact.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.config import require
+from services.runtime.server import ServerConfig
+
+DEFAULT_SOURCES = (
+    "cf=127.0.0.1:50051",
+    "content=127.0.0.1:50052",
+    "sequence=127.0.0.1:50053",
+    "text=127.0.0.1:50054",
+)
+
+
+@dataclass(frozen=True)
+class GatewayConfig(ServerConfig):
+    """Settings of `python -m gateway`, beside those of any server."""
+
+    port: int = 50050
+    metrics_port: int = 9150
+    # Where the fusion artifact lies: REPOSITORY/fusion/<version>/.
+    repository: Path = Path("var/models")
+    # Fusion version; empty takes the newest there is at start.
+    version: int | None = None
+    # The embedded store. One gateway per file: it is locked while the gateway runs.
+    state: Path = Path("var/state.sqlite")
+    # NAME=HOST:PORT each; a fifth model is one more entry. The name is also the model's.
+    sources: tuple[str, ...] = DEFAULT_SOURCES
+    # Sources that also place new items, as model NAME-items. More of them: new items are
+    # found in more ways, and every upsert costs one more call.
+    item_encoders: tuple[str, ...] = ("content", "text")
+
+    # Longest a ranking may take. Larger: slow models are still heard; smaller: a slow
+    # model costs less. A client that allows less gets its answer earlier.
+    max_deadline_ms: int = 250
+    # Kept back for merging and replying; too small and the answer itself is late.
+    merge_reserve_ms: int = 15
+    # Part of its time a search may spend on finding, before others score what was found.
+    search_share: float = 0.6
+    # Candidates asked of each source. More: better recall and deeper paging, more bytes
+    # and merging (about 1 us each).
+    candidates: int = 200
+    # Places ordered for variety (about 9 us each), and the least a ranking holds if the
+    # rules allow it.
+    careful_places: int = 60
+    default_page_size: int = 20
+
+    # Newest events of a shopper that models see. More: longer memory, larger requests.
+    history_length: int = 200
+    # Least that age leaves of an event's weight: old taste is better than none.
+    history_floor: float = 0.2
+    # Events this close to now are the current session.
+    session_minutes: float = 30.0
+    # Shoppers whose history is kept in memory, up to about 7 kB each.
+    cached_users: int = 20_000
+    # Markets with trends of their own; the others share the common trend. Each takes
+    # 12 bytes an item.
+    max_markets: int = 64
+
+    # New items scored in the gateway; beyond it the oldest wait for the next training.
+    max_new_items: int = 10_000
+    # Longest an upsert waits for the vectors of its new items; without them it is
+    # acknowledged all the same and they follow in the background.
+    embed_timeout_ms: int = 5_000
+    # Pause before vectors that could not be had are asked for again.
+    embed_retry_ms: int = 1_000
+
+    # Rankings kept for paging, and how long. More: older pages still turn, about 6 kB each
+    # (and ten times that for an explained one, which counts as ten).
+    max_rankings: int = 10_000
+    ranking_minutes: float = 15.0
+
+    # What was shown to whom, one JSON line per reply, for training and audits. Empty: none.
+    exposure_log: Path | None = Path("var/exposures.jsonl")
+    # The log moves to NAME.1 when it is larger, so at most twice this is on disk.
+    exposure_log_mb: int = 64
+
+    # Longest the start waits for sources to be reached. Longer: fewer partial answers right
+    # after a start; the gateway serves without the missing ones all the same.
+    contact_ms: int = 1_000
+    # Pause between attempts to reach a source, and the longest it grows to: small values
+    # use a restarted service at once and knock more often on a dead one.
+    reconnect_min_ms: int = 100
+    reconnect_max_ms: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming the field."""
+        super().__post_init__()
+        positive = (
+            "max_deadline_ms", "candidates", "careful_places", "default_page_size",
+            "history_length", "session_minutes", "cached_users", "max_markets",
+            "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
+            "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
+        )  # fmt: skip
+        for name in positive:
+            require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
+        require(self.contact_ms >= 0, "contact_ms must not be negative")
+        for name in ("history_floor", "search_share"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
+        require(self.max_new_items >= 0, "max_new_items must not be negative")
+        require(
+            0 <= self.merge_reserve_ms < self.max_deadline_ms,
+            "merge_reserve_ms must lie between 0 and max_deadline_ms",
+        )
+        require(self.default_page_size <= 200, "default_page_size must be at most 200")
+        require(self.candidates <= 1000, "candidates must be at most 1000, what services answer")
+        addresses = self.addresses()
+        require(len(addresses) == len(self.sources), "sources: a name is given twice")
+        for name in self.item_encoders:
+            require(name in addresses, f"item_encoders: '{name}' is not among the sources")
+
+    def addresses(self) -> dict[str, str]:
+        """Return source name to host:port, in the order given; raises ValueError."""
+        found = {}
+        for entry in self.sources:
+            name, _, address = (part.strip() for part in entry.partition("="))
+            host, _, port = address.rpartition(":")
+            fine = bool(name) and bool(host) and port.isdecimal()
+            require(fine, f"sources: '{entry}' is not NAME=HOST:PORT")
+            found[name] = address
+        return found

@@ -1,0 +1,173 @@
+"""Has new items placed by the models, at once where that works and later where not.
+
+One worker per source takes whatever lacks a vector, asks the source's encoder
+(model NAME-items), and makes the vectors durable before they count. An upsert
+only waits for the workers; a source that is away delays nobody, its vectors
+follow when it is back or in another version.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+
+import grpc
+import numpy as np
+
+from artifacts.item_text import item_text
+from gateway.connection import Connection
+from gateway.errors import StoreError
+from gateway.fusion.types import Floats
+from gateway.new_items import NewItems
+from gateway.store import Store
+from gateway.types import Item
+from services.runtime.metrics import EMBEDDED_ITEMS
+from services.runtime.tensors import Array, TensorError, read_outputs, write_request
+
+_log = logging.getLogger(__name__)
+# Items per call: what services take, in well under a second.
+_BATCH = 32
+_CALL_SECONDS = 10.0
+_LONGEST_TEXT = 2_000
+
+
+class Embedder:
+    """Keeps every new item placed by the version of each source that serves."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        new_items: NewItems,
+        store: Store,
+        *,
+        retry_ms: int,
+    ) -> None:
+        """`connections` by source, those that place new items."""
+        self._connections = connections
+        self._new_items = new_items
+        self._store = store
+        self._retry = retry_ms / 1000
+        self._wake = {name: asyncio.Event() for name in connections}
+        self._failures = dict.fromkeys(connections, 0)
+        # (source, version its model says) -> version its encoder says: the same, unless a
+        # foreign server counts them apart, which must not have it asked without end.
+        self._made_by: dict[tuple[str, str], str] = {}
+        self._progress = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the workers."""
+        for name in self._connections:
+            self._tasks.append(asyncio.create_task(self._work(name), name=f"embed-{name}"))
+
+    async def stop(self) -> None:
+        """Stop the workers."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    def poke(self) -> None:
+        """Look for items without vectors now."""
+        for event in self._wake.values():
+            event.set()
+
+    async def settle(self, keys: Sequence[int], seconds: float) -> int:
+        """Wait until each source has placed these items or failed; return how many are placed.
+
+        An item counts once one source has placed it.
+        """
+        wanted = set(keys)
+        before = dict(self._failures)
+        self.poke()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(self._unsettled(name, wanted, before) for name in self._connections):
+                    progress = self._progress
+                    await progress.wait()
+        return self._new_items.embedded(keys)
+
+    def _unsettled(self, name: str, wanted: set[int], before: Mapping[str, int]) -> bool:
+        if self._failures[name] != before[name]:
+            return False
+        return any(item.key in wanted for item in self._new_items.missing(name, ""))
+
+    async def _work(self, name: str) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._retry):
+                    await self._wake[name].wait()
+            self._wake[name].clear()
+            missing = self._new_items.missing(name, self._version(name))
+            for start in range(0, len(missing), _BATCH):
+                if not await self._place(name, missing[start : start + _BATCH]):
+                    self._failures[name] += 1
+                    self._tell()
+                    await asyncio.sleep(self._retry)
+                    break
+
+    def _version(self, name: str) -> str:
+        """Return the version vectors should be of; "" while that is unknown."""
+        contract = self._connections[name].contract
+        served = contract.version if contract else ""
+        return self._made_by.get((name, served), served)
+
+    async def _place(self, name: str, items: Sequence[Item]) -> bool:
+        """Have one batch placed; say whether that worked."""
+        contract = self._connections[name].contract
+        try:
+            version, vectors = await encode(self._connections[name], items)
+            await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
+        except (grpc.aio.AioRpcError, TensorError, StoreError) as error:
+            reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            _log.warning(
+                "new items not placed yet",
+                extra={"source": name, "items": len(items), "reason": reason},
+            )
+            return False
+        except Exception:  # a worker that dies would leave new items out for good
+            _log.exception("placing new items failed", extra={"source": name})
+            return False
+        if contract is not None:
+            self._made_by[name, contract.version] = version
+        self._new_items.put_vectors(name, version, items, vectors)
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
+        EMBEDDED_ITEMS.set(self._new_items.placed())
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+
+async def encode(connection: Connection, items: Sequence[Item]) -> tuple[str, Floats]:
+    """Ask a source's encoder for the vectors of items: (model version, float32 [m, d]).
+
+    Raises grpc.aio.AioRpcError, or TensorError where the answer does not fit.
+    """
+    model = f"{connection.name}-items"
+    contract = await connection.describe(model)
+    texts = [item_text(i.title, i.brand, i.category, i.domain, i.text) for i in items]
+    have: dict[str, Array] = {
+        "text": _texts([text[:_LONGEST_TEXT] for text in texts]),
+        "category": _texts([i.category for i in items]),
+        "brand": _texts([i.brand for i in items]),
+        "domain": _texts([i.domain for i in items]),
+        "price": np.array([[np.nan if i.price is None else i.price] for i in items], np.float32),
+    }
+    inputs = {name: array for name, array in have.items() if name in contract.inputs}
+    response = await connection.infer(write_request(model, inputs), _CALL_SECONDS)
+    vectors = read_outputs(response).get("embedding")
+    if vectors is None or vectors.dtype != np.float32 or vectors.shape[:1] != (len(items),):
+        raise TensorError(f"embedding: wanted FP32 [{len(items)}, d] from {model}")
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise TensorError(f"embedding: not finite, or not two-dimensional, from {model}")
+    return response.model_version, vectors.astype(np.float32)
+
+
+def _texts(values: Sequence[str]) -> Array:
+    column = np.empty((len(values), 1), object)
+    column[:, 0] = [value.encode() for value in values]
+    return column

@@ -1,0 +1,63 @@
+"""Taking events: durable first, then visible, then acknowledged, in one step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.catalogue import Catalogue
+from gateway.errors import StoreFailed
+from gateway.store import Store
+from gateway.trails import Trails
+from gateway.trends import Trends
+from gateway.types import Event
+from services.runtime.errors import Unavailable
+from services.runtime.metrics import EVENTS, UNKNOWN_ITEMS
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of events."""
+
+    new: int
+    duplicates: int  # their event_id had been stored before
+    unknown: int  # new ones about items that the catalogue lacks
+
+
+class EventTaker:
+    """Records events. Belongs to the event loop."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, trails: Trails, trends: Trends) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._trails = trails
+        self._trends = trends
+
+    async def record(self, events: Sequence[Event]) -> Recorded:
+        """Record events, all or none; when this returns the next request counts them.
+
+        Raises Unavailable where the disk does not take them.
+        """
+
+        def then(numbers: list[int]) -> None:
+            new = [e for e, number in zip(events, numbers, strict=True) if number]
+            self._trails.add(new)
+            self._count(new, max(numbers))
+
+        try:
+            numbers = await self._store.record(events, then)
+        except StoreFailed as error:
+            raise Unavailable(f"no event was recorded: {error}") from None
+        new = [e for e, number in zip(events, numbers, strict=True) if number]
+        named = np.array([e.key for e in new if e.key], np.int64)
+        unknown = int((self._catalogue.rows(named) < 0).sum())
+        return Recorded(len(new), len(events) - len(new), unknown)
+
+    def _count(self, events: Sequence[Event], last_seq: int) -> None:
+        rows = self._catalogue.rows(np.array([e.key for e in events], np.int64)).tolist()
+        for event, row in zip(events, rows, strict=True):
+            self._trends.add(event.market, row, event.type, event.quantity, event.time_ms)
+            EVENTS.labels(event.type.name.lower()).inc()
+            if event.key and row < 0:
+                UNKNOWN_ITEMS.labels("catalogue").inc()
+        self._trends.last_seq = max(self._trends.last_seq, last_seq)

@@ -1,0 +1,80 @@
+"""What was shown to whom: one JSON line per page, written after the reply.
+
+The raw material of training and audits. Lines are gathered while the process is
+busy and written together by a thread; if it is killed the last fraction of a
+second is lost, which a record of showing (unlike an event) can bear.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from pathlib import Path
+
+from gateway.types import Page
+
+_log = logging.getLogger(__name__)
+_GATHER_SECONDS = 0.2
+
+
+class ExposureLog:
+    """Appends to a file that is moved aside when it has grown."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        """The file moves to NAME.1 beyond `most_bytes`."""
+        self._path = path
+        self._most = most_bytes
+        self._lines: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+        self._complained = False
+        self._stopping = asyncio.Event()
+
+    def add(self, page: Page, item_ids: list[str]) -> None:
+        """Note a page; costs microseconds, writes later."""
+        ranking = page.ranking
+        self._lines.append(
+            json.dumps(
+                {
+                    "time": round(time.time(), 3),
+                    "ranking_id": ranking.ranking_id,
+                    "user_id": ranking.ask.user_id,
+                    "market": ranking.ask.market,
+                    "surface": ranking.ask.surface,
+                    "first_position": int(page.places[0]) + 1 if len(page.places) else 0,
+                    "item_ids": item_ids,
+                    "sources": {a.source: a.outcome.value for a in ranking.answers},
+                    "versions": {a.source: a.version for a in ranking.answers if a.version},
+                    "fallback": ranking.fallback,
+                },
+                ensure_ascii=False,
+            )
+        )
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._soon())
+
+    async def stop(self) -> None:
+        """Write what is left."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+
+    async def _soon(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER_SECONDS):
+                await self._stopping.wait()
+        while self._lines:
+            lines, self._lines = self._lines, []
+            await asyncio.to_thread(self._write, lines)
+
+    def _write(self, lines: list[str]) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists() and self._path.stat().st_size > self._most:
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            if not self._complained:  # a full disk must not fill the log as well
+                _log.error("exposures are not written", extra={"reason": str(error)})
+            self._complained = True

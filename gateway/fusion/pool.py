@@ -1,0 +1,99 @@
+"""Building the pool: the union of what the sources answered, as one table.
+
+Candidates become columns, sources rows; NaN says "this source did not name
+this candidate". Everything after this works on whole arrays.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gateway.fusion.fallback import popular_rows
+from gateway.fusion.hard_rules import allowed
+from gateway.fusion.types import BY_SCORE, NORMAL, Bools, Floats, Ints, Pool, Query, Rows
+
+Candidates = Mapping[str, tuple[Rows, Floats]]
+_EMPTY = np.zeros(0, np.int32)
+
+
+def build_pool(query: Query, candidates: Candidates, extra: Rows = _EMPTY) -> Pool:
+    """Unite the sources' candidates, rows ascending and unique.
+
+    `candidates` maps a source to its catalogue rows int32 [k] and scores float32
+    [k]; a source that is not in it did not answer. Rows outside the catalogue
+    (-1: not known here) are skipped; of duplicates within a source the best score
+    counts. `extra` rows join without a score: the caller's own on RANK, or
+    anything the gateway wants considered. Pinned rows join too, and popular ones
+    where too few are left that the rules allow; on RANK nothing is added, and a
+    search that finds nothing stays empty.
+    """
+    named = [s for s in query.sources if s in candidates]
+    lists = [np.asarray(candidates[s][0], np.int32) for s in named]
+    added = [np.asarray(extra, np.int32)]
+    if query.surface != "RANK":
+        added.append(query.rules.pin)
+    rows, where, first = _union(query, [*lists, *added])
+    if _short(query, rows, answered=bool(named)):
+        rows, where, first = _union(query, [*lists, *added, popular_rows(query)])
+    scores = np.full((len(query.sources), len(rows)), np.nan, np.float32)
+    end = 0
+    for name, listed in zip(named, lists, strict=True):
+        at = where[end : end + len(listed)] - first
+        end += len(listed)
+        known = (at >= 0) & (at < len(rows))
+        values = np.asarray(candidates[name][1], np.float32)
+        # fmax keeps the number where the other is NaN, so duplicates keep the best.
+        np.fmax.at(scores[query.sources.index(name)], at[known], values[known])
+    return _fresh(rows, scores)
+
+
+def _union(query: Query, lists: list[Rows]) -> tuple[Rows, Ints, int]:
+    """Return the distinct rows of the catalogue, where each entry went, and how many lie before.
+
+    Entry i of the lists, end to end, is rows[where[i] - before] if that is inside.
+    """
+    distinct, where = np.unique(np.concatenate(lists), return_inverse=True)
+    before, end = np.searchsorted(distinct, (0, len(query.columns.keys)))
+    return distinct[before:end], where, int(before)
+
+
+def _short(query: Query, rows: Rows, *, answered: bool) -> bool:
+    """Say whether there are fewer than `limit` items that the rules allow, where that matters."""
+    if query.surface == "RANK" or (query.surface == "SEARCH" and answered):
+        return False
+    return len(rows) < query.limit or int(allowed(query, rows).sum()) < query.limit
+
+
+def _fresh(rows: Rows, scores: Floats) -> Pool:
+    sources, size = scores.shape
+    return Pool(
+        rows=rows,
+        scores=scores,
+        calibrated=np.full_like(scores, np.nan),
+        weights=np.zeros(sources, np.float32),
+        dropped=np.zeros(size, np.uint8),
+        tier=np.full(size, NORMAL, np.int8),
+        place=np.full(size, BY_SCORE, np.int32),
+    )
+
+
+def with_term(pool: Pool, name: str, values: Floats) -> Pool:
+    """Add a named term of the final score, float32 [P]; what is not finite counts as 0."""
+    clean = np.where(np.isfinite(values), values, np.float32(0)).astype(np.float32, copy=False)
+    return replace(pool, terms={**pool.terms, name: clean})
+
+
+def drop(pool: Pool, out: Bools, reason: str) -> Pool:
+    """Take the candidates `out` [P] off the slate, for `reason`; the first reason stays."""
+    out = out & (pool.dropped == 0)
+    if not out.any():
+        return pool
+    reasons = pool.reasons if reason in pool.reasons else (*pool.reasons, reason)
+    dropped = np.where(out, np.uint8(reasons.index(reason)), pool.dropped)
+    return replace(pool, dropped=dropped, reasons=reasons)
+
+
+def fire(pool: Pool, label: str, which: Bools) -> Pool:
+    """Note that a rule fired on the candidates `which` [P]."""
+    return replace(pool, fired={**pool.fired, label: which}) if which.any() else pool

@@ -1,0 +1,106 @@
+"""A reason a shopper can read.
+
+Picks the fact that speaks most plainly for an item, from what the fusion
+already knows; the wording is apart from the fact, so a storefront may say it in
+its own language.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.fusion.types import Bools, Pool, Query, Rows
+
+# Below this cosine two items are not visibly related.
+_RELATED = 0.2
+# Above this part of the market's strongest trend an item is said to trend.
+_TRENDING = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an item is shown.
+
+    `kind` is one of buy_again, because_bought, because_viewed, matches_query,
+    goes_with_cart, similar_to, trending, popular, new; `row` is the catalogue
+    row it refers to, -1 where it refers to none.
+    """
+
+    kind: str
+    row: int = -1
+
+
+_WORDS = {
+    "buy_again": "You bought this before",
+    "because_bought": "Because you bought {title}",
+    "because_viewed": "Because you looked at {title}",
+    "matches_query": 'Matches "{query}"',
+    "goes_with_cart": "Goes with {title} in your cart",
+    "similar_to": "Similar to {title}",
+    "trending": "Trending now",
+    "popular": "Popular with other shoppers",
+    "new": "New in the shop",
+}
+
+
+def reason_text(reason: Reason, title: str = "", query: str = "") -> str:
+    """Say a reason in English; `title` names the item it refers to, `query` the search."""
+    return _WORDS[reason.kind].format(title=title or "an item like this", query=query)
+
+
+def find_reason(query: Query, pool: Pool, position: int) -> Reason:
+    """Return the plainest reason for the candidate at pool index `position`."""
+    row = int(pool.rows[position])
+    scored = bool(np.any(~np.isnan(pool.scores[:, position])))
+    if query.surface == "SEARCH" and scored:
+        return Reason("matches_query")
+    if query.surface in ("ITEM", "CART") and len(query.context) and scored:
+        near, _ = _nearest(query, row, query.context)
+        return Reason("similar_to" if query.surface == "ITEM" else "goes_with_cart", near)
+    return (_from_history(query, row) if scored else None) or _from_market(query, row)
+
+
+def _from_history(query: Query, row: int) -> Reason | None:
+    """What the shopper did, the current session first on SESSION."""
+    if query.surface == "SESSION" and len(query.session):
+        liked = query.session[query.session_weight > 0]
+        near, cosine = _nearest(query, row, liked)
+        if cosine >= _RELATED:
+            return Reason("because_viewed", near)
+    liked_events = query.history_weight > 0
+    history = query.history[liked_events]
+    bought = _bought(query)[liked_events]
+    if np.any((history == row) & bought):
+        return Reason("buy_again", row)
+    near, cosine = _nearest(query, row, history)
+    if cosine < _RELATED:
+        return None
+    kind = "because_bought" if np.any((history == near) & bought) else "because_viewed"
+    return Reason(kind, near)
+
+
+def _from_market(query: Query, row: int) -> Reason:
+    trending = float(query.trend[row]) if len(query.trend) else 0.0
+    if trending >= _TRENDING:
+        return Reason("trending")
+    known = trending > 0 or float(query.columns.popularity[row]) > 0
+    return Reason("popular" if known else "new")
+
+
+def _bought(query: Query) -> Bools:
+    if len(query.history_bought) == len(query.history):
+        return query.history_bought
+    return np.zeros(len(query.history), np.bool_)
+
+
+def _nearest(query: Query, row: int, others: Rows) -> tuple[int, float]:
+    """Return the row of `others` nearest to `row` by item vector, and the cosine.
+
+    The newest of equals; without any vector the newest of all, cosine 0.
+    """
+    if not len(others):
+        return -1, 0.0
+    vectors = query.columns.vectors
+    cosine = vectors[others] @ vectors[row]
+    at = len(others) - 1 - int(cosine[::-1].argmax())
+    return int(others[at]), float(cosine[at])

@@ -1,0 +1,72 @@
+"""Stage: the shop's rules.
+
+Hard rules take candidates off the slate and keep the reason. Soft rules move
+them: a boost adds to the score, a pin puts in front, a bury puts at the end.
+Hard beats soft without exception: a pinned item that is excluded, bought,
+disliked, unavailable or outside a filter is not shown, and its reason says so.
+Between pin and bury the pin wins: it names a place, a bury only a direction.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gateway.fusion.hard_rules import member, verdicts
+from gateway.fusion.pool import drop, fire, with_term
+from gateway.fusion.types import BURIED, NORMAL, PINNED, Bools, BoostRule, Floats, Pool, Query
+
+
+def rules(query: Query, pool: Pool) -> Pool:
+    """Drop what a hard rule forbids; boost, pin and bury the rest."""
+    for reason, out in verdicts(query, pool.rows):
+        pool = drop(pool, out, reason)
+    return _pin(query, _bury(query, _boost(query, pool)))
+
+
+def _boost(query: Query, pool: Pool) -> Pool:
+    if not query.rules.boosts:
+        return pool
+    total: Floats = np.zeros(len(pool.rows), np.float32)
+    for rule in query.rules.boosts:
+        which = _matches(query, pool, rule)
+        total += np.where(which, np.float32(rule.weight), np.float32(0))
+        pool = fire(pool, rule.label, which)
+    return with_term(pool, "boost", total)
+
+
+def _matches(query: Query, pool: Pool, rule: BoostRule) -> Bools:
+    columns = query.columns
+    by_name = {
+        "category": columns.category,
+        "domain": columns.domain,
+        "brand": columns.brand,
+        "provider": columns.provider,
+    }
+    values = pool.rows if rule.column == "item" else by_name[rule.column][pool.rows]
+    # -1 is "unknown" in a column and "no such name" in a rule: the two are not a match.
+    matches: Bools = (values == rule.value) & (values >= 0)
+    return matches
+
+
+def _bury(query: Query, pool: Pool) -> Pool:
+    if not len(query.rules.bury):
+        return pool
+    which = member(pool.rows, query.rules.bury, len(query.columns.keys))
+    tier = np.where(which & (pool.tier == NORMAL), np.int8(BURIED), pool.tier)
+    return fire(replace(pool, tier=tier), "bury", which)
+
+
+def _pin(query: Query, pool: Pool) -> Pool:
+    if not len(query.rules.pin) or not len(pool.rows):
+        return pool
+    at = np.minimum(np.searchsorted(pool.rows, query.rules.pin), len(pool.rows) - 1)
+    found = pool.rows[at] == query.rules.pin
+    which = np.zeros(len(pool.rows), np.bool_)
+    place, tier = pool.place.copy(), pool.tier.copy()
+    # Backwards, so that of an item pinned twice the first place stays.
+    for number in range(len(at) - 1, -1, -1):
+        if found[number]:
+            which[at[number]] = True
+            place[at[number]] = number
+            tier[at[number]] = PINNED
+    return fire(replace(pool, tier=tier, place=place), "pin", which)

@@ -1,0 +1,169 @@
+"""What the fusion stages see: a query and a pool, in numpy, nothing else.
+
+The pool is a structure of arrays: one entry per candidate, one row per source.
+A stage is a pure function `(Query, Pool) -> Pool`; it may add a term, set a
+rule, or drop candidates with a reason, and never removes a column silently.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+# Which part of the slate a candidate belongs to, in this order; see Pool.tier.
+PINNED, NORMAL, BURIED, SUNK = range(4)
+# Pool.place of a candidate that only its score orders.
+BY_SCORE = np.int32(2**31 - 1)
+
+
+def _no_rows() -> Rows:
+    return np.zeros(0, np.int32)
+
+
+def _no_bools() -> Bools:
+    return np.zeros(0, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The catalogue as arrays of n items; a consistent snapshot, never changed in place."""
+
+    keys: Ints  # item keys [n]
+    domain: Rows  # index into domain_names [n]; -1 unknown
+    category: Rows  # index into category_names [n]; -1 unknown
+    brand: Rows  # index into brand_names [n]; -1 unknown
+    provider: Rows  # index into provider_names [n]; -1 unknown
+    price: Floats  # NaN unknown [n]
+    available: Bools  # [n]
+    popularity: Floats  # long-run popularity, 0..1 [n]
+    vectors: Floats  # unit item vectors [n, d]; a zero row means none
+    domain_names: tuple[str, ...] = ()
+    category_names: tuple[str, ...] = ()
+    brand_names: tuple[str, ...] = ()
+    provider_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoostRule:
+    """One soft rule: adds `weight` where `column` equals `value` ("item", "category", ...)."""
+
+    column: str
+    value: int  # row for "item", else the index into the column's names
+    weight: float
+    label: str  # as reported, for example "boost:category=YOGURT"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one request, resolved to catalogue rows and column indices."""
+
+    exclude: Rows  # catalogue rows
+    purchased: Rows  # catalogue rows to leave out as purchased; empty unless asked for
+    disliked: Rows
+    pin: Rows  # in this order
+    bury: Rows
+    include_unavailable: bool = False
+    min_price: float | None = None
+    max_price: float | None = None
+    # Column index values allowed; None means no restriction. An empty tuple allows nothing.
+    categories: tuple[int, ...] | None = None
+    domains: tuple[int, ...] | None = None
+    brands: tuple[int, ...] | None = None
+    boosts: tuple[BoostRule, ...] = ()
+
+
+class Ranker(Protocol):
+    """A learned combination of the sources: takes the place of the convex one."""
+
+    def __call__(self, query: "Query", pool: "Pool") -> Floats:
+        """Return the preference for each candidate, 0..1 [P]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Everything a stage may read about one request."""
+
+    surface: str  # "HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK"
+    sources: tuple[str, ...]  # names of the pool's source axis
+    columns: Columns
+    history: Rows  # catalogue rows, oldest to newest [L]; known items only
+    history_weight: Floats  # type and recency weight of each [L]
+    session: Rows  # rows of the current session's events, oldest to newest
+    session_weight: Floats
+    rules: RuleSet
+    trend: Floats  # decayed popularity in this market, 0..1, aligned with columns [n]
+    weights: Mapping[str, float]  # blend weight by source for this surface, sums to 1
+    quantiles: Mapping[str, tuple[Floats, Floats]]  # source -> (probabilities, scores)
+    # log-odds of target domain given recent domain [D, D] and P(target domain) [D]
+    domain_transition: Floats
+    domain_prior: Floats
+    text: str = ""  # search query
+    limit: int = 100  # how many to order carefully (diversity)
+    diversity: float = 0.1
+    w_trend: float = 0.05
+    w_session: float = 0.1
+    w_cost: float = 0.0
+    w_cross_domain: float = 0.05
+    explain: bool = False
+    # What the surface is about: the item of ITEM, the content of CART; rows, never shown.
+    context: Rows = field(default_factory=_no_rows)
+    # True where the history event was a purchase [L]; empty: not known, said as "viewed".
+    history_bought: Bools = field(default_factory=_no_bools)
+    # History events in a domain after which its cross-domain term has faded to half.
+    cross_domain_fade: float = 5.0
+    # At most this many items of one provider among the first `limit`; None: no bound.
+    max_per_provider: int | None = None
+    # Set by a fusion artifact that holds a learned ranker; None: the convex combination.
+    ranker: Ranker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The candidates of one request. P of them, S sources."""
+
+    rows: Rows  # catalogue rows [P], unique
+    scores: Floats  # raw model scores [S, P], NaN where absent
+    calibrated: Floats  # after calibration, 0..1 [S, P], NaN where absent
+    weights: Floats  # blend weight by source after renormalising [S]
+    # Additive terms of the final score, in the order they were added; each [P].
+    terms: Mapping[str, Floats] = field(default_factory=dict)
+    # Why a candidate is out; index into `reasons`, 0 means it is in [P].
+    dropped: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    reasons: tuple[str, ...] = ("",)
+    # Rules that fired: label -> which candidates [P].
+    fired: Mapping[str, Bools] = field(default_factory=dict)
+    # Final order as indices into the pool, kept candidates only; set by `order`.
+    order: Rows = field(default_factory=lambda: np.zeros(0, np.int32))
+    # Source scores that were infinite or absurd and were put aside.
+    invalid_scores: int = 0
+    # PINNED, NORMAL, BURIED or SUNK: the slate shows one tier after the other [P].
+    tier: npt.NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    # Place within the tier that a stage has fixed, else BY_SCORE [P].
+    place: Rows = field(default_factory=_no_rows)
+    # True where no source had anything to say: trends and popularity alone.
+    fallback: bool = False
+
+    @property
+    def total(self) -> Floats:
+        """Final score of each candidate: the sum of the terms [P]."""
+        total = np.zeros(len(self.rows), np.float32)
+        for term in self.terms.values():
+            total += term
+        return total
+
+    @property
+    def kept(self) -> Bools:
+        """Which candidates are still in [P]."""
+        kept: Bools = self.dropped == 0
+        return kept
+
+
+Stage = Callable[[Query, Pool], Pool]

@@ -1,0 +1,106 @@
+"""What a shopper did, as the models and the fusion read it.
+
+Each event weighs by its type and its age. A dislike never recommends: it is
+kept from the models, hides its item, and repels what is like it while the
+session lasts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.fusion.types import Bools, Floats, Ints
+from gateway.trails import extended
+from gateway.types import Ask, EventType, Times, Trail
+
+_DAY_MS = 86_400_000.0
+# How much an event says that the shopper wants the item, the most certain being 1; as in
+# training. Index is the type; a search names no item.
+_TYPE_WEIGHT = np.zeros(8, np.float32)
+_TYPE_WEIGHT[EventType.VIEW] = 0.25
+_TYPE_WEIGHT[EventType.CLICK] = 0.5
+_TYPE_WEIGHT[EventType.CART] = 0.75
+_TYPE_WEIGHT[EventType.PURCHASE] = 1.0
+_TYPE_WEIGHT[EventType.LIKE] = 1.0
+# In a session the last step says most; each step before it this much less.
+_STEP = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """How events age."""
+
+    length: int  # newest events that count
+    half_life_days: float  # 0: they never fade
+    floor: float  # least that age leaves of a weight
+    session_minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One shopper's history for one request, oldest event first."""
+
+    keys: Ints  # item keys that models are told [L]
+    weights: Floats  # [L], positive
+    bought: Bools  # [L]
+    session_keys: Ints  # [M]
+    session_weights: Floats  # [M]; negative for a dislike
+    purchased: Ints  # item keys, all there ever were
+    disliked: Ints  # item keys
+
+
+def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> Profile:
+    """Combine what the store knows with the request's own events, for the ask's surface.
+
+    ITEM and CART are about the items they name; SESSION about this session; the
+    others about everything.
+    """
+    if ask.events:
+        trail = extended(trail, ask.events, settings.length + len(ask.events))
+    recent = trail.times >= now_ms - settings.session_minutes * 60_000
+    if ask.events:
+        # What comes with the request is happening now, whatever the caller's clock says.
+        recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
+    base = _TYPE_WEIGHT[trail.types]
+    weights: Floats = np.multiply(base, _fading(now_ms - trail.times, settings))
+    signed = np.where(trail.types == EventType.DISLIKE, np.float32(-1), base)
+    told = weights > 0
+    if ask.surface == "SESSION":
+        told &= recent
+    told_at = np.flatnonzero(told)[-settings.length :]
+    return Profile(
+        keys=trail.keys[told_at],
+        weights=weights[told_at],
+        bought=trail.types[told_at] == EventType.PURCHASE,
+        session_keys=trail.keys[recent],
+        session_weights=_by_step(signed[recent]),
+        purchased=trail.purchased,
+        disliked=trail.disliked,
+    )
+
+
+def about(profile: Profile, keys: Ints) -> Profile:
+    """Return the profile of a question about given items (ITEM, CART): these are its history."""
+    return Profile(
+        keys=keys,
+        weights=np.ones(len(keys), np.float32),
+        bought=np.zeros(len(keys), np.bool_),
+        session_keys=profile.session_keys,
+        session_weights=profile.session_weights,
+        purchased=profile.purchased,
+        disliked=profile.disliked,
+    )
+
+
+def _fading(age_ms: Times, settings: HistorySettings) -> Floats:
+    faded: Floats = np.ones(len(age_ms), np.float32)
+    if settings.half_life_days > 0:
+        half_lives = np.maximum(age_ms, 0) / (settings.half_life_days * _DAY_MS)
+        faded = np.maximum(np.exp2(-half_lives), settings.floor).astype(np.float32)
+    return faded
+
+
+def _by_step(weights: Floats) -> Floats:
+    steps = np.arange(len(weights) - 1, -1, -1, dtype=np.float32)
+    stepped: Floats = weights * np.float32(_STEP) ** steps
+    return stepped

@@ -1,0 +1,113 @@
+"""Keeping the catalogue: on disk first, then in memory, then acknowledged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from artifacts.keys import item_key
+from gateway.catalogue import Catalogue
+from gateway.embedder import Embedder
+from gateway.errors import StoreFailed
+from gateway.new_items import NewItems
+from gateway.store import Store
+from gateway.types import Item
+from services.runtime.errors import InvalidArgument, NotFound, Unavailable
+from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What became of upserted items."""
+
+    created: int
+    updated: int
+    embedded: int  # created ones that no model knows, now placed by their text
+
+
+class CatalogueKeeper:
+    """Upserts, deletes and reads items. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        new_items: NewItems,
+        embedder: Embedder,
+        embed_seconds: float,
+    ) -> None:
+        """`embed_seconds`: longest an upsert waits for the models to place its new items."""
+        self._store = store
+        self._catalogue = catalogue
+        self._new_items = new_items
+        self._embedder = embedder
+        self._embed_seconds = embed_seconds
+
+    async def upsert(self, items: Sequence[Item], remaining: float | None) -> Upserted:
+        """Add or replace items, all or none; `remaining`: seconds the client leaves.
+
+        Raises InvalidArgument where an id shares another item's key, Unavailable where
+        the disk does not take them.
+        """
+        self._check_keys(items)
+        new = [item for item in items if self._catalogue.is_new(item.key)]
+        created = [item.key for item in new if self._catalogue.row_of(item.item_id) < 0]
+        reworded = [item.key for item in new if self._new_items.must_place(item)]
+        counts = (0, 0)
+
+        def then(_: None) -> None:
+            nonlocal counts
+            counts = self._catalogue.upsert(items)
+            for item in new:
+                self._new_items.put(item)
+            self.count()
+
+        try:
+            await self._store.upsert_items(items, reworded, then)
+        except StoreFailed as error:
+            raise Unavailable(f"no item was stored: {error}") from None
+        embedded = 0
+        if reworded:
+            # Part of the client's time is for the answer to reach it.
+            most = self._embed_seconds if remaining is None else 0.8 * remaining
+            await self._embedder.settle(reworded, min(most, self._embed_seconds))
+            embedded = self._new_items.embedded(created)
+        return Upserted(*counts, embedded)
+
+    async def delete(self, item_ids: Sequence[str]) -> tuple[int, int]:
+        """Remove items, all or none; return how many there were and how many not.
+
+        Raises Unavailable where the disk does not take it.
+        """
+        keys = [item_key(i) for i in item_ids if self._catalogue.row_of(i) >= 0]
+
+        def then(_: None) -> None:
+            self._catalogue.delete(keys)
+            for key in keys:
+                self._new_items.remove(key)
+            self.count()
+
+        try:
+            await self._store.delete_items(keys, then)
+        except StoreFailed as error:
+            raise Unavailable(f"no item was deleted: {error}") from None
+        return len(keys), len(item_ids) - len(keys)
+
+    def get(self, item_id: str) -> Item:
+        """Return an item; raises NotFound."""
+        row = self._catalogue.row_of(item_id)
+        if row < 0:
+            raise NotFound(f"item_id: the catalogue has no item '{item_id}'")
+        return self._catalogue.item(row)
+
+    def count(self) -> None:
+        """Bring the gauges of the catalogue up to date."""
+        CATALOGUE_ITEMS.set(len(self._catalogue))
+        EMBEDDED_ITEMS.set(self._new_items.placed())
+
+    def _check_keys(self, items: Sequence[Item]) -> None:
+        for number, item in enumerate(items):
+            other = self._catalogue.id_of(item.key)
+            if other not in ("", item.item_id):
+                raise InvalidArgument(
+                    f"items[{number}].item_id",
+                    f"'{item.item_id}' hashes to the same key as '{other}'; rename one of them",
+                )

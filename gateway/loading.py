@@ -1,0 +1,81 @@
+"""From the state file to the state in memory, at start."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifacts.fusion import FusionArtifact
+from gateway.catalogue import Catalogue
+from gateway.config import GatewayConfig
+from gateway.new_items import NewItems
+from gateway.store import Store
+from gateway.trails import Trails
+from gateway.trends import Trends
+from gateway.types import Item
+from services.runtime.metrics import EVENT_SECONDS
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the gateway remembers: the file, and what is derived from it in memory."""
+
+    store: Store
+    catalogue: Catalogue
+    new_items: NewItems
+    trails: Trails
+    trends: Trends
+
+
+def load_state(config: GatewayConfig, fusion: FusionArtifact) -> State:
+    """Open the store and build everything from it; blocks for seconds per million events.
+
+    Raises StoreError naming the file and what to do.
+    """
+    start = time.perf_counter()
+    store = Store(config.state, config.history_length, EVENT_SECONDS.observe)
+    store.start()
+    try:
+        items = store.items()
+        catalogue = Catalogue(fusion, [item for item, _ in items])
+        new = [item for item, when in items if when and catalogue.is_new(item.key)]
+        new_items = _load_new_items(config, store, catalogue, new)
+        trends = _load_trends(config, fusion, store, catalogue)
+    except BaseException:
+        store.stop()
+        raise
+    trails = Trails(store.trail, capacity=config.cached_users, length=config.history_length)
+    seconds = round(time.perf_counter() - start, 3)
+    _log.info("state loaded", extra={"items": len(items), "new": len(new), "seconds": seconds})
+    return State(store, catalogue, new_items, trails, trends)
+
+
+def _load_new_items(
+    config: GatewayConfig, store: Store, catalogue: Catalogue, items: list[Item]
+) -> NewItems:
+    new_items = NewItems(config.item_encoders, config.max_new_items, catalogue.place)
+    by_key = {item.key: item for item in items}
+    for item in items:
+        new_items.put(item)
+    for source in config.item_encoders:
+        stored = {k: v for k, v in store.embeddings(source).items() if k in by_key}
+        for version in {version for version, _ in stored.values()}:
+            made = {k: vector for k, (v, vector) in stored.items() if v == version}
+            matrix = np.stack(list(made.values()))
+            new_items.put_vectors(source, version, [by_key[k] for k in made], matrix)
+    return new_items
+
+
+def _load_trends(
+    config: GatewayConfig, fusion: FusionArtifact, store: Store, catalogue: Catalogue
+) -> Trends:
+    now_ms = int(time.time() * 1000)
+    trends = Trends(fusion.settings.trend_half_life_days, config.max_markets, now_ms)
+    snapshots, last_seq = store.trends()
+    trends.restore(snapshots, {m: catalogue.rows(s.keys) for m, s in snapshots.items()})
+    events = store.events_after(last_seq, trends.oldest_ms())
+    trends.replay(events, catalogue.rows(events.keys))
+    return trends

@@ -1,0 +1,130 @@
+"""Pages of a ranking that does not change between them.
+
+A ranking is kept for some minutes; a page token names it and a place in it, and
+is signed, so that no page of another shopper can be asked for. Every place is on
+exactly one page, whatever the page sizes.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from gateway.types import Ask, Page, Ranking
+from services.runtime.errors import FailedPrecondition, InvalidArgument
+
+_ID_BYTES = 8
+_MAC_BYTES = 8
+# An explained ranking keeps its whole pool.
+_EXPLAINED_COST = 10
+
+
+def new_ranking_id() -> str:
+    """Return an id that cannot be guessed, 16 hexadecimal characters."""
+    return os.urandom(_ID_BYTES).hex()
+
+
+class Rankings:
+    """Recent rankings, bounded in number and time; the oldest goes first."""
+
+    def __init__(
+        self,
+        has: Callable[[int], bool],
+        *,
+        capacity: int,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`has` says whether a catalogue row still holds an item."""
+        self._has = has
+        self._capacity = capacity
+        self._seconds = seconds
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, Ranking]] = OrderedDict()
+        self._cost = 0
+        # Tokens die with the process, and so do the rankings they name.
+        self._secret = os.urandom(16)
+
+    def first_page(self, ranking: Ranking, size: int) -> Page:
+        """Cut the first page, and keep the ranking if there are more."""
+        page = self._cut(ranking, 0, size)
+        if page.next_token:
+            # The events are only needed to make a ranking, not to page through it.
+            self._keep(replace(ranking, ask=replace(ranking.ask, events=())))
+        return page
+
+    def next_page(self, ask: Ask) -> Page:
+        """Cut the page the ask's token names.
+
+        Raises InvalidArgument where the token is not ours or the request is another
+        one than it was given for, FailedPrecondition where the ranking is gone.
+        """
+        ranking_id, start = self._read_token(ask.page_token)
+        kept = self._kept.get(ranking_id)
+        if kept is None or kept[0] < self._clock():
+            raise FailedPrecondition(
+                "page_token: this ranking is no longer kept; ask again without a token"
+            )
+        ranking = kept[1]
+        if _request(ranking.ask) != _request(ask):
+            raise InvalidArgument(
+                "page_token", "given for another request; only page_size may differ between pages"
+            )
+        return self._cut(ranking, start, ask.page_size)
+
+    def _cut(self, ranking: Ranking, start: int, size: int) -> Page:
+        """Take the next `size` places whose items have not been deleted since."""
+        places: list[int] = []
+        end = start
+        while end < len(ranking.rows) and len(places) < size:
+            if self._has(int(ranking.rows[end])):
+                places.append(end)
+            end += 1
+        more = any(self._has(int(row)) for row in ranking.rows[end:])
+        token = self._token(ranking.ranking_id, end) if more else ""
+        return Page(ranking, np.array(places, np.int32), token)
+
+    def _keep(self, ranking: Ranking) -> None:
+        self._kept[ranking.ranking_id] = (self._clock() + self._seconds, ranking)
+        self._cost += _cost(ranking)
+        now = self._clock()
+        while self._kept:
+            ranking_id, (until, oldest) = next(iter(self._kept.items()))
+            if self._cost <= self._capacity and until >= now:
+                break
+            del self._kept[ranking_id]
+            self._cost -= _cost(oldest)
+
+    def _token(self, ranking_id: str, start: int) -> str:
+        content = bytes.fromhex(ranking_id) + start.to_bytes(4, "big")
+        return base64.urlsafe_b64encode(content + self._sign(content)).decode().rstrip("=")
+
+    def _read_token(self, token: str) -> tuple[str, int]:
+        problem = "not a token of this server; ask again without one"
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars="-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidArgument("page_token", problem) from None
+        content, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        if len(content) != _ID_BYTES + 4 or not hmac.compare_digest(mac, self._sign(content)):
+            raise InvalidArgument("page_token", problem)
+        return content[:_ID_BYTES].hex(), int.from_bytes(content[_ID_BYTES:], "big")
+
+    def _sign(self, content: bytes) -> bytes:
+        return hashlib.blake2b(content, key=self._secret, digest_size=_MAC_BYTES).digest()
+
+
+def _cost(ranking: Ranking) -> int:
+    return _EXPLAINED_COST if ranking.facts is not None else 1
+
+
+def _request(ask: Ask) -> Ask:
+    """What must be the same on every page; events may have happened in between."""
+    return replace(ask, events=(), page_size=0, page_token="")

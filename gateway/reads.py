@@ -1,0 +1,117 @@
+"""What is read from the state file: plain functions over one connection.
+
+At start they run before anything is served; the history of a shopper who is not
+in memory is read in the store's reader thread.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.fusion.types import Floats, Ints
+from gateway.rows import ITEM_COLUMNS, read_item
+from gateway.types import EventType, Item, Times, Trail, Types
+
+Doubles = npt.NDArray[np.float64]
+# Bounds what one shopper may hold in memory.
+_MOST_PURCHASED = 5_000
+# The newest like or dislike of an item decides; SQLite takes `type` from the row of max().
+_DISLIKED = (
+    "SELECT item_key FROM (SELECT item_key, type, max(time_ms) FROM events "
+    "WHERE user_id = ? AND type IN (?, ?) GROUP BY item_key) WHERE type = ? LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketEvents:
+    """Columns of E events, as trends read them."""
+
+    markets: list[str]  # [E]
+    keys: Ints  # [E]
+    types: Types  # [E]
+    times: Times  # [E]
+    quantities: Floats  # [E]
+    last_seq: int  # of the newest event in the file
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTrend:
+    """Decayed popularity of m items in one market, as of one moment."""
+
+    keys: Ints  # [m]
+    weights: Doubles  # [m]
+    time_ms: int
+
+
+def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:
+    """Yield every item, oldest first, and when it came through the API (0: it was seeded)."""
+    # Constants only.
+    query = f"SELECT {ITEM_COLUMNS}, upserted_ms FROM items ORDER BY upserted_ms, rowid"  # noqa: S608
+    for row in connection.execute(query):
+        yield read_item(row[:-1]), row[-1]
+
+
+def embeddings(connection: sqlite3.Connection, source: str) -> dict[int, tuple[str, Floats]]:
+    """Return the vectors of new items: key -> (model version, float32 [d])."""
+    rows = connection.execute(
+        "SELECT item_key, version, vector FROM embeddings WHERE source = ?", (source,)
+    )
+    return {key: (version, np.frombuffer(raw, "<f4")) for key, version, raw in rows}
+
+
+def trends(connection: sqlite3.Connection) -> tuple[dict[str, MarketTrend], int]:
+    """Return the snapshot of each market, and the last event the snapshots include."""
+    rows = connection.execute("SELECT market, keys, weights, time_ms FROM trends")
+    found = {
+        market: MarketTrend(np.frombuffer(keys, "<i8"), np.frombuffer(weights, "<f8"), time_ms)
+        for market, keys, weights, time_ms in rows
+    }
+    row = connection.execute("SELECT value FROM progress WHERE name = 'trends'").fetchone()
+    return found, row[0] if row else 0
+
+
+def events_after(connection: sqlite3.Connection, seq: int, since_ms: int) -> MarketEvents:
+    """Return the events that arrived after `seq` and happened since `since_ms`."""
+    rows = connection.execute(
+        "SELECT market, item_key, type, time_ms, quantity FROM events "
+        "WHERE seq > ? AND time_ms >= ? AND item_key != 0",
+        (seq, since_ms),
+    ).fetchall()
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    return MarketEvents(
+        markets=[row[0] for row in rows],
+        keys=np.array([row[1] for row in rows], np.int64),
+        types=np.array([row[2] for row in rows], np.int8),
+        times=np.array([row[3] for row in rows], np.int64),
+        quantities=np.array([row[4] for row in rows], np.float32),
+        last_seq=last,
+    )
+
+
+def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
+    """Return the newest `length` events of a shopper that name an item."""
+    events = connection.execute(
+        "SELECT item_key, type, time_ms, event_id FROM events "
+        "WHERE user_id = ? AND item_key != 0 ORDER BY time_ms DESC, seq DESC LIMIT ?",
+        (user_id, length),
+    ).fetchall()
+    events.reverse()
+    purchased = connection.execute(
+        "SELECT DISTINCT item_key FROM events WHERE user_id = ? AND type = ? LIMIT ?",
+        (user_id, int(EventType.PURCHASE), _MOST_PURCHASED),
+    ).fetchall()
+    like, dislike = int(EventType.LIKE), int(EventType.DISLIKE)
+    disliked = connection.execute(
+        _DISLIKED, (user_id, like, dislike, dislike, _MOST_PURCHASED)
+    ).fetchall()
+    return Trail(
+        keys=np.array([e[0] for e in events], np.int64),
+        types=np.array([e[1] for e in events], np.int8),
+        times=np.array([e[2] for e in events], np.int64),
+        ids=np.array([hash(e[3]) if e[3] else 0 for e in events], np.int64),
+        purchased=np.array([p[0] for p in purchased], np.int64),
+        disliked=np.array([d[0] for d in disliked], np.int64),
+    )

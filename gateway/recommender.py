@@ -1,0 +1,102 @@
+"""The request path: state, sources, pool, stages, ranking.
+
+Read `Recommender.rank` from top to bottom and you know what happens to a
+request. Nothing here can fail for want of a model: whatever answers is used, and
+with nothing at all the market's trends are the answer.
+"""
+
+import time
+
+import numpy as np
+
+from gateway.catalogue import Catalogue
+from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.types import Pool
+from gateway.paging import new_ranking_id
+from gateway.retrieval import Gathered, Retrieval
+from gateway.situation import Situation, Situations
+from gateway.trails import Trails
+from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
+
+_MOST_DROPPED = 100
+_NO_ROWS = np.zeros(0, np.int32)
+_NO_KEYS = np.zeros(0, np.int64)
+_NO_SCORES = np.zeros(0, np.float32)
+
+
+class Recommender:
+    """Makes rankings. One for the process; holds nothing of a request."""
+
+    def __init__(
+        self,
+        situations: Situations,
+        catalogue: Catalogue,
+        trails: Trails,
+        retrieval: Retrieval,
+    ) -> None:
+        self._situations = situations
+        self._catalogue = catalogue
+        self._trails = trails
+        self._retrieval = retrieval
+
+    async def rank(self, ask: Ask, until: float) -> Ranking:
+        """Make a ranking; sources must have answered by `until` (time.perf_counter())."""
+        start = time.perf_counter()
+        trail = await self._trails.get(ask.user_id)
+        situation = self._situations.build(ask, trail, int(time.time() * 1000))
+        read = time.perf_counter()
+        gathered = await self._retrieval.gather(situation, until)
+        answered = time.perf_counter()
+        own = self._catalogue.rows(situation.candidates) if ask.surface == "RANK" else _NO_ROWS
+        pool = build_pool(gathered.query, gathered.candidates, own)
+        stages = [
+            ("read_state", read - start),
+            ("fan_out", answered - read),
+            ("pool", time.perf_counter() - answered),
+        ]
+        pool = run(gathered.query, pool, lambda stage, seconds: stages.append((stage, seconds)))
+        done = time.perf_counter()
+        timings = Timings(total=done - start, merge=done - answered, stages=tuple(stages))
+        return self._ranking(situation, gathered, pool, timings)
+
+    def _ranking(
+        self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings
+    ) -> Ranking:
+        answers = tuple(gathered.answers[name] for name in situation.query.sources)
+        return Ranking(
+            ranking_id=new_ranking_id(),
+            ask=situation.ask,
+            rows=pool.rows[pool.order],
+            scores=pool.total[pool.order],
+            positions=pool.order,
+            answers=tuple(map(_slim, answers)),
+            candidate_counts=tuple(a.opinions for a in answers),
+            fallback=pool.fallback,
+            unknown_items=situation.unknown_items,
+            unknown_candidates=gathered.unknown,
+            timings=timings,
+            dropped=_dropped(pool) if situation.ask.explain else (),
+            dropped_counts=_by_reason(pool),
+            unknown_ids=situation.unknown_ids,
+            facts=Facts(gathered.query, pool) if situation.ask.explain else None,
+        )
+
+
+def _slim(answer: SourceAnswer) -> SourceAnswer:
+    """Keep what a reply says of a source, not what it answered."""
+    return SourceAnswer(
+        answer.source, answer.outcome, _NO_KEYS, _NO_SCORES, answer.version, None,
+        answer.seconds, answer.detail, answer.invalid,
+    )  # fmt: skip
+
+
+def _dropped(pool: Pool) -> tuple[tuple[int, str], ...]:
+    """Return (row, reason) of what was left out, what would have stood highest first."""
+    out = np.flatnonzero(pool.dropped)
+    best = out[np.argsort(-pool.total[out], kind="stable")][:_MOST_DROPPED]
+    return tuple((int(pool.rows[at]), pool.reasons[pool.dropped[at]]) for at in best)
+
+
+def _by_reason(pool: Pool) -> tuple[tuple[str, int], ...]:
+    counts = np.bincount(pool.dropped, minlength=len(pool.reasons)).tolist()
+    return tuple((r, n) for r, n in zip(pool.reasons[1:], counts[1:], strict=True) if n)

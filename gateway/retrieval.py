@@ -1,0 +1,138 @@
+"""Getting candidates: which source is asked what, and in which order.
+
+Everywhere but in a search all sources are asked at once. A search first finds by
+the query alone, then the sources that know the shopper score what was found, so
+that taste orders results but never adds what the query did not mean.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gateway.catalogue import Catalogue
+from gateway.fanout import fan_out
+from gateway.fusion.types import Floats, Query, Rows
+from gateway.new_items import NewItems
+from gateway.situation import Situation
+from gateway.sources import Source
+from gateway.types import Outcome, Question, SourceAnswer
+
+# Stands in for the sources that read text when none of them answers a search.
+WORDS = "words"
+_NO_KEYS = np.zeros(0, np.int64)
+_NO_WEIGHTS = np.zeros(0, np.float32)
+Candidates = dict[str, tuple[Rows, Floats]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the sources said about one request."""
+
+    query: Query  # with WORDS among its sources where the word search stood in
+    answers: Mapping[str, SourceAnswer]  # every configured source
+    candidates: Candidates  # catalogue rows (-1: not in the catalogue) and scores
+    unknown: int  # items that sources named and the catalogue lacks
+
+
+class Retrieval:
+    """Asks the sources on behalf of a request."""
+
+    def __init__(
+        self,
+        sources: tuple[Source, ...],
+        catalogue: Catalogue,
+        new_items: NewItems,
+        *,
+        candidates: int,
+        search_share: float,
+    ) -> None:
+        """`candidates` of each source; `search_share` of a search's time may go into finding."""
+        self._sources = sources
+        self._catalogue = catalogue
+        self._new_items = new_items
+        self._k = candidates
+        self._search_share = search_share
+
+    async def gather(self, situation: Situation, until: float) -> Gathered:
+        """Ask; every source must have answered by `until` (time.perf_counter())."""
+        words: tuple[Rows, Floats] | None = None
+        if situation.query.surface == "SEARCH":
+            answers, words = await self._search(situation, until)
+        else:
+            answers = await self._ask(self._sources, self._question(situation), until)
+        usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
+        candidates = self._to_rows(usable)
+        unknown = sum(int(((candidates[a.source][0] < 0) & (a.keys != 0)).sum()) for a in usable)
+        # A source that answered with nothing has answered: it counts, with no candidates.
+        silent = (a for a in answers.values() if a.outcome is Outcome.OK and not len(a.keys))
+        candidates |= {a.source: (_NO_KEYS.astype(np.int32), _NO_WEIGHTS) for a in silent}
+        query = situation.query
+        # Words that nothing holds are no answer: what sells is worth more than an empty shelf.
+        if words is not None and len(words[0]):
+            query, candidates = _with_words(query), {**candidates, WORDS: words}
+        return Gathered(query, answers, candidates, unknown)
+
+    async def _search(
+        self, situation: Situation, until: float
+    ) -> tuple[dict[str, SourceAnswer], tuple[Rows, Floats] | None]:
+        """Find, then score. The second result is the word search's where it stood in."""
+        finders = tuple(s for s in self._sources if s.reads_text)
+        others = tuple(s for s in self._sources if not s.reads_text)
+        now = time.perf_counter()
+        find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k)
+        found = await self._ask(finders, find, now + (until - now) * self._search_share)
+        words: tuple[Rows, Floats] | None = None
+        if any(a.outcome is Outcome.OK for a in found.values()):
+            keys = np.unique(np.concatenate([a.keys for a in found.values()]))
+        else:
+            words = self._by_words(situation)
+            keys = situation.query.columns.keys[words[0]]
+        keys = keys[keys > 0]
+        if not len(keys):
+            return found | {s.name: s.skipped("nothing was found to score") for s in others}, words
+        score = replace(self._question(situation), text="", candidates=keys)
+        return found | await self._ask(others, score, until), words
+
+    def _by_words(self, situation: Situation) -> tuple[Rows, Floats]:
+        columns = situation.query.columns
+        rows, coverage = self._catalogue.find_words(situation.text)
+        inside = rows < len(columns.keys)
+        rows, coverage = rows[inside], coverage[inside]
+        best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k]
+        return rows[best], coverage[best]
+
+    def _question(self, situation: Situation) -> Question:
+        return Question(
+            history=situation.history,
+            history_weight=situation.history_weight,
+            text=situation.text,
+            k=self._k,
+            candidates=situation.candidates if situation.query.surface == "RANK" else None,
+        )
+
+    async def _ask(
+        self, sources: tuple[Source, ...], question: Question, until: float
+    ) -> dict[str, SourceAnswer]:
+        """Ask sources one question, and let new items take their place in the answers."""
+        with_vector = replace(question, embedding=True)
+        questions = {
+            s.name: with_vector if self._new_items.wanted(s.name) else question for s in sources
+        }
+        answers = await fan_out(sources, questions, until)
+        return {name: self._new_items.extend(a, question) for name, a in answers.items()}
+
+    def _to_rows(self, answers: list[SourceAnswer]) -> Candidates:
+        """Map all answers' keys to catalogue rows in one go."""
+        if not answers:
+            return {}
+        rows = self._catalogue.rows(np.concatenate([a.keys for a in answers]))
+        parts = np.split(rows, np.cumsum([len(a.keys) for a in answers])[:-1])
+        return {a.source: (part, a.scores) for a, part in zip(answers, parts, strict=True)}
+
+
+def _with_words(query: Query) -> Query:
+    """Add the word search as a source; in a search it leads, as a text model would."""
+    weights = {**query.weights, WORDS: max(query.weights.values(), default=1.0)}
+    return replace(query, sources=(*query.sources, WORDS), weights=weights)

@@ -1,0 +1,59 @@
+"""Items and events as rows of the state file: the statements, and both directions.
+
+One place knows the order of the columns; the running store and the bulk loader
+use the same statements.
+"""
+
+import json
+from typing import Any
+
+from gateway.types import Event, Item
+
+ITEM_COLUMNS = (
+    "item_key, item_id, title, text, domain, category, brand, price, available, provider, "
+    "attributes"
+)
+UPSERT_ITEM = (
+    f"INSERT OR REPLACE INTO items ({ITEM_COLUMNS}, upserted_ms) "  # noqa: S608 -- constants only
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+RECORD_EVENT = (
+    "INSERT INTO events (event_id, user_id, item_key, type, time_ms, quantity, price, market, "
+    "query) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (event_id) WHERE event_id IS NOT NULL DO NOTHING"
+)
+
+
+def item_row(item: Item, upserted_ms: int) -> tuple[Any, ...]:
+    """Return the values of UPSERT_ITEM; `upserted_ms`: when it came through the API, or 0."""
+    attributes = json.dumps(dict(item.attributes), ensure_ascii=False) if item.attributes else "{}"
+    return (
+        item.key, item.item_id, item.title, item.text, item.domain, item.category, item.brand,
+        item.price, int(item.available), item.provider, attributes, upserted_ms,
+    )  # fmt: skip
+
+
+def read_item(row: tuple[Any, ...]) -> Item:
+    """Build an item from the values of ITEM_COLUMNS; raises ValueError on bad attributes."""
+    key, item_id, title, text, domain, category, brand, price, available, provider, attributes = row
+    return Item(
+        item_id=item_id,
+        key=key,
+        title=title,
+        text=text,
+        domain=domain,
+        category=category,
+        brand=brand,
+        price=price,
+        available=bool(available),
+        provider=provider,
+        attributes=json.loads(attributes) if attributes != "{}" else {},
+    )
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """Return the values of RECORD_EVENT."""
+    return (
+        event.event_id or None, event.user_id, event.key, int(event.type), event.time_ms,
+        event.quantity, event.price, event.market, event.query or None,
+    )  # fmt: skip

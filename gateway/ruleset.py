@@ -1,0 +1,59 @@
+"""The rules of a request, from the shop's words to rows and indices.
+
+Ids and names that the catalogue does not know match nothing: excluding an
+unknown item is done already, and allowing only an unknown category allows
+nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gateway.catalogue import Catalogue
+from gateway.fusion.types import BoostRule, Rows, RuleSet
+from gateway.history import Profile
+from gateway.types import Boost, RuleSpec
+
+
+def resolve(spec: RuleSpec, catalogue: Catalogue, profile: Profile) -> RuleSet:
+    """Return the rules as the fusion reads them, for the catalogue's current snapshot."""
+    exclude = _known(catalogue.rows_of(spec.exclude))
+    if spec.include_unavailable:
+        # What was deleted is gone for good, not merely unavailable.
+        exclude = np.concatenate([exclude, catalogue.deleted_rows])
+    purchased = profile.purchased if spec.exclude_purchased else profile.purchased[:0]
+    return RuleSet(
+        exclude=exclude,
+        purchased=_known(catalogue.rows(purchased)),
+        disliked=_known(catalogue.rows(profile.disliked)),
+        pin=_known(catalogue.rows_of(spec.pin)),
+        bury=_known(catalogue.rows_of(spec.bury)),
+        include_unavailable=spec.include_unavailable,
+        min_price=spec.min_price,
+        max_price=spec.max_price,
+        categories=_indices(spec.categories, catalogue.category),
+        domains=_indices(spec.domains, catalogue.domain),
+        brands=_indices(spec.brands, catalogue.brand),
+        boosts=tuple(_boost(b, catalogue) for b in spec.boosts),
+    )
+
+
+def _known(rows: Rows) -> Rows:
+    return rows[rows >= 0]
+
+
+def _indices(names: Sequence[str], find: Callable[[str], int]) -> tuple[int, ...] | None:
+    if not names:
+        return None
+    return tuple(index for index in map(find, names) if index >= 0)
+
+
+def _boost(boost: Boost, catalogue: Catalogue) -> BoostRule:
+    find = {
+        "item": catalogue.row_of,
+        "category": catalogue.category,
+        "domain": catalogue.domain,
+        "brand": catalogue.brand,
+    }[boost.column]
+    label = f"boost:{boost.column}={boost.value}"
+    return BoostRule(boost.column, find(boost.value), boost.weight, label)

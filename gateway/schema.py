@@ -1,0 +1,157 @@
+"""The state file: its tables, its version, and opening it safely.
+
+SQLite in WAL mode: readers never wait for the writer. synchronous=FULL makes a
+commit survive a power cut, not only a killed process; group commit (writer.py)
+shares its price among concurrent writes.
+"""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from gateway.errors import StoreCorrupt, StoreFailed, StoreInUse
+
+SCHEMA_VERSION = 1
+# Stored in the file's header, so that another program's database is not taken for ours.
+_APPLICATION_ID = 0x504C4149  # "PLAI"
+
+TABLES = """
+CREATE TABLE items (
+    item_key INTEGER PRIMARY KEY,
+    item_id TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    category TEXT NOT NULL,
+    brand TEXT NOT NULL,
+    price REAL,
+    available INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    attributes TEXT NOT NULL,      -- a JSON object of strings
+    upserted_ms INTEGER NOT NULL   -- when it came through the API; 0: seeded
+) STRICT;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,       -- order of arrival
+    event_id TEXT,                 -- NULL where the caller gave none
+    user_id TEXT NOT NULL,
+    item_key INTEGER NOT NULL,     -- 0: none (a search)
+    type INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    quantity REAL NOT NULL,
+    price REAL,
+    market TEXT NOT NULL,
+    query TEXT
+) STRICT;
+CREATE TABLE embeddings (
+    source TEXT NOT NULL,
+    item_key INTEGER NOT NULL,
+    version TEXT NOT NULL,         -- of the model that made the vector
+    vector BLOB NOT NULL,          -- float32, little endian
+    PRIMARY KEY (source, item_key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trends (
+    market TEXT PRIMARY KEY,
+    keys BLOB NOT NULL,            -- item keys, int64
+    weights BLOB NOT NULL,         -- float64, decayed to time_ms
+    time_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE progress (
+    name TEXT PRIMARY KEY,         -- "trends": events.seq the table trends includes
+    value INTEGER NOT NULL
+) STRICT;
+"""
+# Made after bulk loading. The first holds all that a shopper's history needs, so reading
+# it touches no other page.
+INDEXES = """
+CREATE INDEX events_by_user ON events (user_id, time_ms, seq, item_key, type, event_id);
+CREATE UNIQUE INDEX events_by_id ON events (event_id) WHERE event_id IS NOT NULL;
+"""
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make a new state file without indexes and return a connection; for bulk loading."""
+    connection = _connect(path)
+    connection.executescript(
+        f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        f"{TABLES}"
+    )
+    return connection
+
+
+def open_state(path: Path) -> sqlite3.Connection:
+    """Open the state file for writing; an absent or empty one is made.
+
+    Raises StoreCorrupt or StoreFailed naming the file and what to do.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists() or path.stat().st_size == 0
+        connection = _connect(path)
+        if new:
+            connection.executescript("PRAGMA journal_mode = WAL;")
+            connection.executescript(
+                f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
+                f"PRAGMA user_version = {SCHEMA_VERSION}; {TABLES} {INDEXES} COMMIT;"
+            )
+        _check(path, connection)
+        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+    except sqlite3.DatabaseError as error:
+        raise _explained(path, error) from None
+    except OSError as error:
+        raise StoreFailed(f"{path}: cannot be opened ({error.strerror})") from None
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a second connection that only reads; sees every commit made before its query."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def lock(path: Path) -> int:
+    """Hold the state file for this process; raises StoreInUse. Close the handle to let go.
+
+    The kernel lets go when the process dies, however it dies.
+    """
+    beside = path.with_name(f"{path.name}.lock")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise StoreInUse(
+            f"{path}: held by another gateway; stop it, or give this one its own state file"
+        ) from None
+    return handle
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Used by one thread at a time, which SQLite's own mutex need not know.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise StoreCorrupt(
+            f"{path}: a SQLite file, but not a Plait state file; name another path, "
+            "it was left as it is"
+        )
+    if version != SCHEMA_VERSION:
+        raise StoreCorrupt(
+            f"{path}: schema version {version}, this release reads {SCHEMA_VERSION}; "
+            "start the release that wrote it, or seed a new file"
+        )
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> StoreCorrupt | StoreFailed:
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreFailed(f"{path}: cannot be opened ({error}); is the directory writable?")
+    return StoreCorrupt(
+        f"{path}: damaged or not a state file ({error}); restore a copy, or move it away "
+        "and run `plait seed`"
+    )

@@ -1,0 +1,149 @@
+"""Everything known about one request before any model is asked.
+
+The shopper's history, the catalogue's snapshot, the rules in rows, the market's
+trend and the learned settings come together in one Query; the fusion reads it,
+the sources' questions are made from it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifacts.fusion import FusionArtifact
+from artifacts.keys import item_keys
+from gateway.catalogue import Catalogue
+from gateway.config import GatewayConfig
+from gateway.fusion.types import Bools, Floats, Ints, Query, Rows
+from gateway.history import HistorySettings, Profile, about, profile
+from gateway.ruleset import resolve
+from gateway.trends import Trends
+from gateway.types import Ask, Trail
+
+_SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
+_ABOUT_ITEMS = ("ITEM", "CART")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One request, ready to be asked and ranked."""
+
+    ask: Ask
+    query: Query
+    history: Ints  # item keys for the models [L]
+    history_weight: Floats  # [L]
+    text: str  # for sources that read text
+    candidates: Ints  # RANK: item keys of the caller's own list, unique [C]; else empty
+    unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks
+    unknown_items: int  # ids and events of the request that the catalogue lacks
+
+
+class Situations:
+    """Builds situations; holds what is the same for all requests."""
+
+    def __init__(
+        self, config: GatewayConfig, fusion: FusionArtifact, catalogue: Catalogue, trends: Trends
+    ) -> None:
+        self._config = config
+        self._fusion = fusion
+        self._catalogue = catalogue
+        self._trends = trends
+        self._history = HistorySettings(
+            length=config.history_length,
+            half_life_days=fusion.settings.history_half_life_days,
+            floor=config.history_floor,
+            session_minutes=config.session_minutes,
+        )
+        self._sources = tuple(config.addresses())
+        self._weights = {s: blend_weights(fusion, s, self._sources) for s in _SURFACES}
+        self._settings = {s: fusion.settings_for(s) for s in _SURFACES}
+
+    def build(self, ask: Ask, trail: Trail, now_ms: int) -> Situation:
+        """Combine an ask with the shopper's trail, as of now."""
+        catalogue = self._catalogue
+        theirs = profile(ask, trail, now_ms, self._history)
+        keys = item_keys(ask.item_ids)
+        rows = catalogue.rows_of(ask.item_ids)
+        event_keys = np.array([e.key for e in ask.events if e.key], np.int64)
+        unknown = int((rows < 0).sum() + (catalogue.rows(event_keys) < 0).sum())
+        if ask.surface in _ABOUT_ITEMS:
+            theirs = about(theirs, keys)
+        candidates = np.zeros(0, np.int64)
+        missing: tuple[str, ...] = ()
+        if ask.surface == "RANK":
+            candidates = keys[rows >= 0]
+            missing = tuple(i for i, row in zip(ask.item_ids, rows, strict=True) if row < 0)
+        context = rows[rows >= 0] if ask.surface in _ABOUT_ITEMS else rows[:0]
+        return Situation(
+            ask=ask,
+            query=self._query(ask, theirs, context, len(candidates), now_ms),
+            history=theirs.keys,
+            history_weight=theirs.weights,
+            text=ask.text or self._wording(context),
+            candidates=candidates,
+            unknown_ids=missing,
+            unknown_items=unknown,
+        )
+
+    def _wording(self, context: Rows) -> str:
+        """ITEM and CART about new items only: their words are all that models can read."""
+        items = [self._catalogue.item(int(row)) for row in context]
+        if not items or not all(self._catalogue.is_new(item.key) for item in items):
+            return ""
+        return " ".join(item.title for item in items)[:256]
+
+    def _query(
+        self, ask: Ask, theirs: Profile, context: Rows, candidates: int, now_ms: int
+    ) -> Query:
+        catalogue, settings = self._catalogue, self._settings[ask.surface]
+        history, weight, bought = _known(catalogue.rows(theirs.keys), theirs.weights, theirs.bought)
+        session, session_weight, _ = _known(
+            catalogue.rows(theirs.session_keys), theirs.session_weights, None
+        )
+        limit = max(self._config.careful_places, ask.page_size)
+        return Query(
+            surface=ask.surface,
+            sources=self._sources,
+            columns=catalogue.columns,
+            history=history,
+            history_weight=weight,
+            session=session,
+            session_weight=session_weight,
+            rules=resolve(ask.rules, catalogue, theirs),
+            trend=self._trends.vector(ask.market, len(catalogue.columns.keys), now_ms),
+            weights=self._weights[ask.surface],
+            quantiles=self._fusion.quantiles,
+            domain_transition=catalogue.transition,
+            domain_prior=catalogue.prior,
+            text=ask.text,
+            limit=max(candidates, 1) if ask.surface == "RANK" else limit,
+            diversity=settings.diversity if ask.diversity is None else ask.diversity,
+            w_trend=settings.w_trend,
+            w_session=settings.w_session,
+            w_cost=settings.w_cost,
+            w_cross_domain=settings.w_cross_domain,
+            cross_domain_fade=settings.cross_domain_fade,
+            explain=ask.explain,
+            context=context,
+            history_bought=bought,
+        )
+
+
+def blend_weights(
+    fusion: FusionArtifact, surface: str, sources: tuple[str, ...]
+) -> dict[str, float]:
+    """Return the learned weight of each source on a surface, HOME's where it has none.
+
+    A source that the artifact was not tuned on gets the mean of the others: it
+    counts from its first day, and not more than they do.
+    """
+    learned = fusion.weights.get(surface) or fusion.weights.get("HOME") or {}
+    known = [learned[s] for s in sources if s in learned]
+    usual = sum(known) / len(known) if known else 1.0
+    return {s: float(learned.get(s, usual)) for s in sources}
+
+
+def _known(rows: Rows, weight: Floats, bought: Bools | None) -> tuple[Rows, Floats, Bools]:
+    """Leave out what the catalogue does not know."""
+    at = rows >= 0
+    flags = np.zeros(int(at.sum()), np.bool_) if bought is None else bought[at]
+    return rows[at], weight[at], flags

@@ -1,0 +1,61 @@
+"""Pages of rankings: made on the first call, cut from what is kept on the next ones."""
+
+import asyncio
+import time
+
+from gateway import observe
+from gateway.catalogue import Catalogue
+from gateway.exposure import ExposureLog
+from gateway.fanout import deadline
+from gateway.paging import Rankings
+from gateway.recommender import Recommender
+from gateway.types import Ask, Page
+
+
+class Slates:
+    """Answers asks with pages, and notes what was shown after the reply is on its way."""
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        rankings: Rankings,
+        catalogue: Catalogue,
+        exposures: ExposureLog | None,
+        *,
+        most_ms: int,
+        reserve_ms: int,
+    ) -> None:
+        """`most_ms`: longest a ranking may take; `reserve_ms` of it is kept for merging."""
+        self._recommender = recommender
+        self._rankings = rankings
+        self._catalogue = catalogue
+        self._exposures = exposures
+        self._most_ms = most_ms
+        self._reserve_ms = reserve_ms
+
+    async def page(self, ask: Ask, remaining: float | None) -> Page:
+        """Return the page an ask is about; `remaining`: seconds the client leaves.
+
+        Raises InvalidArgument or FailedPrecondition for a page token that cannot be used.
+        """
+        if ask.page_token:
+            return self._rankings.next_page(ask)
+        start = time.perf_counter()
+        until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
+        try:
+            ranking = await self._recommender.rank(ask, until)
+        except Exception:
+            observe.note_failure(ask.surface, time.perf_counter() - start)
+            raise
+        return self._rankings.first_page(ranking, ask.page_size)
+
+    def shown(self, page: Page, reply_seconds: float, *, first: bool) -> None:
+        """Note that a page was answered; called with the reply made, works after it is sent."""
+        asyncio.get_running_loop().call_soon(self._note, page, reply_seconds, first)
+
+    def _note(self, page: Page, reply_seconds: float, first: bool) -> None:
+        observe.note_page(page, reply_seconds, first=first)
+        if self._exposures is not None:
+            rows = page.ranking.rows[page.places].tolist()
+            shown = [self._catalogue.item(r).item_id for r in rows if self._catalogue.has(r)]
+            self._exposures.add(page, shown)

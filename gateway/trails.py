@@ -1,0 +1,136 @@
+"""Shoppers' newest events in memory: what makes an event count in the next request.
+
+An acknowledged event is added here in the same step that acknowledges it. Who is
+not here is read from the store; an event that arrives during that read makes it
+read again, so the cache never lags behind what was acknowledged.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import numpy as np
+
+from gateway.errors import StoreError
+from gateway.fusion.types import Ints
+from gateway.types import Event, EventType, Trail
+
+_log = logging.getLogger(__name__)
+EMPTY = Trail(
+    keys=np.zeros(0, np.int64),
+    types=np.zeros(0, np.int8),
+    times=np.zeros(0, np.int64),
+    ids=np.zeros(0, np.int64),
+    purchased=np.zeros(0, np.int64),
+    disliked=np.zeros(0, np.int64),
+)
+
+
+class Trails:
+    """A bounded cache of trails, least recently used out first."""
+
+    def __init__(
+        self, read: Callable[[str], Awaitable[Trail]], *, capacity: int, length: int
+    ) -> None:
+        """`read` fetches a shopper from the store; `length`: events kept of each."""
+        self._read = read
+        self._capacity = capacity
+        self._length = length
+        self._trails: OrderedDict[str, Trail] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Trail]] = {}
+        # Shoppers whose events were acknowledged while they were being read.
+        self._overtaken: set[str] = set()
+
+    async def get(self, user_id: str) -> Trail:
+        """Return a shopper's trail; empty for an anonymous one, or if the store fails."""
+        if not user_id:
+            return EMPTY
+        trail = self._trails.get(user_id)
+        if trail is not None:
+            self._trails.move_to_end(user_id)
+            return trail
+        task = self._loading.get(user_id)
+        if task is None:
+            task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
+            task.add_done_callback(lambda _: self._loaded(user_id))
+        try:
+            # Others may wait for the same read: a caller that goes must not end it.
+            return await asyncio.shield(task)
+        except StoreError:
+            # A ranking without history is worth more to the shopper than an error.
+            _log.exception("a shopper's events could not be read")
+            return EMPTY
+
+    async def _load(self, user_id: str) -> Trail:
+        while True:
+            self._overtaken.discard(user_id)
+            trail = await self._read(user_id)
+            if user_id not in self._overtaken:
+                break
+        self._trails[user_id] = trail
+        while len(self._trails) > self._capacity:
+            self._trails.popitem(last=False)
+        return trail
+
+    def _loaded(self, user_id: str) -> None:
+        self._loading.pop(user_id, None)
+        self._overtaken.discard(user_id)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in events that were just made durable."""
+        by_user: dict[str, list[Event]] = {}
+        for event in events:
+            by_user.setdefault(event.user_id, []).append(event)
+        for user_id, theirs in by_user.items():
+            if user_id in self._loading:
+                self._overtaken.add(user_id)
+            trail = self._trails.get(user_id)
+            if trail is not None:
+                self._trails[user_id] = extended(trail, theirs, self._length)
+
+
+def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
+    """Return the trail with further events, skipping those it already holds.
+
+    An event is held if one of its id is, or, without an id, one of the same item,
+    type and time.
+    """
+    # By id, or by position where there is none: the same id twice is one event.
+    distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}
+    marked = [(e, hash(e.event_id) if e.event_id else 0) for e in distinct.values()]
+    fresh = [(e, marker) for e, marker in marked if not _holds(trail, e, marker)]
+    if not fresh:
+        return trail
+    times = np.concatenate([trail.times, _ints(e.time_ms for e, _ in fresh)])
+    # Stable: events of the same moment stay in the order they came.
+    newest = np.argsort(times, kind="stable")[-length:]
+    keys = np.concatenate([trail.keys, _ints(e.key for e, _ in fresh)])
+    types = np.concatenate([trail.types, np.array([e.type for e, _ in fresh], np.int8)])
+    ids = np.concatenate([trail.ids, _ints(marker for _, marker in fresh)])
+    purchased = {e.key for e, _ in fresh if e.type == EventType.PURCHASE}
+    liked = {e.key for e, _ in fresh if e.type == EventType.LIKE}
+    disliked = {e.key for e, _ in fresh if e.type == EventType.DISLIKE}
+    return Trail(
+        keys=keys[newest],
+        types=types[newest],
+        times=times[newest],
+        ids=ids[newest],
+        purchased=_union(trail.purchased, purchased),
+        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked - liked),
+    )
+
+
+def _holds(trail: Trail, event: Event, marker: int) -> bool:
+    if marker:
+        return bool((trail.ids == marker).any())
+    same = (trail.keys == event.key) & (trail.times == event.time_ms)
+    return bool((same & (trail.types == event.type)).any())
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, np.int64)
+
+
+def _union(have: Ints, more: set[int]) -> Ints:
+    return np.union1d(have, _ints(more)) if more else have

@@ -1,0 +1,180 @@
+"""What sells in each market these days: popularity that halves with time.
+
+Forward decay: instead of shrinking every old count as time goes by, a new event
+counts more the later it happens, on a scale that starts at a fixed moment. The
+comparison of items is the same and an event costs one addition.
+(Cormode et al. 2009, "Forward decay".)
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from gateway.fusion.types import Floats, Ints, Rows
+from gateway.reads import Doubles, MarketEvents, MarketTrend
+from gateway.types import EventType
+
+# The market every event counts for, and the one that stands in for an unknown one.
+COMMON = ""
+_TYPE_WEIGHT = np.zeros(8)
+_TYPE_WEIGHT[EventType.VIEW] = 0.1
+_TYPE_WEIGHT[EventType.CLICK] = 0.2
+_TYPE_WEIGHT[EventType.CART] = 0.5
+_TYPE_WEIGHT[EventType.PURCHASE] = 1.0
+_TYPE_WEIGHT[EventType.LIKE] = 0.5
+# A bulk buyer is one shopper, not a crowd.
+_MOST_QUANTITY = 5.0
+# The strongest item of a quiet market counts as if this many purchases were the peak.
+_LEAST_PEAK = 5.0
+# Past this many half-lives an event is worth nothing (2^-8).
+FORGOTTEN = 8.0
+# Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
+_MOST_GROWTH = 500.0
+# The vector is made anew after this long even if only its time has passed.
+_STALE_MS = 3_600_000
+
+
+class _Market:
+    """Forward-decayed weights by catalogue row, and the vector made of them."""
+
+    def __init__(self, size: int) -> None:
+        self.weights: Doubles = np.zeros(size)
+        self.peak = 0.0
+        self.vector: Floats = np.zeros(0, np.float32)
+        self.scale = 0.0
+        self.made_ms = -_STALE_MS
+        self.changed: list[int] = []
+
+
+class Trends:
+    """Decayed popularity by market. All methods belong to the event loop."""
+
+    def __init__(self, half_life_days: float, max_markets: int, now_ms: int) -> None:
+        self._half_life_ms = max(half_life_days, 1e-3) * 86_400_000.0
+        self._max_markets = max_markets
+        self._start_ms = now_ms
+        self._markets: dict[str, _Market] = {COMMON: _Market(0)}
+        # The newest event that is counted here.
+        self.last_seq = 0
+
+    def _growth(self, time_ms: float) -> float:
+        """How much an event at this time counts beside one at the start."""
+        return math.exp2((time_ms - self._start_ms) / self._half_life_ms)
+
+    def oldest_ms(self) -> int:
+        """Return the time before which events no longer matter."""
+        return int(self._start_ms - FORGOTTEN * self._half_life_ms)
+
+    def restore(self, snapshots: Mapping[str, MarketTrend], rows_of: Mapping[str, Rows]) -> None:
+        """Take in stored snapshots, largest markets first; `rows_of` maps their keys to rows."""
+        for name in sorted(snapshots, key=lambda m: -float(snapshots[m].weights.sum())):
+            stored, market = snapshots[name], self._market(name)
+            if market is None:
+                continue
+            known = rows_of[name] >= 0
+            rows = rows_of[name][known]
+            self._fit(market, int(rows.max(initial=-1)) + 1)
+            market.weights[rows] = stored.weights[known] * self._growth(stored.time_ms)
+            market.peak = float(market.weights.max(initial=0.0))
+            market.made_ms = -_STALE_MS
+
+    def replay(self, events: MarketEvents, rows: Rows) -> None:
+        """Count stored events [E] at start; `rows` are those of their items, -1 unknown."""
+        grown = np.exp2((events.times - self._start_ms) / self._half_life_ms)
+        quantity = np.clip(events.quantities, 1.0, _MOST_QUANTITY)
+        worth = _TYPE_WEIGHT[events.types] * quantity * grown
+        names, where, counts = np.unique(
+            np.array(events.markets, object).astype(str), return_inverse=True, return_counts=True
+        )
+        known = rows >= 0
+        self._count(COMMON, rows[known], worth[known])
+        for index in np.argsort(-counts, kind="stable").tolist():
+            mine = known & (where == index)
+            if str(names[index]) != COMMON:
+                self._count(str(names[index]), rows[mine], worth[mine])
+        self.last_seq = max(self.last_seq, events.last_seq)
+
+    def _count(self, name: str, rows: Rows, worth: Doubles) -> None:
+        market = self._market(name)
+        if market is None or not len(rows):
+            return
+        self._fit(market, int(rows.max()) + 1)
+        np.add.at(market.weights, rows, worth)
+        market.peak = float(market.weights.max())
+        market.made_ms = -_STALE_MS
+
+    def add(self, market: str, row: int, kind: EventType, quantity: float, time_ms: int) -> None:
+        """Count one event, in its market and in the common one."""
+        worth = float(_TYPE_WEIGHT[kind]) * min(max(quantity, 1.0), _MOST_QUANTITY)
+        if row < 0 or not worth:
+            return
+        self._keep_in_range(time_ms)
+        worth *= self._growth(time_ms)
+        for name in {market, COMMON}:
+            found = self._market(name)
+            if found is not None:
+                self._fit(found, row + 1)
+                found.weights[row] += worth
+                found.peak = max(found.peak, float(found.weights[row]))
+                found.changed.append(row)
+
+    def vector(self, market: str, size: int, now_ms: int) -> Floats:
+        """Return the trend of each of the first `size` rows, 0..1 float32 [size].
+
+        The square root of each item's part of the strongest one's decayed sales:
+        sales are so skewed that on a straight scale all but a few would be 0.
+        The array is shared and never changed afterwards.
+        """
+        self._keep_in_range(now_ms)
+        found = self._markets.get(market, self._markets[COMMON])
+        scale = max(found.peak, _LEAST_PEAK * self._growth(now_ms))
+        if len(found.vector) == size and not found.changed and now_ms - found.made_ms < _STALE_MS:
+            return found.vector
+        self._fit(found, size)
+        fresh = now_ms - found.made_ms < _STALE_MS and len(found.vector) == size
+        if fresh and found.peak <= found.scale and len(found.changed) < size // 8:
+            at = [row for row in found.changed if row < size]
+            found.vector = found.vector.copy()
+            found.vector[at] = np.sqrt(found.weights[at] / found.scale)
+        else:
+            found.vector = np.sqrt(found.weights[:size] / scale).astype(np.float32)
+            found.scale, found.made_ms = scale, now_ms
+        found.changed = []
+        return found.vector
+
+    def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:
+        """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""
+        self._keep_in_range(now_ms)
+        least = 2.0**-FORGOTTEN
+        found = {}
+        for name, market in self._markets.items():
+            weights = market.weights[: len(keys)] / self._growth(now_ms)
+            rows = np.flatnonzero(weights > least)
+            found[name] = MarketTrend(keys[rows], weights[rows], now_ms)
+        return found
+
+    def _keep_in_range(self, time_ms: int) -> None:
+        """Start the scale anew before its numbers grow too large."""
+        half_lives = (time_ms - self._start_ms) / self._half_life_ms
+        if half_lives < _MOST_GROWTH:
+            return
+        shrink = math.exp2(-half_lives)
+        self._start_ms = time_ms
+        for market in self._markets.values():
+            market.weights = market.weights * shrink
+            market.peak *= shrink
+            market.made_ms = -_STALE_MS
+
+    def _market(self, name: str) -> _Market | None:
+        """Return a market, made if there is room; None where there is none left."""
+        market = self._markets.get(name)
+        # One place beyond the limit for the common market.
+        if market is None and len(self._markets) <= self._max_markets:
+            market = self._markets[name] = _Market(0)
+        return market
+
+    def _fit(self, market: _Market, size: int) -> None:
+        if len(market.weights) < size:
+            more = max(size, len(market.weights) * 5 // 4)
+            market.weights = np.concatenate([market.weights, np.zeros(more - len(market.weights))])

@@ -1,0 +1,227 @@
+"""What the parts of the gateway hand each other: small frozen data, no protos.
+
+Item ids (the shop's strings) live at the border; inside, an item is its key
+(int64) or its catalogue row (int32).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
+
+Times = npt.NDArray[np.int64]  # milliseconds since 1970
+Types = npt.NDArray[np.int8]  # EventType
+
+
+class EventType(IntEnum):
+    """What a shopper did; numbers as in the API."""
+
+    VIEW = 1
+    CLICK = 2
+    CART = 3
+    PURCHASE = 4
+    LIKE = 5
+    DISLIKE = 6
+    SEARCH = 7
+
+
+class Outcome(Enum):
+    """How one source did; names as in the API."""
+
+    OK = "OK"
+    LATE = "LATE"
+    ERROR = "ERROR"
+    SHED = "SHED"
+    OPEN = "OPEN"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing the shop sells."""
+
+    item_id: str
+    key: int
+    title: str = ""
+    text: str = ""
+    domain: str = ""
+    category: str = ""
+    brand: str = ""
+    price: float | None = None
+    available: bool = True
+    provider: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing a shopper did. `key` 0: no item (a search)."""
+
+    user_id: str
+    key: int
+    type: EventType
+    time_ms: int
+    event_id: str = ""
+    quantity: float = 1.0
+    price: float | None = None
+    market: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A shopper's newest events that name an item, oldest first; L of them.
+
+    `purchased` and `disliked` reach back over all events, not only these.
+    """
+
+    keys: Ints  # [L]
+    types: Types  # [L]
+    times: Times  # [L]
+    ids: Ints  # hash of the event id, 0 for none [L]
+    purchased: Ints  # item keys, no order
+    disliked: Ints  # item keys, no order
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """Adds `weight` to items whose `column` ("item", "category", ...) is `value`."""
+
+    column: str
+    value: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """The rules of a request as the caller wrote them."""
+
+    exclude: tuple[str, ...] = ()
+    exclude_purchased: bool = False
+    include_unavailable: bool = False
+    min_price: float | None = None
+    max_price: float | None = None
+    categories: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    brands: tuple[str, ...] = ()
+    boosts: tuple[Boost, ...] = ()
+    pin: tuple[str, ...] = ()
+    bury: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request for a ranking, validated."""
+
+    surface: str  # "HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK"
+    user_id: str = ""
+    market: str = ""
+    events: tuple[Event, ...] = ()
+    item_ids: tuple[str, ...] = ()
+    text: str = ""
+    page_size: int = 20
+    page_token: str = ""
+    rules: RuleSpec = RuleSpec()
+    explain: bool = False
+    diversity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a source is asked about one shopper; `candidates` None: your best k."""
+
+    history: Ints  # item keys, oldest first [L]
+    history_weight: Floats  # [L]
+    text: str = ""
+    k: int = 200
+    candidates: Ints | None = None  # item keys [C]
+    # Ask for the user or query vector too.
+    embedding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAnswer:
+    """What came back from one source; arrays are empty unless `outcome` is OK."""
+
+    source: str
+    outcome: Outcome
+    # Item keys [K], aligned with scores; for a score question the candidates asked about.
+    keys: Ints
+    scores: Floats  # NaN: no opinion [K]
+    version: str = ""
+    embedding: Floats | None = None  # [d]
+    seconds: float = 0.0
+    detail: str = ""  # short, safe to show; empty when OK
+    invalid: int = 0  # scores that were infinite, or NaN where the source named the item
+
+    @property
+    def opinions(self) -> int:
+        """How many items the source gave a usable score."""
+        return int(np.count_nonzero((self.keys != 0) & np.isfinite(self.scores)))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an explanation is made from; kept only for rankings that asked for one."""
+
+    query: Query
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a ranking went, in seconds."""
+
+    total: float
+    merge: float  # from the last answer to the finished ranking
+    stages: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A finished ranking: every page of it is cut from these arrays."""
+
+    ranking_id: str
+    ask: Ask
+    rows: Rows  # catalogue rows, best first [R]
+    scores: Floats  # [R]
+    positions: Rows  # index of each into the pool of `facts` [R]
+    answers: tuple[SourceAnswer, ...]  # one per source, without their arrays
+    candidate_counts: tuple[int, ...]  # aligned with answers
+    fallback: bool
+    unknown_items: int
+    unknown_candidates: int  # named by sources, not in the catalogue
+    timings: Timings
+    dropped: tuple[tuple[int, str], ...] = ()  # (row, reason), at most 100
+    dropped_counts: tuple[tuple[str, int], ...] = ()  # by reason
+    # RANK: ids the catalogue lacks, put behind the rest in the order given.
+    unknown_ids: tuple[str, ...] = ()
+    facts: Facts | None = None
+
+    @property
+    def asked(self) -> int:
+        """How many sources were asked, or would have been but for their breaker."""
+        return sum(a.outcome is not Outcome.SKIPPED for a in self.answers)
+
+    @property
+    def answered(self) -> int:
+        """How many sources' answers were used."""
+        return sum(a.outcome is Outcome.OK for a in self.answers)
+
+    @property
+    def partial(self) -> bool:
+        """Whether a source that was asked is missing."""
+        return self.answered < self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a ranking."""
+
+    ranking: Ranking
+    places: Rows  # indices into ranking.rows, ascending
+    next_token: str = ""  # "" after the last page

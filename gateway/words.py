@@ -1,0 +1,77 @@
+"""Finding items by the words in them, for the moments when no text model can.
+
+New items are in no lexical index until the next training, and the text service
+may be away: then an item counts by the part of the query's words it holds, rare
+words counting more. Deliberately plain; the text model is the real search.
+"""
+
+import math
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+
+from gateway.fusion.types import Floats, Rows
+
+_WORD = re.compile(r"[^\W_]+")
+_MOST_TERMS = 24
+
+
+def terms(text: str) -> set[str]:
+    """Return the distinct words of a text, without case, accents and plural s."""
+    plain = text.casefold()
+    if not plain.isascii():
+        parts = unicodedata.normalize("NFKD", plain)
+        plain = "".join(c for c in parts if not unicodedata.combining(c))
+    return {_stem(word) for word in _WORD.findall(plain)}
+
+
+def _stem(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        return word[:-1]
+    return word
+
+
+class Words:
+    """An inverted index from words to catalogue rows."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, array[int]] = {}
+        self._count = 0
+
+    def add(self, row: int, texts: Iterable[str]) -> None:
+        """Index an item that is not in the index."""
+        self._count += 1
+        for term in terms(" ".join(texts)):
+            self._rows.setdefault(term, array("i")).append(row)
+
+    def remove(self, row: int, texts: Iterable[str]) -> None:
+        """Forget an item that was added with these texts."""
+        self._count -= 1
+        for term in terms(" ".join(texts)):
+            rows = self._rows.get(term)
+            if rows is not None and row in rows:
+                rows.remove(row)
+                if not rows:
+                    del self._rows[term]
+
+    def find(self, query: str) -> tuple[Rows, Floats]:
+        """Return the rows that hold a word of the query, ascending, and their coverage.
+
+        Coverage is the part of the query's words an item holds, each weighted by
+        its rarity: 1 means all of them.
+        """
+        asked = sorted(terms(query))[:_MOST_TERMS]
+        postings = [np.frombuffer(self._rows[t], np.int32) for t in asked if t in self._rows]
+        if not postings:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        rarity = [math.log1p(self._count / (1 + len(self._rows.get(t, ())))) for t in asked]
+        found = [r for t, r in zip(asked, rarity, strict=True) if t in self._rows]
+        rows, where = np.unique(np.concatenate(postings), return_inverse=True)
+        held = np.repeat(np.array(found), [len(p) for p in postings])
+        coverage = np.bincount(where, held) / max(sum(rarity), 1e-9)
+        return rows.astype(np.int32), coverage.astype(np.float32)
