@@ -1,0 +1,184 @@
+"""Before the walk: the dataset, the models, the seeded store. Each is made once.
+
+What exists and fits is kept: a second demo starts within seconds.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from artifacts.layout import versions
+from cli.demo.places import Places, Portion
+from cli.evaluate import bars
+from cli.failures import UserError
+from cli.import_ import show_import
+from cli.seed import describe, seed_state
+from cli.train import show_trained
+from gateway.schema import lock
+from models.data.dataset import Dataset, load_dataset, write_dataset
+from models.data.errors import DatasetError
+from models.data.importers import FORMATS, Imported, Options
+from models.data.importers.complete_journey import SOURCE as CITATION
+from models.data.report import keep
+from models.export import ExportMismatch
+from models.progress import Progress
+from models.train import FUSION, SOURCES, Stages, TrainConfig, train_all
+
+FORMAT = "complete-journey"
+TRAINED = (*SOURCES, FUSION)
+_STAMP = "trained-on.json"
+# Times in a seeded store are relative to the day it was made.
+_SEED_SECONDS = 20 * 3600
+
+
+def dataset(places: Places, portion: Portion, out: Console) -> Dataset:
+    """Import the data unless it lies there already; print what was kept and dropped."""
+    found = _existing(places.dataset, portion)
+    if found is None:
+        with timed(out, "Importing Complete Journey from the installed package"):
+            imported = FORMATS[FORMAT].read(Path("package"), Options(name=portion.name))
+            if portion.households or portion.products:
+                imported = cut(imported, portion)
+            found = write_dataset(
+                places.dataset, items=imported.items, events=imported.events, info=imported.info
+            )
+    show_import(found)
+    return found
+
+
+def cut(imported: Imported, portion: Portion) -> Imported:
+    """Keep some households and the products they buy most; a counted step like any other."""
+    events = imported.events
+    users = events["user_id"].unique().cast(pl.Int64).sort()
+    users = users.head(portion.households or len(users))
+    events, households = keep(
+        events,
+        pl.col("user_id").is_in(users.cast(pl.String).implode()),
+        "other households",
+        f"only {len(users)} are used here",
+    )
+    counts = events.group_by("item_key").len().sort("len", "item_key", descending=[True, False])
+    keys = counts["item_key"].head(portion.products or counts.height)
+    events, products = keep(
+        events, pl.col("item_key").is_in(keys.implode()), "other products",
+        f"only the {len(keys)} most bought are used here",
+    )  # fmt: skip
+    events = events.with_columns(order=pl.int_range(pl.len(), dtype=pl.Int64).over("user_id"))
+    items = imported.items.filter(pl.col("item_key").is_in(keys.implode()))
+    report = imported.info.report.add(households, products)
+    return Imported(items, events, replace(imported.info, report=report))
+
+
+def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
+    """Train and publish all models unless they were trained on this very dataset."""
+    if models_fit(places):
+        out.print(f"{places.models}: trained on this dataset already", markup=False)
+        return
+    try:
+        with bars() as stages:
+            done, skipped = train_all(
+                data, places.models, TrainConfig(preset=preset), _announced(stages, out)
+            )
+    except ExportMismatch as error:
+        raise UserError(f"{error} Nothing was published for it.") from None
+    show_trained(done, skipped)
+    note_training(places)
+
+
+def _announced(stages: Stages, out: Console) -> Stages:
+    """Say each stage in a line of its own where nobody can see a bar move."""
+
+    def stage(name: str) -> Progress:
+        if not sys.stderr.isatty():
+            out.print(f"Training {name} ...", markup=False)
+        return stages(name)
+
+    return stage
+
+
+def models_fit(places: Places) -> bool:
+    """Whether every source has a version that was trained on the dataset as it lies there."""
+    try:
+        stamp = json.loads((places.models / _STAMP).read_text())
+    except (OSError, ValueError):
+        return False
+    return stamp.get("dataset") == _fingerprint(places.dataset) and all(
+        stamp.get("versions", {}).get(name) in versions(places.models, name) for name in TRAINED
+    )
+
+
+def note_training(places: Places) -> None:
+    """Remember what the newest versions were trained on."""
+    stamp = {
+        "dataset": _fingerprint(places.dataset),
+        "versions": {name: versions(places.models, name)[-1] for name in TRAINED},
+    }
+    (places.models / _STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+
+
+def stores(places: Places, data: Dataset, out: Console) -> None:
+    """Seed the store if there is none of today, and put a fresh copy where the demo runs."""
+    places.own.mkdir(parents=True, exist_ok=True)
+    mark = places.seed.with_suffix(".json")
+    if not _seed_fits(mark, places):
+        with timed(out, "Loading items and events into the gateway's store"):
+            done = seed_state(data, places.seed, replace=True)
+            mark.write_text(
+                json.dumps({"dataset": _fingerprint(places.dataset), "made": time.time()})
+            )
+        out.print(describe(done, places.seed), markup=False)
+    _copy(places.seed, places.played)
+    if not places.state.exists():
+        _copy(places.seed, places.state)
+
+
+@contextmanager
+def timed(out: Console, what: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    out.print(f"{what} ...", markup=False)
+    began = time.perf_counter()
+    yield
+    out.print(f"  done in {time.perf_counter() - began:.1f} s", style="dim")
+
+
+def _existing(path: Path, portion: Portion) -> Dataset | None:
+    """Return the dataset if it is what an import today would be made from."""
+    try:
+        found = load_dataset(path)
+    except DatasetError:
+        return None
+    return found if (found.info.name, found.info.source) == (portion.name, CITATION) else None
+
+
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256((path / "dataset.json").read_bytes()).hexdigest()
+
+
+def _seed_fits(mark: Path, places: Places) -> bool:
+    try:
+        made = json.loads(mark.read_text())
+    except (OSError, ValueError):
+        return False
+    young = 0 <= time.time() - made.get("made", 0) < _SEED_SECONDS
+    return young and places.seed.exists() and made.get("dataset") == _fingerprint(places.dataset)
+
+
+def _copy(seeded: Path, to: Path) -> None:
+    """Copy a store; what was there goes, with its journal. Raises StoreInUse."""
+    holder = lock(to)  # another demo may be running on it
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            to.with_name(to.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(seeded, to)
+    finally:
+        os.close(holder)

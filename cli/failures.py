@@ -1,0 +1,55 @@
+"""What a person reads when something fails: one line that names it and says what to do.
+
+An expected failure (no gateway, a refused request, a missing file) is no reason
+for a traceback; anything else is a defect and keeps its traceback.
+"""
+
+from typing import cast
+
+import grpc
+from click import ClickException
+
+
+class UserError(ClickException):
+    """An expected failure: printed as one line, exit code 1."""
+
+    exit_code = 1
+
+
+class GatewayUnreachable(UserError):
+    """Nothing answers at the gateway's address; exit code 69 (EX_UNAVAILABLE) for scripts."""
+
+    exit_code = 69
+
+
+def readable(error: grpc.RpcError, address: str) -> UserError:
+    """Turn the failure of a call to the gateway at `address` into a message for people."""
+    # What a stub raises is an RpcError that is a Call as well; the types do not say so.
+    failure = cast("grpc.Call", error)
+    code, details = failure.code(), failure.details() or "no details"
+    if code == grpc.StatusCode.UNAVAILABLE:
+        return GatewayUnreachable(
+            f"No gateway answers at {address}: start one with `plait up`, "
+            "or name another with --gateway HOST:PORT"
+        )
+    return UserError(_MESSAGES.get(code, _OTHER).format(at=address, why=details, code=code.name))
+
+
+_OTHER = "The gateway at {at} answered {code}: {why}"
+_MESSAGES = {
+    grpc.StatusCode.INVALID_ARGUMENT: "The gateway refused the request: {why}",
+    grpc.StatusCode.NOT_FOUND: "Not found: {why}",
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        "The gateway at {at} did not answer in time: give it longer with --timeout SECONDS, "
+        "or look at `plait models`"
+    ),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        "The gateway at {at} has more work than it can do ({why}): try again in a moment"
+    ),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        "{at} serves gRPC but not this call: is it a Plait gateway of this release? (default "
+        "port 50050)"
+    ),
+    grpc.StatusCode.INTERNAL: "The gateway at {at} failed on this request: its log says why",
+    grpc.StatusCode.FAILED_PRECONDITION: "The gateway cannot do this now: {why}",
+}

@@ -1,0 +1,29 @@
+"""Runs a command that dies with the process that started it. Used as a script.
+
+python leash.py PARENT_PID COMMAND...
+
+The kernel's parent-death signal survives exec, so the command itself is exactly
+what anybody would run. Where there is no such signal (it is Linux's), a parent
+killed with SIGKILL leaves its children to their own shutdown.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Tie this process to its parent, then become the command."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            sys.exit("the supervisor is gone")
+    os.execv(command[0], command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The gateway's fusion without the gateway: the same stages, fed from a dataset.
+
+What `plait evaluate` calls "fused" is what a storefront gets: `gateway.fusion` over
+the sources' answers with the weights of a fusion artifact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from artifacts.fusion import FusionArtifact
+from artifacts.keys import Keys
+from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.types import Columns, Floats, Query, Rows, RuleSet
+from models.evaluate.fused import Shopper
+from models.fusion.catalogue import COMMON, codes
+
+_NONE = np.zeros(0, np.int32)
+
+
+class OfflineFusion:
+    """Fuses answers as the gateway does; one object per fusion artifact and setting.
+
+    `trends` is each market's trend in ascending key order, as of the moment asked
+    about; `diversity` None takes the artifact's.
+    """
+
+    def __init__(
+        self,
+        artifact: FusionArtifact,
+        items: pl.DataFrame,
+        trends: Mapping[str, Floats],
+        *,
+        sources: tuple[str, ...],
+        surface: str = "HOME",
+        diversity: float | None = None,
+    ) -> None:
+        columns = columns_of(artifact, items)
+        settings = artifact.settings_for(surface)
+        self._trends = trends
+        self._flat = np.zeros(len(columns.keys), np.float32)
+        transition, prior = artifact.transition_for(columns.domain_names)
+        self._query = Query(
+            surface=surface,
+            sources=sources,
+            columns=columns,
+            history=_NONE,
+            history_weight=np.zeros(0, np.float32),
+            session=_NONE,
+            session_weight=np.zeros(0, np.float32),
+            rules=RuleSet(_NONE, _NONE, _NONE, _NONE, _NONE),
+            trend=self._flat,
+            weights=artifact.weights[surface],
+            quantiles=artifact.quantiles,
+            domain_transition=transition,
+            domain_prior=prior,
+            diversity=settings.diversity if diversity is None else diversity,
+            w_trend=settings.w_trend,
+            w_session=settings.w_session,
+            w_cost=settings.w_cost,
+            w_cross_domain=settings.w_cross_domain,
+            cross_domain_fade=settings.cross_domain_fade,
+        )
+
+    def __call__(self, shopper: Shopper, k: int) -> Keys:
+        """Return the keys of the best `k` items."""
+        rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
+        query = replace(
+            self._query,
+            history=self._rows(shopper.history),
+            history_weight=shopper.history_weight,
+            rules=rules,
+            trend=self._trends.get(shopper.market, self._trends.get(COMMON, self._flat)),
+            limit=k,
+        )
+        answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
+        pool = run(query, build_pool(query, answers))
+        found: Keys = query.columns.keys[pool.rows[pool.order[:k]]]
+        return found
+
+    def _rows(self, keys: Keys) -> Rows:
+        # Every key of a dataset is in its catalogue.
+        return np.searchsorted(self._query.columns.keys, keys).astype(np.int32)
+
+
+def columns_of(artifact: FusionArtifact, items: pl.DataFrame) -> Columns:
+    """Return a dataset's items as the gateway's columns, rows in ascending key order.
+
+    The artifact must have been trained on the same items.
+    """
+    ordered = items.sort("item_key")
+    keys = ordered["item_key"].to_numpy().astype(np.int64)
+    if not np.array_equal(keys, artifact.item_keys):
+        raise ValueError(
+            f"the fusion artifact knows {len(artifact.item_keys):,} items, the dataset has "
+            f"{len(keys):,}: train the fusion on this dataset"
+        )
+    domain, domain_names = codes(ordered["domain"])
+    category, category_names = codes(ordered["category"])
+    brand, brand_names = codes(ordered["brand"])
+    provider, provider_names = codes(ordered["provider"])
+    return Columns(
+        keys=keys,
+        domain=domain,
+        category=category,
+        brand=brand,
+        provider=provider,
+        price=ordered["price"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        available=ordered["available"].to_numpy(),
+        popularity=artifact.popularity,
+        vectors=artifact.vectors,
+        domain_names=domain_names,
+        category_names=category_names,
+        brand_names=brand_names,
+        provider_names=provider_names,
+    )

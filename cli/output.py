@@ -1,0 +1,74 @@
+"""Two readers, one place: tables for people, JSON for machines.
+
+Tables are made to read well at 80 to 100 columns, on a terminal and in a pipe;
+JSON is the proto mapping with the field names of the .proto files.
+"""
+
+import json
+import os
+import sys
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_MIN_WIDTH, _MAX_WIDTH = 80, 110
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console between 80 and 110 columns wide; colours only on a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = _MAX_WIDTH
+    if stream.isatty():
+        width = min(max(os.get_terminal_size(stream.fileno()).columns, _MIN_WIDTH), _MAX_WIDTH)
+    elif os.environ.get("COLUMNS", "").isdecimal():
+        width = max(int(os.environ["COLUMNS"]), _MIN_WIDTH)
+    else:
+        width = 100
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table; a column named ">Name" is set to the right."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for name in columns:
+        right = name.startswith(">")
+        made.add_column(
+            name.removeprefix(">"),
+            justify="right" if right else "left",
+            no_wrap=right,
+            overflow="fold",
+        )
+    return made
+
+
+def as_json(message: Message) -> str:
+    """Return a message as JSON, fields at their defaults included."""
+    return json_format.MessageToJson(
+        message,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        ensure_ascii=False,
+    )
+
+
+def print_json(value: Message | object) -> None:
+    """Write a message, or anything json can write, to standard output."""
+    text = as_json(value) if isinstance(value, Message) else json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
+
+
+def money(price: float) -> str:
+    """Return a price for a table."""
+    return f"{price:.2f}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a duration in milliseconds for a table, "-" where there is none."""
+    if seconds is None:
+        return "-"
+    value = 1000 * seconds
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    return f"{value:.{digits}f}"

@@ -1,0 +1,112 @@
+"""`plait train`: from a dataset to a repository of artifacts."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.evaluate import bars
+from cli.failures import UserError
+from cli.options import example
+from cli.output import console, print_json, table
+from models.data.dataset import load_dataset
+from models.export import ExportMismatch
+from models.train import PRESETS, SOURCES, TrainConfig, Trained, train_all
+
+# The metrics worth a column, in this order; the rest is in the manifest.
+_SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
+
+
+@click.command(
+    name="train",
+    epilog=example(
+        "plait train var/data/complete-journey var/models",
+        "plait train data/shop models --preset full --refit",
+        "plait train data/shop models --sources cf --keep-fusion --json",
+    ),
+)
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("repository", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--sources", default=",".join(SOURCES), show_default=True, metavar="LIST",
+    help="Models to train, separated by commas.",
+)  # fmt: skip
+@click.option(
+    "--keep-fusion", is_flag=True,
+    help="Leave the blend as it is; the sources then learn from all events.",
+)  # fmt: skip
+@click.option(
+    "--preset", type=click.Choice(PRESETS), default="demo", show_default=True,
+    help="Seconds, minutes, or as good as it gets.",
+)  # fmt: skip
+@click.option(
+    "--refit", is_flag=True, help="Fit the sources once more on all events after tuning the blend."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
+def train_command(dataset: Path, repository: Path, **options: Any) -> None:
+    """Train models on DATASET and publish new versions in REPOSITORY.
+
+    The last tenth of the events is kept from the sources: metrics and the blend
+    come from it. Running services keep what they serve until told to load.
+    """
+    config = TrainConfig(
+        sources=_sources(options["sources"]),
+        preset=options["preset"],
+        fusion=not options["keep_fusion"],
+        refit=options["refit"],
+        seed=options["seed"],
+    )
+    data = load_dataset(dataset)
+    try:
+        with bars() as stages:
+            done, skipped = train_all(data, repository, config, stages)
+    except ExportMismatch as error:
+        raise UserError(f"{error} Nothing was published for it.") from None
+    if options["as_json"]:
+        print_json({"trained": [_json(t) for t in done], "skipped": skipped})
+        return
+    show_trained(done, skipped)
+
+
+def show_trained(done: list[Trained], skipped: dict[str, str]) -> None:
+    """Print what was published."""
+    made = table("Model", ">Version", *(f">{name}" for name in _SHOWN), ">Seconds", ">MB")
+    for trained in done:
+        shown = (f"{trained.metrics[m]:.3f}" if m in trained.metrics else "-" for m in _SHOWN)
+        made.add_row(
+            trained.source, trained.path.name, *shown,
+            f"{trained.seconds:.1f}", f"{trained.megabytes:.1f}",
+        )  # fmt: skip
+    out = console()
+    out.print(made)
+    out.print(
+        "  Measured on events the model had not seen, all items ranked: recall@10 and ndcg@10 on "
+        "items new to the user, ndcg_next@10 on whatever came next, repeats included.",
+        style="dim", markup=False,
+    )  # fmt: skip
+    for source, why in skipped.items():
+        out.print(f"  {source} left out: {why}", markup=False)
+
+
+def _sources(text: str) -> tuple[str, ...]:
+    named = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = sorted(set(named) - set(SOURCES))
+    if unknown or not named:
+        raise click.BadParameter(
+            f"no such model: {', '.join(unknown) or '(none named)'}; "
+            f"there are {', '.join(SOURCES)}",
+            param_hint="--sources",
+        )
+    return named
+
+
+def _json(trained: Trained) -> dict[str, Any]:
+    return {
+        "source": trained.source,
+        "version": int(trained.path.name),
+        "path": str(trained.path),
+        "seconds": round(trained.seconds, 3),
+        "megabytes": round(trained.megabytes, 3),
+        "metrics": dict(trained.metrics),
+    }

@@ -1,0 +1,151 @@
+"""`plait up`: the five processes in the foreground, one log, one clean stop."""
+
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from artifacts.errors import ArtifactMissing
+from artifacts.layout import find
+from cli.failures import UserError
+from cli.fleet_config import FleetConfig
+from cli.loglines import readable_line
+from cli.options import example
+from cli.output import console
+from cli.processes import SUPERVISOR, Fleet
+from cli.topology import FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, usual
+from gateway.config import GatewayConfig
+from services.runtime.config import load
+from services.runtime.service import ServiceConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says; None leaves it to file, environment and defaults."""
+
+    repository: Path | None = None
+    state: Path | None = None
+    base_port: int | None = None
+    metrics_base_port: int | None = None
+    config: Path | None = None
+
+
+@click.command(
+    epilog=example(
+        "plait up",
+        "plait up --base-port 60050 --metrics-base-port 9250",
+        "PLAIT_TEXT_PORT=50099 plait up --config plait.toml",
+    )
+)
+@click.option("--repository", type=click.Path(path_type=Path), help="Models  [var/models]")
+@click.option("--state", type=click.Path(path_type=Path), help="Store  [var/state.sqlite]")
+@click.option("--base-port", type=int, help="Gateway; the models follow  [50050]")
+@click.option("--metrics-base-port", type=int, help="Metrics, in the same order  [9150]")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML with a table per process; PLAIT_<PROCESS>_<SETTING> goes before it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Pass the log on as it is: JSON lines.")
+def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
+    """Start four model services and the gateway; stop them on Ctrl-C.
+
+    A process that dies is started again. Ctrl-C lets the gateway finish first,
+    then the models; a second Ctrl-C kills what is left.
+    """
+    out = console()
+    config = plan(Wishes(**wishes), os.environ)  # type: ignore[arg-type]
+    fleet = Fleet(config, lambda name, line: _write(out, name, line, as_json=as_json))
+    stop = _on_signals(fleet)
+    _note_empty_state(out, config, as_json=as_json)
+    try:
+        fleet.start()
+        _write(out, SUPERVISOR, _ready(config.topology), as_json=as_json)
+        stop.wait()
+        _write(out, SUPERVISOR, "stopping: the gateway first, then the models", as_json=as_json)
+    finally:
+        fleet.stop()
+    _write(out, SUPERVISOR, "stopped, nothing is left running", as_json=as_json)
+
+
+def plan(wishes: Wishes, environ: Mapping[str, str]) -> FleetConfig:
+    """Work out where everything will listen, the way each process would; check the artifacts.
+
+    Raises ConfigError or UserError.
+    """
+    given = dict(environ)
+    if wishes.config is not None:
+        given["PLAIT_CONFIG"] = str(wishes.config)
+    if wishes.repository is not None:
+        given.update({f"PLAIT_{n.upper()}_REPOSITORY": str(wishes.repository) for n in NAMES})
+    gateway = load(GatewayConfig, GATEWAY, given)
+    sources = {name: load(_config_class(name), name, given) for name in SOURCES}
+    try:
+        for name, config in sources.items():
+            find(config.repository, name, config.version)
+        find(gateway.repository, FUSION, gateway.version)
+    except ArtifactMissing as error:
+        raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
+    ends = [Endpoint(GATEWAY, gateway.host, gateway.port, gateway.metrics_port)]
+    ends += [Endpoint(n, c.host, c.port, c.metrics_port) for n, c in sources.items()]
+    moved = usual(wishes.base_port or 0, wishes.metrics_base_port or 0).all
+    ends = [
+        Endpoint(
+            e.name,
+            e.host,
+            m.port if wishes.base_port is not None else e.port,
+            m.metrics_port if wishes.metrics_base_port is not None else e.metrics_port,
+        )
+        for e, m in zip(ends, moved, strict=True)
+    ]
+    state = wishes.state if wishes.state is not None else gateway.state
+    settings = {k: v for k, v in given.items() if environ.get(k) != v}
+    others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
+    return FleetConfig(None, state, Topology(ends[0], tuple(ends[1:])), others, settings)
+
+
+def _config_class(name: str) -> type[ServiceConfig]:
+    found: type[ServiceConfig] = importlib.import_module(f"services.{name}.server").Config
+    return found
+
+
+def _on_signals(fleet: Fleet) -> threading.Event:
+    """Have the first signal end the wait, and the second everything at once."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            fleet.kill_all()
+        stop.set()
+        fleet.request_stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def _note_empty_state(out: Console, config: FleetConfig, *, as_json: bool) -> None:
+    if config.state is not None and not config.state.exists():
+        line = f"{config.state} does not exist: the catalogue is empty until `plait seed DATASET`"
+        _write(out, SUPERVISOR, line, as_json=as_json)
+
+
+def _ready(topology: Topology) -> str:
+    return (
+        f"up: gateway at {topology.gateway.address}, metrics at port "
+        f"{topology.gateway.metrics_port}; try `plait models`; Ctrl-C stops everything"
+    )
+
+
+def _write(out: Console, name: str, line: str, *, as_json: bool) -> None:
+    if as_json:
+        out.out(line if line.startswith("{") else f"{name}: {line}", highlight=False)
+    else:
+        out.print(readable_line(name, line), soft_wrap=True)
