@@ -1,0 +1,196 @@
+"""What the dashboard asks the gateway: are shoppers served, and which stage takes the time?"""
+
+from dashboards.panels import (
+    SOURCE,
+    Panel,
+    Row,
+    Target,
+    mean,
+    one_by_one,
+    quantile,
+    quantiles,
+    rate,
+    share,
+)
+
+ANSWERS = Row(
+    "Are shoppers served?",
+    (
+        Panel(
+            "Rankings per second",
+            "Every ranking by how it ended. ok: all asked sources answered; partial: one is "
+            "missing; fallback: trends alone; error: the caller got an error. A drop to zero with "
+            "the storefront up means callers cannot reach the gateway: check its pod and Service.",
+            "reqps",
+            (Target(rate("plait_recommend_seconds_count", by="outcome"), "{{outcome}}"),),
+        ),
+        Panel(
+            "Time of a ranking",
+            "What the storefront waits for, the network aside. If p99 rises alone, look for the "
+            "slow source below; if all three rise, the gateway has too little CPU.",
+            "s",
+            quantiles("plait_recommend_seconds"),
+        ),
+        Panel(
+            "Time of a ranking by surface, p99",
+            "SEARCH waits for the text encoder; the others do not. One surface rising alone "
+            "points at the sources only it asks.",
+            "s",
+            (Target(quantile(0.99, "plait_recommend_seconds", by="surface"), "{{surface}}"),),
+        ),
+        Panel(
+            "Partial answers",
+            "Share of rankings without at least one asked source. Above 5 % for 5 minutes an "
+            "alert fires: find the source in 'Calls by outcome'. Shoppers still see full pages.",
+            "percentunit",
+            (
+                Target(
+                    share("plait_partial_answers_total", "plait_recommend_seconds_count"),
+                    "partial",
+                ),
+            ),
+            width=4,
+            stat=True,
+            bad_from=0.05,
+        ),
+        Panel(
+            "No source at all",
+            "Share of rankings that are trends alone because every asked source failed. Above 5 % "
+            "for 5 minutes somebody is paged: look at the network and at the newest rollout.",
+            "percentunit",
+            (
+                Target(
+                    share(
+                        "plait_fallbacks_total",
+                        "plait_recommend_seconds_count",
+                        'reason="no_source"',
+                    ),
+                    "no source",
+                ),
+            ),
+            width=4,
+            stat=True,
+            bad_from=0.01,
+        ),
+        Panel(
+            "Partial answers by surface",
+            "Rankings per second without at least one asked source.",
+            "reqps",
+            (Target(rate("plait_partial_answers_total", by="surface"), "{{surface}}"),),
+        ),
+        Panel(
+            "Fallbacks by reason",
+            "Rankings per second made of trends alone. nothing_to_ask: a shopper of whom nothing "
+            "is known, which is normal. no_source: every source failed, see 'Calls by outcome'. "
+            "no_candidates: they answered and had nothing.",
+            "reqps",
+            (Target(rate("plait_fallbacks_total", by="reason"), "{{reason}}"),),
+        ),
+        Panel(
+            "gRPC calls per second by status",
+            "All servers. INVALID_ARGUMENT is a caller's mistake; INTERNAL is ours: search the "
+            "logs for 'unexpected error', each has the id the caller was told.",
+            "reqps",
+            # Every status is exposed from the start; show those that happen.
+            (Target(f"{rate('plait_request_seconds_count', by='outcome')} > 0", "{{outcome}}"),),
+            width=12,
+        ),
+        Panel(
+            "gRPC time by method, p99",
+            "Every method of every server, from arrival to answer. Health checks that slow down "
+            "mean a process without CPU.",
+            "s",
+            (Target(quantile(0.99, "plait_request_seconds", by="method"), "{{method}}"),),
+            width=12,
+        ),
+    ),
+)
+
+_STAGE_HINT = (
+    "fan_out is waiting for the sources; everything else is the gateway's own work and should "
+    "stay far below a millisecond. A fusion stage that grows follows the number of candidates."
+)
+STAGES = Row(
+    "Which stage takes the time?",
+    (
+        *one_by_one("plait_stage_seconds", "stage", "Time per stage", _STAGE_HINT),
+        Panel(
+            "Time to merge by surface, p99",
+            "From the last source's answer to the finished ranking: all of it is the gateway's "
+            "CPU. If it grows, lower the candidate count or give the gateway more CPU.",
+            "s",
+            (Target(quantile(0.99, "plait_merge_seconds", by="surface"), "{{surface}}"),),
+        ),
+        Panel(
+            "Mean time per stage",
+            "Not an estimate from buckets, unlike the quantiles: the largest is where an "
+            "optimisation pays.",
+            "s",
+            (Target(mean("plait_stage_seconds", by="stage"), "{{stage}}"),),
+        ),
+        Panel(
+            "Dropped candidates by reason",
+            "Candidates a rule left out of a ranking. 'unavailable' rising at once usually means "
+            "a catalogue import marked items out of stock: check it before touching Plait.",
+            "cps",
+            (Target(rate("plait_dropped_candidates_total", by="reason"), "{{reason}}"),),
+        ),
+    ),
+)
+
+DATA = Row(
+    "Events, catalogue, versions",
+    (
+        Panel(
+            "Events per second by type",
+            "Acknowledged events. Zero while the shop is open means the storefront does not send "
+            "them: rankings go stale, nothing else breaks.",
+            "cps",
+            (Target(rate("plait_events_total", by="type"), "{{type}}"),),
+        ),
+        Panel(
+            "Time to make events durable",
+            "One commit to the state file. If it exceeds 50 ms, the disk is slow or full: check "
+            "the gateway's volume.",
+            "s",
+            quantiles("plait_event_commit_seconds"),
+        ),
+        Panel(
+            "Replicas by model version",
+            "Each source should settle on one version; two for long means a rollout that stands "
+            "still.",
+            "short",
+            (
+                Target(
+                    f"count by (source, version) (plait_model_info{{{SOURCE}}} == 1)",
+                    "{{source}} {{version}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Items in the catalogue",
+            "As the gateway sees it. A sudden fall is a bad import.",
+            "short",
+            (Target("sum(plait_catalogue_items)", "items"),),
+            width=6,
+            stat=True,
+        ),
+        Panel(
+            "Items no model was trained on",
+            "Reached by text and attributes only. When this is a large part of the catalogue, "
+            "train anew.",
+            "short",
+            (Target("sum(plait_embedded_items)", "items"),),
+            width=6,
+            stat=True,
+        ),
+        Panel(
+            "Processes by release",
+            "One release per role, except during a rollout.",
+            "short",
+            (Target("count by (role, release) (plait_build_info)", "{{role}} {{release}}"),),
+            width=12,
+            stat=True,
+        ),
+    ),
+)

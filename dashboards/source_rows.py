@@ -1,0 +1,120 @@
+"""What the dashboard asks about the sources: seen from the gateway, and from inside."""
+
+from dashboards.panels import SOURCE, Panel, Row, Target, mean, one_by_one, quantile, rate
+
+_SOURCE_HINT = (
+    "A call from the gateway to a source and back, network and queue included. Compare with "
+    "'Time the model computes': the difference is waiting. A source near the deadline shows up "
+    "as late in 'Calls by outcome'."
+)
+SOURCES = Row(
+    "Which source takes the time?",
+    (
+        *one_by_one("plait_source_seconds", "source", "Time per source", _SOURCE_HINT, SOURCE),
+        Panel(
+            "Calls by outcome",
+            "ok; late: missed the deadline; error: failed or answered nonsense; shed: refused for "
+            "load; open: not called, its breaker is open. late and shed: add replicas. error: "
+            "read that service's log. open: it failed repeatedly and is tried again by itself.",
+            "reqps",
+            (
+                Target(
+                    rate("plait_source_seconds_count", SOURCE, "source, outcome"),
+                    "{{source}} {{outcome}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Time per source and model version, p99",
+            "Two versions of one source side by side during a rollout. If the new one is slower, "
+            "roll it back (docs/operations.md).",
+            "s",
+            (
+                Target(
+                    quantile(0.99, "plait_source_seconds", SOURCE, "source, version"),
+                    "{{source}} {{version}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Scores that were NaN or infinite",
+            "The gateway sinks such candidates. Anything but zero is a broken model version: roll "
+            "it back.",
+            "cps",
+            (Target(rate("plait_invalid_scores_total", SOURCE, "source"), "{{source}}"),),
+        ),
+    ),
+)
+
+INSIDE = Row(
+    "Inside the sources",
+    (
+        *one_by_one(
+            "plait_inference_seconds",
+            "source",
+            "Time the model computes",
+            "One batch in ONNX Runtime. Grows with batch rows; if it grows at equal rows, the "
+            "container is throttled: check its CPU limit.",
+            SOURCE,
+        ),
+        *one_by_one(
+            "plait_queue_seconds",
+            "source",
+            "Time in the queue",
+            "Waiting for the batch in front. If it exceeds the time the model computes, the "
+            "source is saturated: add replicas.",
+            SOURCE,
+        ),
+        Panel(
+            "Rows in a batch",
+            "The mean. 1 means no load to coalesce; near max_batch_rows (64) means saturation.",
+            "short",
+            # A quantile of small whole numbers, estimated from buckets, misleads.
+            (Target(mean("plait_batch_rows", "source", SOURCE), "{{source}}"),),
+        ),
+        Panel(
+            "Time to assemble batches, p99",
+            "Putting calls into one batch and taking the answer apart; Python's own work.",
+            "s",
+            (Target(quantile(0.99, "plait_batch_seconds", SOURCE, "source"), "{{source}}"),),
+        ),
+        Panel(
+            "Inferences by outcome",
+            "Batches per second. Errors here are the model's: read the service's log.",
+            "reqps",
+            (
+                Target(
+                    rate("plait_inference_seconds_count", SOURCE, "source, outcome"),
+                    "{{source}} {{outcome}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Calls dropped before inference",
+            "Their deadline had passed or the caller hung up while they waited: work saved, but a "
+            "sign of saturation.",
+            "cps",
+            (Target(rate("plait_expired_calls_total", SOURCE, "source"), "{{source}}"),),
+        ),
+        Panel(
+            "Unknown item keys",
+            "Keys in histories and candidates a model or the catalogue was not trained on. Rises "
+            "slowly as the catalogue changes: train anew. A jump means a catalogue and a model "
+            "that do not belong together.",
+            "cps",
+            (Target(rate("plait_unknown_items_total", SOURCE, "source"), "{{source}}"),),
+        ),
+        Panel(
+            "Last load of a model",
+            "Verification, opening and replayed samples. The start-up probe must allow more than "
+            "this.",
+            "s",
+            (
+                Target(
+                    f"max by (source, version) (plait_model_load_seconds{{{SOURCE}}})",
+                    "{{source}} {{version}}",
+                ),
+            ),
+        ),
+    ),
+)
