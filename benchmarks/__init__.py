@@ -1,0 +1,1 @@
+"""Benchmarks: each answers one question, over gRPC, on real artifacts, and writes JSON."""
