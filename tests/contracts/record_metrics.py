@@ -1,0 +1,73 @@
+"""A process that records known values in Plait's own metrics, for queries to find again.
+
+    python -m tests.contracts.record_metrics gateway|cf
+
+serves them on a free port, which it prints. It ends when its standard input does.
+"""
+
+import select
+import sys
+from collections.abc import Callable
+
+from prometheus_client import start_http_server
+
+from services.runtime import metrics as m
+
+VERSION = "7"
+# Rankings of a round: a tenth is partial, a twentieth trends alone.
+ROUND = 100
+
+
+def gateway() -> None:
+    """One round of rankings: 50 ms each, of which the sources take 20."""
+    for number in range(ROUND):
+        outcome = "partial" if number < 10 else "fallback" if number < 15 else "ok"
+        m.RECOMMEND_SECONDS.labels("HOME", outcome).observe(0.05)
+        m.STAGE_SECONDS.labels("fan_out").observe(0.02)
+        m.STAGE_SECONDS.labels("calibrate").observe(0.00005)
+        m.MERGE_SECONDS.labels("HOME").observe(0.001)
+        for source in ("cf", "text"):
+            late = source == "text" and number < 10
+            m.SOURCE_SECONDS.labels(source, VERSION, "late" if late else "ok").observe(0.02)
+        m.EVENT_SECONDS.observe(0.004)
+    m.PARTIAL_ANSWERS.labels("HOME").inc(ROUND / 10)
+    m.FALLBACKS.labels("HOME", "nothing_to_ask").inc(3)
+    m.FALLBACKS.labels("HOME", "no_source").inc(2)
+    m.DROPPED_CANDIDATES.labels("unavailable").inc(ROUND)
+    m.INVALID_SCORES.labels("text").inc()
+    m.EVENTS.labels("purchase").inc(ROUND)
+    m.CATALOGUE_ITEMS.set(20_000)
+    m.EMBEDDED_ITEMS.set(3)
+    m.REQUEST_SECONDS.labels("/plait.v1.RecommendationService/Recommend", "OK").observe(0.05)
+
+
+def model() -> None:
+    """One round of batches of 4 rows, 2 ms each, after 1 ms in the queue."""
+    labels = ("cf", VERSION)
+    for _ in range(ROUND):
+        m.QUEUE_SECONDS.labels(*labels).observe(0.001)
+        m.BATCH_SECONDS.labels(*labels).observe(0.0005)
+        m.BATCH_ROWS.labels(*labels).observe(4)
+        m.INFERENCE_SECONDS.labels(*labels, "ok").observe(0.002)
+    m.UNKNOWN_ITEMS.labels("cf").inc(ROUND)
+    m.EXPIRED_CALLS.labels("cf").inc()
+    m.MODEL_INFO.labels(*labels).set(1)
+    m.MODEL_LOAD_SECONDS.labels(*labels).set(1.5)
+    m.REQUEST_SECONDS.labels("/inference.GRPCInferenceService/ModelInfer", "OK").observe(0.003)
+
+
+def main(role: str) -> None:
+    """Record a round every fifth of a second until told to stop."""
+    record: Callable[[], None] = gateway if role == "gateway" else model
+    m.BUILD_INFO.labels(role, "0.1.0").set(1)
+    server, thread = start_http_server(0, "127.0.0.1")
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        record()
+    server.shutdown()
+    thread.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,267 @@
+"""The manifests build offline, fit Kubernetes' schemas, and fit the code they run."""
+
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from services.runtime import config as configuration
+from services.runtime.health import LIVE
+from tests.contracts import dockerfile
+from tests.contracts.manifests import (
+    COMPONENT,
+    TARGETS,
+    Workload,
+    build,
+    matches,
+    of_kind,
+    workloads,
+)  # fmt: skip
+from tests.contracts.repository import ROOT
+from tests.contracts.roles import ROLES, SOURCES
+
+# The oldest and the newest release these are meant for.
+KUBERNETES = ("1.34.0", "1.37.0")
+WORKLOADS = [pytest.param(w, id=f"{t}:{w.role}") for t in TARGETS for w in workloads(t)]
+each_workload = pytest.mark.parametrize("workload", WORKLOADS)
+each_target = pytest.mark.parametrize("target", TARGETS)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@each_target
+def test_every_object_fits_the_schema(target: str, version: str) -> None:
+    for thing in build(target):
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+@each_target
+def test_every_role_runs_once_each_from_a_file_of_its_own(target: str) -> None:
+    assert sorted(w.role for w in workloads(target)) == sorted(ROLES)
+    for role in ROLES:
+        (first, *_) = yaml.safe_load_all((ROOT / f"k8s/base/{role}.yaml").read_text())
+        assert first["metadata"]["name"] == f"plait-{role}"
+
+
+@each_workload
+def test_ports_are_those_of_the_code(workload: Workload) -> None:
+    config = load(workload)
+    assert workload.ports == {"grpc": config.port, "metrics": config.metrics_port}
+    assert config.host == "0.0.0.0"
+    assert workload.pod["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(config.metrics_port),
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def load(workload: Workload) -> Any:
+    """What the process would be configured with; unknown or bad settings raise."""
+    environment = dockerfile.settings(workload.role) | workload.environment
+    return configuration.load(ROLES[workload.role].config_class, workload.role, environment)
+
+
+@each_workload
+def test_only_the_manifest_decides_which_version_serves(workload: Workload) -> None:
+    if workload.role in SOURCES:
+        assert load(workload).model_control is False
+
+
+@pytest.mark.parametrize("workload", workloads("k8s/base"), ids=lambda w: w.role)
+def test_the_base_names_the_version_to_serve(workload: Workload) -> None:
+    assert load(workload).version == 1
+
+
+@each_workload
+def test_volumes_hold_what_the_process_reads_and_writes(workload: Workload) -> None:
+    config = load(workload)
+    mounts = {m["mountPath"]: m for m in workload.container["volumeMounts"]}
+    assert mounts[str(config.repository)]["readOnly"] is True
+    assert "readOnly" not in mounts["/tmp"]
+    if workload.role == "gateway":
+        for path in (config.state, config.exposure_log):
+            assert "readOnly" not in mounts[str(path.parent)]
+    volumes = {v["name"] for v in workload.pod["spec"]["volumes"]}
+    volumes |= {
+        c["metadata"]["name"] for c in workload.whole["spec"].get("volumeClaimTemplates", [])
+    }
+    assert {m["name"] for m in mounts.values()} == volumes
+
+
+@each_target
+def test_claims_that_pods_mount_exist(target: str) -> None:
+    claims = {o["metadata"]["name"] for o in of_kind(target, "PersistentVolumeClaim")}
+    for workload in workloads(target):
+        for volume in workload.pod["spec"]["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in claims
+
+
+@each_workload
+def test_probes_ask_the_grpc_port_for_what_health_reports(workload: Workload) -> None:
+    kinds = ("startup", "readiness", "liveness")
+    probes = {kind: workload.container[f"{kind}Probe"]["grpc"] for kind in kinds}
+    assert {probe["port"] for probe in probes.values()} == {workload.ports["grpc"]}
+    # Ready: its own model, or for the gateway the process.
+    model = workload.role if workload.role in SOURCES else ""
+    assert probes["readiness"]["service"] == probes["startup"]["service"] == model
+    # A process that drains or had a model unloaded loses its calls, not its life.
+    assert probes["liveness"]["service"] == LIVE
+
+
+@each_workload
+def test_there_is_time_to_drain_before_the_pod_is_killed(workload: Workload) -> None:
+    config = load(workload)
+    # Readiness must go down and reach the callers while the server still answers.
+    probe = workload.container["readinessProbe"]
+    assert config.drain_seconds >= probe["periodSeconds"] * probe["failureThreshold"]
+    grace = getattr(config, "grace_seconds", 0)
+    whole = workload.pod["spec"]["terminationGracePeriodSeconds"]
+    assert whole >= config.drain_seconds + grace + 5
+
+
+@each_workload
+def test_a_pod_may_do_nothing_it_need_not(workload: Workload) -> None:
+    spec = workload.pod["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert workload.container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["automountServiceAccountToken"] is False
+    image_user = next(
+        u for s in dockerfile.ancestry(workload.role) for u in s.values("USER")
+    ).split(":")
+    context = spec["securityContext"]
+    assert image_user == [str(context["runAsUser"]), str(context["runAsGroup"])]
+
+
+@each_workload
+def test_kubernetes_adds_no_variables_that_look_like_settings(workload: Workload) -> None:
+    assert workload.pod["spec"]["enableServiceLinks"] is False
+
+
+@each_workload
+def test_resources_are_requested_and_limited(workload: Workload) -> None:
+    resources = workload.container["resources"]
+    for part in ("requests", "limits"):
+        assert set(resources[part]) == {"cpu", "memory"}
+
+
+@each_workload
+def test_an_image_has_a_tag_that_stays_what_it_is(workload: Workload) -> None:
+    name, _, tag = workload.container["image"].partition(":")
+    assert name == f"plait-{workload.role}"
+    assert tag not in {"", "latest"}
+    assert workload.container["imagePullPolicy"] == "IfNotPresent"
+    assert name.removeprefix("plait-") in dockerfile.stages()
+
+
+@each_workload
+def test_a_rollout_never_leaves_fewer_pods_than_wanted(workload: Workload) -> None:
+    spec = workload.whole["spec"]
+    if workload.role == "gateway":
+        # Its state file has one owner.
+        assert workload.whole["kind"] == "StatefulSet"
+        assert spec["replicas"] == 1
+    else:
+        assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        assert spec["strategy"]["rollingUpdate"]["maxSurge"] >= 1
+
+
+@each_target
+def test_selectors_choose_the_pods_they_mean(target: str) -> None:
+    pods = {w.role: w.pod["metadata"]["labels"] for w in workloads(target)}
+    for workload in workloads(target):
+        selector = workload.whole["spec"]["selector"]["matchLabels"]
+        assert [r for r, labels in pods.items() if matches(selector, labels)] == [workload.role]
+    for thing in of_kind(target, "Service", "PodDisruptionBudget"):
+        selector = thing["spec"]["selector"]
+        selector = selector.get("matchLabels", selector)
+        chosen = [role for role, labels in pods.items() if matches(selector, labels)]
+        assert chosen == [thing["metadata"]["labels"][COMPONENT]]
+
+
+@each_target
+def test_services_lead_to_ports_that_pods_open(target: str) -> None:
+    pods = {w.role: w for w in workloads(target)}
+    for service in of_kind(target, "Service"):
+        workload = pods[service["metadata"]["labels"][COMPONENT]]
+        for port in service["spec"]["ports"]:
+            assert port["port"] == workload.ports[port["targetPort"]]
+        if workload.role in SOURCES:
+            assert service["spec"]["clusterIP"] == "None"
+
+
+@each_target
+def test_the_gateway_asks_sources_that_are_there(target: str) -> None:
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    services = {
+        f"{s['metadata']['name']}:{p['port']}": s["metadata"]["labels"][COMPONENT]
+        for s in of_kind(target, "Service")
+        for p in s["spec"]["ports"]
+    }
+    addresses = load(gateway).addresses()
+    assert {name: services[address] for name, address in addresses.items()} == {
+        s: s for s in SOURCES
+    }
+
+
+@each_target
+def test_only_the_gateway_reaches_the_models(target: str) -> None:
+    policies = {o["metadata"]["name"]: o["spec"] for o in of_kind(target, "NetworkPolicy")}
+    sources = policies["plait-sources"]
+    (chosen,) = sources["podSelector"]["matchExpressions"]
+    assert sorted(chosen["values"]) == sorted(SOURCES)
+    assert sources["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in sources
+    (callers, _) = sources["ingress"]
+    assert callers["from"][0]["podSelector"]["matchLabels"][COMPONENT] == "gateway"
+
+
+def test_the_overlay_only_patches_the_base() -> None:
+    overlay = yaml.safe_load((ROOT / "k8s/overlays/local/kustomization.yaml").read_text())
+    assert overlay["resources"] == ["../../base"]
+    names = [{(o["kind"], o["metadata"]["name"]) for o in build(target)} for target in TARGETS]
+    assert names[1] <= names[0]
+
+
+def test_the_four_sources_differ_only_where_they_must() -> None:
+    texts = []
+    for source in SOURCES:
+        text = (ROOT / f"k8s/base/{source}.yaml").read_text()
+        text = re.sub(r"\A# .*\n", "", text)
+        text = re.sub(rf"\b{source}\b|\b{source.upper()}(?=_)|_{source.upper()}_", "NAME", text)
+        text = re.sub(r"\b(5005\d|915\d)\b", "PORT", text)
+        texts.append(re.sub(r"\{cpu: .*\}", "{}", text))
+    assert len(set(texts)) == 1, "a change to one manifest is missing in another"
+
+
+def test_the_static_scrape_configuration_names_the_default_ports() -> None:
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    found = {c["labels"]["process"]: c["targets"] for c in job["static_configs"]}
+    assert found == {r.name: [f"127.0.0.1:{r.ports[1]}"] for r in ROLES.values()}
+
+
+@pytest.mark.parametrize("name", ["models", "state"])
+def test_a_tool_pod_is_as_harmless_as_the_others_and_mounts_what_exists(name: str) -> None:
+    pod = yaml.safe_load((ROOT / f"k8s/tools/{name}.yaml").read_text())
+    for version in KUBERNETES:
+        kubernetes_validate.validate(pod, version, strict=True)
+    spec = pod["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["image"] in {w.container["image"] for w in workloads("k8s/base")}
+    claims = {o["metadata"]["name"] for o in of_kind("k8s/base", "PersistentVolumeClaim")}
+    for stateful in of_kind("k8s/base", "StatefulSet"):
+        for template in stateful["spec"]["volumeClaimTemplates"]:
+            claims.add(f"{template['metadata']['name']}-{stateful['metadata']['name']}-0")
+    assert spec["volumes"][0]["persistentVolumeClaim"]["claimName"] in claims
+    # Nothing may route calls to it.
+    selectors = [s["spec"]["selector"] for s in of_kind("k8s/base", "Service")]
+    assert not any(matches(s, pod["metadata"]["labels"]) for s in selectors)

@@ -1,0 +1,1 @@
+"""The gateway over gRPC, between real servers on loopback."""

@@ -1,0 +1,32 @@
+"""A prepared shop, and one with its gateway and four sources running."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.gateway.world import Shop, open_shop, prepare
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with artifact and store that no test changes."""
+    directory = tmp_path_factory.mktemp("shop")
+    prepare(directory)
+    return directory
+
+
+@pytest.fixture
+def directory(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    shutil.copytree(prepared, tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+@pytest_asyncio.fixture
+async def shop(directory: Path) -> AsyncIterator[Shop]:
+    """A running gateway with four sources that are well."""
+    async with open_shop(directory) as running:
+        yield running

@@ -1,0 +1,148 @@
+"""Hand-written model servers: real gRPC, real protocol, answers by script.
+
+A FakeSource answers like a small model (dot products of seeded vectors) until a
+test changes one of its public attributes: then it is late, wrong, gone, ...
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from inference import inference_pb2 as pb
+from services.runtime.tensors import Array, read_inputs, write_response
+
+WIDTH = 8
+_BY_HISTORY = ("history", "history_weight", "k", "candidates")
+_BY_TEXT = (*_BY_HISTORY, "query")
+
+
+def letters(text: str) -> np.ndarray:
+    """A vector of a text: how often each letter occurs, folded to WIDTH, unit length."""
+    vector = np.zeros(WIDTH, np.float32)
+    for letter in text.lower():
+        if letter.isalnum():
+            vector[ord(letter) % WIDTH] += 1
+    length = float(np.linalg.norm(vector))
+    return vector / length if length else vector
+
+
+@dataclass
+class FakeSource:
+    """One model server. Change its attributes between calls."""
+
+    name: str
+    vectors: Mapping[int, np.ndarray]  # item key -> vector
+    reads_text: bool = False
+    version: str = "1"
+    # Seconds before an answer.
+    delay: float = 0.0
+    # Answer with this status instead.
+    status: grpc.StatusCode | None = None
+    # Changes the outputs before they are sent.
+    mangle: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    # What was asked: the inputs of each ModelInfer on the model `name`.
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    described: int = 0
+    cancelled: int = 0
+    port: int = 0
+
+    async def start(self, port: int = 0) -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        handlers: dict[str, Any] = {
+            "ModelMetadata": grpc.unary_unary_rpc_method_handler(
+                self.describe,
+                request_deserializer=pb.ModelMetadataRequest.FromString,
+                response_serializer=pb.ModelMetadataResponse.SerializeToString,
+            ),
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(
+                self.infer,
+                request_deserializer=pb.ModelInferRequest.FromString,
+                response_serializer=pb.ModelInferResponse.SerializeToString,
+            ),
+        }
+        service = "inference.GRPCInferenceService"
+        handler = grpc.method_handlers_generic_handler(service, handlers)
+        self._server.add_generic_rpc_handlers((handler,))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(None)
+
+    async def describe(
+        self, request: pb.ModelMetadataRequest, context: Any
+    ) -> pb.ModelMetadataResponse:
+        self.described += 1
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        if request.name == f"{self.name}-items":
+            inputs: tuple[str, ...] = ("text",)
+            if not self.reads_text:
+                inputs += ("category", "brand", "price")
+            outputs: tuple[str, ...] = ("embedding",)
+        else:
+            inputs = _BY_TEXT if self.reads_text else _BY_HISTORY
+            outputs = ("item_keys", "scores", "embedding")
+        return pb.ModelMetadataResponse(
+            name=request.name,
+            versions=[self.version],
+            inputs=[tensor(name=n) for n in inputs],
+            outputs=[tensor(name=n) for n in outputs],
+        )
+
+    async def infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+        inputs: dict[str, Any] = dict(read_inputs(request))
+        if request.model_name == self.name:
+            self.asked.append(inputs | {"outputs": [o.name for o in request.outputs]})
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.status is not None:
+            await context.abort(self.status, "as scripted")
+        if request.model_name == f"{self.name}-items":
+            texts = [t.decode() for t in inputs["text"][:, 0]]
+            outputs: dict[str, Array] = {"embedding": np.stack([letters(t) for t in texts])}
+        else:
+            wanted = {o.name for o in request.outputs}
+            answer = self.answer(inputs)
+            outputs = {n: v for n, v in answer.items() if not wanted or n in wanted}
+        if self.mangle is not None:
+            outputs = self.mangle(outputs)
+        return write_response(request.model_name, self.version, request.id, outputs)
+
+    def answer(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        user = self.user(inputs)
+        if "candidates" in inputs:
+            scores = [self.score(user, key) for key in inputs["candidates"][0].tolist()]
+            return {"scores": np.array([scores], np.float32), "embedding": user[None, :]}
+        k = int(inputs["k"].ravel()[0])
+        ranked = sorted(self.vectors, key=lambda key: (-self.score(user, key), key))[:k]
+        if not user.any():
+            ranked = []
+        scores = [self.score(user, key) for key in ranked]
+        return {
+            "item_keys": np.array([ranked + [0] * (k - len(ranked))], np.int64),
+            "scores": np.array([scores + [np.nan] * (k - len(ranked))], np.float32),
+            "embedding": user[None, :],
+        }
+
+    def score(self, user: np.ndarray, key: int) -> float:
+        if key not in self.vectors or not user.any():
+            return float("nan")
+        return float(self.vectors[key] @ user)
+
+    def user(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        if "query" in inputs:
+            return letters(inputs["query"][0, 0].decode())
+        user = np.zeros(WIDTH, np.float32)
+        if "history" in inputs:
+            weights = inputs["history_weight"][0].tolist()
+            for key, weight in zip(inputs["history"][0].tolist(), weights, strict=True):
+                if key in self.vectors:
+                    user += np.float32(weight) * self.vectors[key]
+        return user

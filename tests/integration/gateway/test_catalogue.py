@@ -1,0 +1,184 @@
+"""What is put into the catalogue is durable and counts in the next request."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import (
+    DeleteItemsRequest,
+    DeleteItemsResponse,
+    GetItemRequest,
+    UpsertItemsRequest,
+    UpsertItemsResponse,
+)
+from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
+from tests.integration.gateway.test_failures import until
+from tests.integration.gateway.world import Shop, ids, open_shop
+
+SKYR = t.Item(
+    item_id="skyr-1",
+    title="Skyr elderflower yogurt",
+    domain="GROCERY",
+    category="YOGURT",
+    brand="north",
+    price=1.5,
+    attributes={"size": "6 OZ"},
+)
+
+
+async def upsert(shop: Shop, *items: t.Item) -> UpsertItemsResponse:
+    done: UpsertItemsResponse = await shop.catalog.UpsertItems(UpsertItemsRequest(items=items))
+    return done
+
+
+async def delete(shop: Shop, *item_ids: str) -> DeleteItemsResponse:
+    done: DeleteItemsResponse = await shop.catalog.DeleteItems(
+        DeleteItemsRequest(item_ids=item_ids)
+    )
+    return done
+
+
+async def known(shop: Shop, item_id: str) -> t.Item:
+    found: t.Item = (await shop.catalog.GetItem(GetItemRequest(item_id=item_id))).item
+    return found
+
+
+async def test_an_item_reads_back_as_it_was_written(shop: Shop) -> None:
+    done = await upsert(shop, SKYR)
+    assert (done.created_count, done.updated_count, done.embedded_count) == (1, 0, 1)
+    back = await known(shop, "skyr-1")
+    assert back.item_key > 0
+    back.item_key = 0
+    assert back.available
+    back.ClearField("available")
+    assert back == SKYR
+
+
+async def test_what_is_not_there_is_not_found(shop: Shop) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await known(shop, "nothing")
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_new_item_is_found_by_its_words_at_once(shop: Shop) -> None:
+    assert "skyr-1" not in ids(await shop.search("skyr elderflower yogurt"))
+    await upsert(shop, SKYR)
+    assert ids(await shop.search("skyr elderflower yogurt"))[0] == "skyr-1"
+
+
+async def test_a_new_item_is_recommended_to_those_who_buy_its_like(shop: Shop) -> None:
+    def like_yogurt(outputs: dict[str, Any]) -> dict[str, Any]:
+        if "item_keys" not in outputs and "scores" not in outputs:  # the encoder's answer
+            return {"embedding": shop.sources["content"].vectors[12][None, :]}
+        return outputs
+
+    shop.sources["content"].mangle = like_yogurt
+    await upsert(shop, SKYR)
+    answer = await shop.recommend("ann", explain=True)
+    assert "skyr-1" in ids(answer)
+    skyr = next(item for item in answer.items if item.item_id == "skyr-1")
+    shares = {c.source: c.share for c in skyr.explanation.contributions}
+    assert shares["content"] > 0
+    assert shares["cf"] == 0  # it cannot know the item
+
+
+async def test_rank_scores_a_new_item_among_others(shop: Shop) -> None:
+    await upsert(shop, SKYR)
+    request = RankRequest(
+        shopper=Shopper(user_id="ann"), item_ids=["skyr-1", "1"], query="skyr elderflower"
+    )
+    answer = await shop.recommendations.Rank(request)
+    assert ids(answer) == ["skyr-1", "1"]
+    assert answer.items[0].score > 0
+
+
+async def test_similar_to_a_new_item_is_answered_from_its_words(shop: Shop) -> None:
+    await upsert(shop, SKYR)
+    answer = await shop.recommend("ann", t.SURFACE_ITEM, item_ids=["skyr-1"], page_size=5)
+    assert shop.sources["text"].asked[-1]["query"].tolist() == [[SKYR.title.encode()]]
+    assert not answer.coverage.fallback
+    assert "skyr-1" not in ids(answer)
+
+
+async def test_an_update_shows_in_the_next_request(shop: Shop) -> None:
+    first = ids(await shop.recommend("ann"))[0]
+    item = await known(shop, first)
+    item.available = False
+    done = await upsert(shop, item)
+    assert (done.created_count, done.updated_count, done.embedded_count) == (0, 1, 0)
+    assert first not in ids(await shop.recommend("ann", page_size=200))
+    rules = t.Rules(include_unavailable=True)
+    assert first in ids(await shop.recommend("ann", rules=rules, page_size=200))
+    item.available = True
+    item.price = 77
+    await upsert(shop, item)
+    answer = await shop.recommend("ann", page_size=200)
+    assert next(i.item.price for i in answer.items if i.item_id == first) == 77
+
+
+async def test_a_deleted_item_is_never_shown_again(shop: Shop) -> None:
+    answer = await shop.recommend("ann", page_size=2)
+    gone, on_the_next_page = ids(await shop.recommend("ann", page_size=4))[::3]
+    done = await delete(shop, gone, on_the_next_page, "nothing")
+    assert (done.deleted_count, done.missing_count) == (2, 1)
+    more = await shop.recommend("ann", page_size=200, page_token=answer.next_page_token)
+    assert on_the_next_page not in ids(more)
+    rules = t.Rules(include_unavailable=True, pin_item_ids=[gone])
+    for user in ("ann", "nobody"):
+        assert gone not in ids(await shop.recommend(user, page_size=200, rules=rules))
+    assert gone not in ids(await shop.search("yogurt", page_size=200))
+    await upsert(shop, t.Item(item_id=gone, title="Back again"))
+    assert gone in ids(await shop.recommend("ann", page_size=200))
+
+
+async def test_changes_survive_a_restart(directory: Path) -> None:
+    async with open_shop(directory) as shop:
+        await upsert(shop, SKYR)
+        await delete(shop, "6")
+    async with open_shop(directory) as shop:
+        shown = ids(await shop.recommend("ann", page_size=200))
+        assert "6" not in shown
+        assert ids(await shop.search("skyr elderflower yogurt"))[0] == "skyr-1"
+        assert (await known(shop, "skyr-1")).title == SKYR.title
+
+
+async def test_without_the_encoders_an_item_is_kept_and_placed_later(shop: Shop) -> None:
+    for name in ("content", "text"):
+        shop.sources[name].status = grpc.StatusCode.UNAVAILABLE
+    done = await upsert(shop, SKYR)
+    assert (done.created_count, done.embedded_count) == (1, 0)
+    assert (await known(shop, "skyr-1")).title == SKYR.title
+    for name in ("content", "text"):
+        shop.sources[name].status = None
+
+    async def found() -> bool:
+        return "skyr-1" in ids(await shop.search("skyr elderflower yogurt", page_size=1))
+
+    await until(found)
+
+
+async def test_a_new_model_version_has_its_vectors_made_anew(shop: Shop) -> None:
+    await upsert(shop, SKYR)
+    shop.sources["text"].version = "2"
+
+    async def found() -> bool:
+        return "skyr-1" in ids(await shop.search("skyr elderflower yogurt", page_size=1))
+
+    await until(found)
+
+
+async def test_vectors_follow_the_text_of_an_item(shop: Shop) -> None:
+    await upsert(shop, SKYR)
+    await upsert(shop, t.Item(item_id="skyr-1", title="Zebra xylophone quartz"))
+    assert "skyr-1" in ids(await shop.search("zebra xylophone quartz", page_size=1))
+
+
+async def test_many_items_at_once_are_stored_and_placed(shop: Shop) -> None:
+    items = [t.Item(item_id=f"n{n}", title=f"Novelty {n}", price=n) for n in range(200)]
+    done = await upsert(shop, *items)
+    assert (done.created_count, done.embedded_count) == (200, 200)
+    answer = await shop.search("novelty 177", page_size=1)
+    assert answer.items[0].item.title.startswith("Novelty")

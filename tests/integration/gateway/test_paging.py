@@ -1,0 +1,100 @@
+"""Pages of one ranking: nothing twice, nothing lost, nothing of somebody else."""
+
+import base64
+from pathlib import Path
+
+import grpc
+import pytest
+
+from plait.v1 import types_pb2 as t
+from tests.integration.gateway.world import Shop, ids, open_shop
+
+
+async def turn(shop: Shop, sizes: list[int]) -> tuple[list[str], set[str]]:
+    """Read a ranking to its end with pages of these sizes, again and again."""
+    shown: list[str] = []
+    rankings: set[str] = set()
+    token = ""
+    for number in range(200):
+        answer = await shop.recommend("ann", page_size=sizes[number % len(sizes)], page_token=token)
+        assert [i.position for i in answer.items] == list(
+            range(len(shown) + 1, len(shown) + 1 + len(answer.items))
+        )
+        shown += ids(answer)
+        rankings.add(answer.ranking_id)
+        token = answer.next_page_token
+        if not token:
+            return shown, rankings
+    raise AssertionError("no last page")
+
+
+async def test_pages_of_any_size_make_up_the_same_ranking(shop: Shop) -> None:
+    whole, _ = await turn(shop, [200])
+    assert len(whole) == 60
+    for sizes in ([1], [7], [20, 3, 11]):
+        shown, rankings = await turn(shop, sizes)
+        assert shown == whole
+        assert len(rankings) == 1
+
+
+async def test_a_ranking_stays_the_same_while_the_shop_moves_on(shop: Shop) -> None:
+    first = await shop.recommend("ann", page_size=5)
+    whole = ids(first)
+    for source in shop.sources.values():
+        await source.stop()
+    event = t.Event(item_id="1", type=t.EVENT_TYPE_PURCHASE)
+    token = first.next_page_token
+    while token:
+        answer = await shop.recommend("ann", page_token=token, page_size=9, events=[event])
+        assert [s.outcome for s in answer.sources] == [s.outcome for s in first.sources]
+        whole += ids(answer)
+        token = answer.next_page_token
+    assert len(whole) == len(set(whole)) == 60
+
+
+async def refused(shop: Shop, **fields: object) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await shop.recommend(**fields)  # type: ignore[arg-type]
+    return caught.value
+
+
+async def test_a_changed_token_is_refused(shop: Shop) -> None:
+    token = (await shop.recommend("ann", page_size=5)).next_page_token
+    raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    for at in range(len(raw)):
+        changed = bytearray(raw)
+        changed[at] ^= 1
+        error = await refused(
+            shop, user="ann", page_token=base64.urlsafe_b64encode(changed).decode().rstrip("=")
+        )
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert (error.details() or "").startswith("page_token: ")
+
+
+async def test_a_token_is_good_for_its_request_only(shop: Shop) -> None:
+    token = (await shop.recommend("ann", page_size=5)).next_page_token
+    for other in (
+        {"user": "bob"},
+        {"user": "ann", "surface": t.SURFACE_SESSION},
+        {"user": "ann", "rules": t.Rules(min_price=1)},
+        {"user": "ann", "explain": True},
+    ):
+        error = await refused(shop, page_token=token, **other)
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, other
+
+
+async def test_a_ranking_that_is_no_longer_kept_is_said_to_be_gone(directory: Path) -> None:
+    async with open_shop(directory, max_rankings=2) as shop:
+        tokens = [(await shop.recommend("ann", page_size=5)).next_page_token for _ in range(3)]
+        error = await refused(shop, user="ann", page_token=tokens[0])
+        assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert "ask again" in (error.details() or "")
+        assert (await shop.recommend("ann", page_token=tokens[2])).items
+
+
+async def test_an_explained_ranking_is_explained_on_every_page(shop: Shop) -> None:
+    first = await shop.recommend("ann", page_size=5, explain=True)
+    second = await shop.recommend(
+        "ann", page_size=5, explain=True, page_token=first.next_page_token
+    )
+    assert all(item.explanation.reason for item in second.items)

@@ -1,0 +1,79 @@
+"""Rules hold on every surface, and never empty a shelf that they allow to be filled."""
+
+from typing import Any
+
+import pytest
+
+from plait.v1 import types_pb2 as t
+from tests.integration.gateway.world import Shop, ids
+
+
+async def test_excluded_and_purchased_items_are_left_out(shop: Shop) -> None:
+    rules = t.Rules(exclude_item_ids=["24"], exclude_purchased=True)
+    answer = await shop.recommend("ann", rules=rules, page_size=200)
+    assert not {"24", "6", "12", "18"} & set(ids(answer))
+    free = await shop.recommend("ann", page_size=200)
+    assert {"24", "6", "12", "18"} <= set(ids(free))
+
+
+async def test_a_price_range_holds(shop: Shop) -> None:
+    answer = await shop.recommend("ann", rules=t.Rules(min_price=2, max_price=4), page_size=200)
+    assert answer.items
+    assert all(2 <= item.item.price <= 4 for item in answer.items)
+
+
+@pytest.mark.parametrize(
+    ("rules", "field", "value"),
+    [
+        (t.Rules(categories=["SOAP"]), "category", "SOAP"),
+        (t.Rules(domains=["PRODUCE"]), "domain", "PRODUCE"),
+        (t.Rules(brands=["brand 1"]), "brand", "brand 1"),
+    ],
+    ids=["category", "domain", "brand"],
+)
+async def test_only_what_is_allowed_is_shown(
+    shop: Shop, rules: t.Rules, field: str, value: str
+) -> None:
+    answer = await shop.recommend("ann", rules=rules, page_size=10)
+    assert len(answer.items) == 10
+    assert {getattr(item.item, field) for item in answer.items} == {value}
+
+
+async def test_a_page_is_filled_from_what_sells_where_sources_name_too_little(shop: Shop) -> None:
+    def two(outputs: dict[str, Any]) -> dict[str, Any]:
+        return {name: array[:, :2] for name, array in outputs.items()}
+
+    for source in shop.sources.values():
+        source.mangle = two
+    answer = await shop.recommend("ann", rules=t.Rules(exclude_purchased=True))
+    assert len(answer.items) == 20
+    assert len(set(ids(answer))) == 20
+    assert not answer.coverage.fallback
+
+
+async def test_rules_that_allow_nothing_give_an_empty_shelf_and_no_error(shop: Shop) -> None:
+    answer = await shop.recommend("ann", rules=t.Rules(categories=["NO SUCH CATEGORY"]))
+    assert not answer.items
+    assert not answer.next_page_token
+
+
+async def test_pins_lead_in_their_order_and_buried_items_close(shop: Shop) -> None:
+    rules = t.Rules(pin_item_ids=["59", "nothing", "1"], bury_item_ids=["6"])
+    answer = await shop.recommend("ann", rules=rules, page_size=200)
+    assert ids(answer)[:2] == ["59", "1"]
+    assert ids(answer)[-1] == "6"
+
+
+async def test_a_boost_lifts_and_says_so(shop: Shop) -> None:
+    rules = t.Rules(boosts=[t.Boost(category="SOAP", weight=3)])
+    answer = await shop.recommend("ann", rules=rules, explain=True)
+    assert answer.items[0].item.category == "SOAP"
+    assert "boost:category=SOAP" in answer.items[0].explanation.rules
+
+
+async def test_what_was_left_out_is_named_with_its_reason(shop: Shop) -> None:
+    rules = t.Rules(exclude_item_ids=["24"], exclude_purchased=True)
+    answer = await shop.recommend("ann", rules=rules, explain=True)
+    reasons = {item.item_id: item.reason for item in answer.dropped}
+    assert reasons["24"] == "excluded"
+    assert reasons["12"] == "purchased"

@@ -1,0 +1,125 @@
+"""What stops a start, and what does not."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import ArtifactError
+from gateway.schema import SCHEMA_VERSION
+from services.runtime.errors import StartError
+from services.runtime.health import SERVICE
+from tests.integration.gateway.world import Shop, open_shop, publish_fusion
+
+
+async def refusal(directory: Path, **settings: Any) -> str:
+    with pytest.raises((StartError, ArtifactError)) as caught:
+        async with open_shop(directory, **settings):
+            pass
+    return str(caught.value)
+
+
+async def test_without_a_fusion_artifact_it_says_where_one_should_be(directory: Path) -> None:
+    shutil.rmtree(directory / "models")
+    message = await refusal(directory)
+    assert str(directory / "models" / "fusion") in message
+    assert "plait train" in message
+
+
+async def test_a_damaged_fusion_artifact_is_refused_naming_the_file(directory: Path) -> None:
+    file = directory / "models" / "fusion" / "1" / "fusion.npz"
+    file.write_bytes(file.read_bytes()[:-10])
+    assert str(file) in await refusal(directory)
+
+
+async def test_a_state_file_that_is_none_is_refused_and_left_alone(directory: Path) -> None:
+    state = directory / "state.sqlite"
+    state.write_bytes(b"this is not a database, whatever it is called" * 100)
+    before = state.read_bytes()
+    message = await refusal(directory)
+    assert str(state) in message
+    assert "plait seed" in message
+    assert state.read_bytes() == before
+
+
+async def test_damage_inside_the_state_file_is_found_at_the_start(directory: Path) -> None:
+    state = directory / "state.sqlite"
+    raw = bytearray(state.read_bytes())
+    raw[4096 * 2 : 4096 * 4] = b"\xa5" * 8192
+    state.write_bytes(raw)
+    message = await refusal(directory)
+    assert str(state) in message
+    assert "damaged" in message
+
+
+async def test_another_programs_database_is_refused(directory: Path) -> None:
+    state = directory / "state.sqlite"
+    state.unlink()
+    with sqlite3.connect(state) as other:
+        other.execute("CREATE TABLE notes (text)")
+    other.close()
+    assert "not a Plait state file" in await refusal(directory)
+
+
+async def test_a_newer_schema_is_refused(directory: Path) -> None:
+    with sqlite3.connect(directory / "state.sqlite") as state:
+        state.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    state.close()
+    assert f"schema version {SCHEMA_VERSION + 1}" in await refusal(directory)
+
+
+async def test_one_state_file_serves_one_gateway(directory: Path, shop: Shop) -> None:
+    assert "held by another gateway" in await refusal(directory, sources={}, addresses=("cf=x:1",),
+                                                      item_encoders=())  # fmt: skip
+
+
+async def test_without_a_state_file_it_starts_with_an_empty_catalogue(directory: Path) -> None:
+    (directory / "state.sqlite").unlink()
+    async with open_shop(directory) as shop:
+        answer = await shop.recommend("ann")
+        assert not answer.items
+        assert answer.coverage.fallback
+
+
+async def test_health_and_reflection_know_the_public_services(shop: Shop) -> None:
+    assert shop.server.health.ready()
+    names = shop.application.register(_Nobody(), shop.server.health)  # type: ignore[arg-type]
+    assert names == [
+        "plait.v1.RecommendationService", "plait.v1.EventService", "plait.v1.CatalogService"
+    ]  # fmt: skip
+    assert SERVICE == "grpc.health.v1.Health"
+
+
+class _Nobody:
+    """A server that takes handlers and does nothing with them."""
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None: ...
+
+
+def test_the_process_says_in_one_line_that_its_port_is_taken(directory: Path) -> None:
+    publish_fusion(directory / "models")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("PLAIT_")}
+        settings = {
+            "PORT": port, "METRICS_PORT": 0, "REPOSITORY": directory / "models",
+            "STATE": directory / "state.sqlite",
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway"],
+            env={**plain, **{f"PLAIT_GATEWAY_{k}": str(v) for k, v in settings.items()}},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert str(port) in last["message"]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""What tests of several parts share: tiny real artifacts, servers and processes."""

@@ -1,0 +1,60 @@
+"""An artifact whose files are not those of its manifest is refused by name."""
+
+import numpy as np
+import pytest
+
+from artifacts import manifest as manifests
+from artifacts.errors import ArtifactCorrupt, ArtifactMissing, CatalogueMismatch
+from plait.v1.manifest_pb2 import Manifest
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    (tmp_path / "lexical").mkdir()
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "lexical" / "index").write_bytes(b"words")
+    manifests.write(tmp_path, Manifest(source="cf", version=1), np.array([5, 9], np.int64))
+    return tmp_path
+
+
+def test_a_whole_artifact_verifies(artifact):
+    manifest, keys = manifests.verify(artifact)
+    assert manifest.item_count == 2
+    assert keys.tolist() == [5, 9]
+    assert set(manifest.file_hashes) == {"model.onnx", "lexical/index", "item_keys.npy"}
+
+
+def test_a_changed_file_is_named(artifact):
+    (artifact / "lexical" / "index").write_bytes(b"other")
+    with pytest.raises(ArtifactCorrupt, match="lexical/index"):
+        manifests.verify(artifact)
+
+
+def test_a_missing_file_is_named(artifact):
+    (artifact / "model.onnx").unlink()
+    with pytest.raises(ArtifactCorrupt, match=r"model\.onnx.*missing"):
+        manifests.verify(artifact)
+
+
+def test_other_item_keys_are_a_catalogue_mismatch(artifact):
+    np.save(artifact / "item_keys.npy", np.array([5, 10], np.int64))
+    with pytest.raises(CatalogueMismatch, match=r"item_keys\.npy"):
+        manifests.verify(artifact)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"no_such_field": 1}', "\x00"])
+def test_a_manifest_that_is_none_is_named(artifact, text):
+    (artifact / "manifest.json").write_text(text)
+    with pytest.raises(ArtifactCorrupt, match=r"manifest\.json"):
+        manifests.verify(artifact)
+
+
+def test_a_manifest_of_another_release_is_refused(artifact):
+    (artifact / "manifest.json").write_text('{"schema_version": 99}')
+    with pytest.raises(ArtifactCorrupt, match="schema version 99"):
+        manifests.verify(artifact)
+
+
+def test_no_manifest_at_all_is_missing(tmp_path):
+    with pytest.raises(ArtifactMissing, match=r"manifest\.json"):
+        manifests.read(tmp_path)

@@ -1,0 +1,1 @@
+"""Tests of the command line, against a gateway and processes written by hand."""

@@ -1,0 +1,179 @@
+"""What the commands ask of a gateway, and what a person or a machine then reads."""
+
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+
+from cli.topology import on_free_ports
+from plait.v1 import types_pb2 as t
+from tests.unit.cli.conftest import FakeGateway, Run
+
+
+def test_recommend_sends_what_the_options_say(gateway: FakeGateway, run: Run) -> None:
+    result = run(
+        "recommend", "718", "--gateway", gateway.address, "--surface", "cart", "--item", "100",
+        "--event", "view:200", "--event", "purchase:a:b", "--market", "367", "--page-size", "5",
+        "--exclude", "9", "--category", "YOGURT", "--min-price", "1.5", "--diversity", "0.25",
+        "--boost", "brand=National:-0.5", "--boost", "item=100:1", "--pin", "200", "--bury", "100",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (asked,) = gateway.asked
+    assert asked.shopper.user_id == "718"
+    assert asked.shopper.market == "367"
+    assert [(e.type, e.item_id) for e in asked.shopper.events] == [
+        (t.EVENT_TYPE_VIEW, "200"),
+        (t.EVENT_TYPE_PURCHASE, "a:b"),
+    ]
+    assert (asked.surface, list(asked.item_ids)) == (t.SURFACE_CART, ["100"])
+    assert (asked.page_size, asked.diversity) == (5, 0.25)
+    assert asked.rules.min_price == 1.5
+    assert not asked.rules.HasField("max_price")
+    assert list(asked.rules.exclude_item_ids) == ["9"]
+    assert [(b.WhichOneof("target"), b.weight) for b in asked.rules.boosts] == [
+        ("brand", -0.5),
+        ("item_id", 1.0),
+    ]
+    assert (list(asked.rules.pin_item_ids), list(asked.rules.bury_item_ids)) == (["200"], ["100"])
+
+
+def test_a_table_names_products_prices_and_who_is_missing(gateway: FakeGateway, run: Run) -> None:
+    result = run("recommend", "718", "--gateway", gateway.address)
+    assert "Greek yogurt [6 oz]" in result.output
+    assert "2.50" in result.output
+    assert "1 of 2 models answered" in result.output
+    assert "sequence LATE" in result.output
+    assert "--page-token page-2" in result.output
+    assert max(len(line) for line in result.output.splitlines()) <= 110
+
+
+def test_explain_shows_each_models_share_and_the_reason(gateway: FakeGateway, run: Run) -> None:
+    result = run("recommend", "718", "--explain", "--gateway", gateway.address)
+    assert "in percent" in result.output
+    assert "75" in result.output
+    assert "because you bought" in result.output
+    assert "boost:category=YOGURT" in result.output
+    assert "Left out: 1 price" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("recommend", "718"),
+        ("similar", "100"),
+        ("search", "yogurt", "--user", "718"),
+        ("rank", "718", "100", "200"),
+        ("event", "718", "purchase", "100", "200"),
+        ("item", "get", "100"),
+        ("item", "upsert", "100", "--title", "Skyr", "--price", "1.99", "--attribute", "size=6 OZ"),
+        ("item", "delete", "100"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_every_command_speaks_json_and_text(
+    gateway: FakeGateway, run: Run, arguments: tuple[str, ...]
+) -> None:
+    machine = run(*arguments, "--gateway", gateway.address, "--json")
+    person = run(*arguments, "--gateway", gateway.address)
+    assert machine.exit_code == person.exit_code == 0, machine.output + person.output
+    assert isinstance(json.loads(machine.output), dict)
+    assert person.output.strip()
+    assert gateway.asked[0] == gateway.asked[1]
+
+
+def test_json_keeps_the_field_names_of_the_protos(gateway: FakeGateway, run: Run) -> None:
+    answer = json.loads(run("similar", "100", "--gateway", gateway.address, "--json").output)
+    assert answer["items"][0]["item_id"] == "100"
+    assert answer["coverage"] == {"asked": 2, "answered": 1, "partial": True, "fallback": False}
+    assert gateway.asked[0].surface == t.SURFACE_ITEM
+
+
+def test_nothing_to_show_is_said_in_words(gateway: FakeGateway, run: Run) -> None:
+    gateway.empty = True
+    result = run("search", "yogurt", "--gateway", gateway.address)
+    assert result.exit_code == 0
+    assert "Nothing to show" in result.output
+
+
+def test_no_gateway_is_one_line_that_says_what_to_do(run: Run) -> None:
+    address = on_free_ports().gateway.address
+    result = run("recommend", "718", "--gateway", address)
+    assert result.exit_code == 69
+    assert address in result.output
+    assert "plait up" in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, "refused the request: page_size: 0"),
+        (grpc.StatusCode.NOT_FOUND, "Not found"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "--timeout"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "try again"),
+        (grpc.StatusCode.UNIMPLEMENTED, "is it a Plait gateway"),
+        (grpc.StatusCode.INTERNAL, "its log says why"),
+        (grpc.StatusCode.FAILED_PRECONDITION, "cannot do this now"),
+        (grpc.StatusCode.DATA_LOSS, "DATA_LOSS"),
+    ],
+    ids=lambda value: value.name if isinstance(value, grpc.StatusCode) else None,
+)
+def test_each_status_becomes_words_and_an_exit_code(
+    gateway: FakeGateway, run: Run, code: grpc.StatusCode, words: str
+) -> None:
+    gateway.fails = (code, "page_size: 0 is not in 1..200")
+    result = run("recommend", "718", "--gateway", gateway.address)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("recommend", "718", "--event", "view"), "TYPE:ITEM"),
+        (("recommend", "718", "--event", "buy:1"), "no event type"),
+        (("recommend", "718", "--boost", "YOGURT"), "KIND=NAME:WEIGHT"),
+        (("recommend", "718", "--boost", "brand=x:--"), "KIND=NAME:WEIGHT"),
+        (("event", "718", "view"), "is about an item"),
+        (("event", "718", "view", "1", "2", "--id", "x"), "--id names one event"),
+        (("event", "718", "view", "1", "--time", "yesterday"), "RFC 3339"),
+        (("item", "upsert"), "either ITEM"),
+        (("item", "upsert", "1", "--attribute", "size"), "NAME=VALUE"),
+        (("models", "--at", "cf=here"), "NAME=HOST:PORT/METRICS_PORT"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_bad_argument_is_named_with_an_example(
+    run: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_items_of_a_file_are_upserted_and_a_bad_line_is_named(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    good = tmp_path / "items.jsonl"
+    good.write_text('{"item_id": "1", "price": 2}\n\n{"itemId": "2"}\n')
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"item_id": "1"}\n{"colour": "red"}\n')
+    assert run("item", "upsert", "--file", str(good), "--gateway", gateway.address).exit_code == 0
+    assert [item.item_id for item in gateway.asked[0].items] == ["1", "2"]
+    result = run("item", "upsert", "--file", str(bad), "--gateway", gateway.address)
+    assert result.exit_code == 1
+    assert "line 2" in result.output
+    missing = run("item", "upsert", "--file", str(tmp_path / "none"), "--gateway", gateway.address)
+    assert "cannot be read" in missing.output
+
+
+def test_events_carry_time_price_and_market(gateway: FakeGateway, run: Run) -> None:
+    run(
+        "event", "718", "purchase", "100", "--gateway", gateway.address, "--price", "0.99",
+        "--market", "large", "--time", "2025-11-03T09:30:00Z", "--id", "e-1",
+    )  # fmt: skip
+    (event,) = gateway.asked[0].events
+    assert (event.price, event.market, event.event_id) == (0.99, "large", "e-1")
+    assert event.event_time.ToJsonString() == "2025-11-03T09:30:00Z"

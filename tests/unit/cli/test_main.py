@@ -1,0 +1,68 @@
+"""The group: quick to start, an example with every command, no traceback for the expected."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from cli.failures import UserError
+from cli.lazy import Command, LazyGroup
+from cli.main import COMMANDS, plait
+from models.data.errors import DatasetError
+from tests.unit.cli.conftest import Run
+
+HEAVY = ("torch", "polars", "onnxruntime", "scipy", "onnx", "tantivy", "numpy")
+
+
+@click.command()
+def breaks() -> None:
+    """Fail in a way that is expected."""
+    raise DatasetError("var/data: not found; import it")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example(run: Run, name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0, result.output
+    assert "Example" in result.output
+    assert f"plait {name}" in result.output
+
+
+def test_the_list_of_commands_names_all_of_them(run: Run) -> None:
+    output = run("--help").output
+    assert all(f"  {name} " in output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recommend", "--help"], ["models", "--help"]])
+def test_asking_a_gateway_imports_no_training_library(arguments: list[str]) -> None:
+    code = (
+        "import sys; from cli.main import plait\n"
+        f"try: plait({arguments!r})\nexcept SystemExit: pass\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_an_expected_failure_is_one_line(run: Run) -> None:
+    group = LazyGroup(commands={"x": Command(f"{__name__}:breaks", "Break.")})
+    with pytest.raises(UserError, match="not found; import it"):
+        group.main(["x"], standalone_mode=False)
+
+
+def test_a_missing_library_is_named_with_what_installs_it() -> None:
+    group = LazyGroup(commands={"x": Command("tests.unit.cli.needs_absent:command", "Need.")})
+    with pytest.raises(UserError, match=r"no_such_library.*plait\[train,cpu\]"):
+        group.main(["x"], standalone_mode=False)
+
+
+def test_an_unknown_command_is_refused(run: Run) -> None:
+    result = run("recomend")
+    assert result.exit_code == 2
+    assert "recomend" in result.output
+
+
+def test_the_version_is_the_packages(run: Run) -> None:
+    assert run("--version").output.startswith("plait, version ")
+    assert isinstance(plait, LazyGroup)

@@ -1,0 +1,113 @@
+"""A dataset becomes the gateway's memory, and times move by one constant."""
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cli.seed import seed_state
+from gateway.errors import StoreError
+from models.data.dataset import Dataset, DatasetInfo, write_dataset
+from models.data.importers.base import complete_events, complete_items, with_keys
+from tests.unit.cli.conftest import Run
+
+DAY = timedelta(days=1)
+LAST = datetime(2017, 12, 31, 12, tzinfo=UTC)
+
+
+def make(path: Path, *, times: bool = True) -> Dataset:
+    items = complete_items(
+        pl.DataFrame(
+            {
+                "item_id": ["7", "sku-9"],
+                "title": ["Yogurt", "Milk"],
+                "price": [0.79, None],
+                "attributes": ['{"size": "6 oz"}', "{}"],
+                "available": [True, False],
+            }
+        )
+    )
+    events = pl.DataFrame(
+        {
+            "user_id": ["a", "a", "b"],
+            "item_id": ["7", "sku-9", "7"],
+            "order": [0, 1, 0],
+            "time": [LAST - 2 * DAY, LAST, LAST - DAY] if times else [None] * 3,
+        },
+        schema_overrides={"time": pl.Datetime("us", "UTC")},
+    )
+    info = DatasetInfo("tiny", "made for a test", "time" if times else "order")
+    return write_dataset(
+        path, items=items, events=complete_events(with_keys(events, items)), info=info
+    )
+
+
+def times_in(state: Path) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(state)) as connection:
+        return connection.execute("SELECT user_id, time_ms FROM events ORDER BY seq").fetchall()
+
+
+def test_all_times_move_by_one_constant_so_that_the_last_is_now(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    done = seed_state(make(tmp_path / "data"), tmp_path / "state.sqlite")
+    (_, first), (_, last), (_, other) = times_in(tmp_path / "state.sqlite")
+    assert before.timestamp() * 1000 - 1 <= last <= datetime.now(UTC).timestamp() * 1000 + 1
+    assert last - first == 2 * DAY.total_seconds() * 1000
+    assert last - other == DAY.total_seconds() * 1000
+    assert done.shift is not None
+    assert "last event is now" in done.note
+
+
+def test_times_are_kept_where_that_is_asked(tmp_path: Path) -> None:
+    state = tmp_path / "state.sqlite"
+    done = seed_state(make(tmp_path / "data"), state, align_now=False)
+    assert max(t for _, t in times_in(state)) == LAST.timestamp() * 1000
+    assert done.shift is None
+
+
+def test_events_without_times_keep_their_order(tmp_path: Path) -> None:
+    state = tmp_path / "state.sqlite"
+    done = seed_state(make(tmp_path / "data", times=False), state)
+    (_, first), (_, second), _ = times_in(state)
+    assert first < second
+    assert "no times" in done.note
+
+
+def test_items_arrive_with_their_fields(tmp_path: Path) -> None:
+    state = tmp_path / "state.sqlite"
+    seed_state(make(tmp_path / "data"), state)
+    with closing(sqlite3.connect(state)) as connection:
+        rows = connection.execute(
+            "SELECT item_id, title, price, available, attributes FROM items ORDER BY item_id"
+        ).fetchall()
+    assert rows == [("7", "Yogurt", 0.79, 1, '{"size": "6 oz"}'), ("sku-9", "Milk", None, 0, "{}")]
+
+
+def test_a_store_is_only_replaced_when_asked(tmp_path: Path) -> None:
+    data, state = make(tmp_path / "data"), tmp_path / "state.sqlite"
+    seed_state(data, state)
+    with pytest.raises(StoreError, match="replace"):
+        seed_state(data, state)
+    assert seed_state(data, state, replace=True).events == 3
+
+
+def test_the_command_says_what_lies_in_the_store(tmp_path: Path, run: Run) -> None:
+    make(tmp_path / "data")
+    state = str(tmp_path / "state.sqlite")
+    first = run("seed", str(tmp_path / "data"), "--state", state, "--json")
+    assert json.loads(first.output)["events"] == 3
+    again = run("seed", str(tmp_path / "data"), "--state", state)
+    assert again.exit_code == 1
+    assert "Traceback" not in again.output
+    person = run("seed", str(tmp_path / "data"), "--state", state, "--replace")
+    assert "2 items, 3 events of 2 users" in person.output
+
+
+def test_no_dataset_is_one_line_that_says_what_to_do(tmp_path: Path, run: Run) -> None:
+    result = run("seed", str(tmp_path / "none"))
+    assert result.exit_code == 1
+    assert "plait import" in result.output

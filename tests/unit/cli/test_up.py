@@ -1,0 +1,101 @@
+"""Where `plait up` will start what: options, then environment, then file, then defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.failures import UserError
+from cli.fleet_config import child_environment
+from cli.loglines import message, readable_line
+from cli.topology import FUSION, SOURCES
+from cli.up import Wishes, plan
+from services.runtime.config import ConfigError
+from tests.unit.cli.conftest import Run
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name in (*SOURCES, FUSION):
+        (tmp_path / "models" / name / "3").mkdir(parents=True)
+        (tmp_path / "models" / name / "3" / "manifest.json").touch()
+    return tmp_path / "models"
+
+
+def test_without_wishes_everything_is_where_the_documentation_says(repository: Path) -> None:
+    topology = plan(Wishes(repository=repository), {}).topology
+    assert topology.gateway.address == "127.0.0.1:50050"
+    assert [e.port for e in topology.sources] == [50051, 50052, 50053, 50054]
+    assert [e.metrics_port for e in topology.all] == [9150, 9151, 9152, 9153, 9154]
+
+
+def test_two_base_ports_move_everything(repository: Path) -> None:
+    wishes = Wishes(repository=repository, base_port=60000, metrics_base_port=61000)
+    topology = plan(wishes, {"PLAIT_CF_PORT": "50077"}).topology
+    assert [e.port for e in topology.all] == [60000, 60001, 60002, 60003, 60004]
+    assert [e.metrics_port for e in topology.all] == [61000, 61001, 61002, 61003, 61004]
+
+
+def test_a_file_moves_one_process_and_the_environment_goes_before_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "plait.toml"
+    file.write_text('[cf]\nport = 50077\n[gateway]\nport = 50078\nstate = "elsewhere.sqlite"\n')
+    config = plan(Wishes(repository=repository, config=file), {"PLAIT_GATEWAY_PORT": "50079"})
+    assert config.topology.find("cf").port == 50077
+    assert config.topology.gateway.port == 50079
+    assert config.state == Path("elsewhere.sqlite")
+    assert config.settings["PLAIT_CONFIG"] == str(file)
+
+
+def test_a_fifth_model_that_runs_elsewhere_stays_a_source(repository: Path) -> None:
+    sources = "cf=127.0.0.1:1,visual=10.0.0.9:50055"
+    config = plan(
+        Wishes(repository=repository),
+        {"PLAIT_GATEWAY_SOURCES": sources, "PLAIT_GATEWAY_ITEM_ENCODERS": "visual"},
+    )
+    told = child_environment(config)["PLAIT_GATEWAY_SOURCES"].split(",")
+    assert "visual=10.0.0.9:50055" in told
+    assert "cf=127.0.0.1:50051" in told
+    assert len(told) == 5
+
+
+def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(
+    repository: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="PLAIT_CF_PROT"):
+        plan(Wishes(repository=repository), {"PLAIT_CF_PROT": "1"})
+    monkeypatch.setenv("PLAIT_CF_PROT", "1")
+    result = run("up", "--repository", str(repository))
+    assert result.exit_code == 1
+    assert "PLAIT_CF_PROT" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_pinned_version_must_be_there(repository: Path) -> None:
+    assert plan(Wishes(repository=repository), {"PLAIT_TEXT_VERSION": "3"})
+    with pytest.raises(UserError, match="version 9"):
+        plan(Wishes(repository=repository), {"PLAIT_TEXT_VERSION": "9"})
+
+
+def test_no_models_is_one_line_that_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    result = run("up", "--repository", str(tmp_path))
+    assert result.exit_code == 1
+    assert "plait train" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_structured_log_line_is_made_readable() -> None:
+    line = (
+        '{"time": "2026-01-02T03:04:05.678+00:00", "level": "info", "role": "cf", '
+        '"message": "serving", "address": "127.0.0.1:50051", "config": {"a": 1}}'
+    )
+    assert readable_line("cf", line).plain == (
+        "      cf 03:04:05.678 serving address=127.0.0.1:50051"
+    )
+    assert message(line) == "serving"
+
+
+@pytest.mark.parametrize("line", ["Traceback (most recent call last):", "{not json", "[1]", ""])
+def test_a_line_that_is_no_json_stays_as_it_is(line: str) -> None:
+    assert readable_line("cf", line).plain == f"      cf {line}"
+    assert message(line) == line

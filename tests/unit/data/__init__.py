@@ -1,0 +1,1 @@
+"""Tests of datasets, importers and splits."""

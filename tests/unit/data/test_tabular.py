@@ -1,0 +1,299 @@
+"""csv and parquet: a shop's own tables, and every way they can be wrong."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.data.dataset import Dataset, load_dataset
+from models.data.errors import SourceError
+from models.data.importers import Options, import_dataset
+from models.data.importers import columns as c
+from tests.unit.data.builders import write
+
+EVENTS = """Customer ID,product_id,event,timestamp,qty,price,country
+a,1,buy,2024-01-02T10:00:00Z,1,2.5,de
+a,2,view,2024-01-01 09:00,,,de
+b,3,addtocart,2024-01-03,2,3,fr
+"""
+
+
+def imported(source: Path, kind: str = "csv", options: Options | None = None) -> Dataset:
+    destination = source.parent / "imported"
+    import_dataset(kind, source, destination, options)
+    return load_dataset(destination)
+
+
+def refused(source: Path, message: str, options: Options | None = None) -> None:
+    destination = source.parent / "refused"
+    with pytest.raises(SourceError, match=message):
+        import_dataset("csv", source, destination, options)
+    assert not destination.exists()
+
+
+def test_usual_names_are_found_by_themselves(tmp_path: Path) -> None:
+    made = imported(write(tmp_path / "events.csv", EVENTS))
+    assert made.events["type"].to_list() == ["view", "purchase", "cart"]
+    assert made.events["time"].to_list() == [
+        datetime(2024, 1, 1, 9, tzinfo=UTC),
+        datetime(2024, 1, 2, 10, tzinfo=UTC),
+        datetime(2024, 1, 3, tzinfo=UTC),
+    ]
+    assert made.events["order"].to_list() == [0, 1, 0]
+    assert made.events["quantity"].to_list() == [1, 1, 2]
+    assert made.events["market"].to_list() == ["de", "de", "fr"]
+    assert made.items["item_id"].to_list() == ["1", "2", "3"]
+    assert made.items["price"].to_list() == [2.5, None, 3]
+    assert made.info.times == "time"
+
+
+def test_items_and_queries_lie_beside_the_events(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item\na,1\na,2\nb,9\n")
+    write(shop / "items.csv", 'id;name;price;colour;stock\n1;"Red; shirt";9.5;red;\n2;Blue;;;5\n')
+    write(shop / "queries.csv", "query,item_id,rating\nshirt,1,3\nshirt,7,2\n")
+    made = imported(shop)
+    assert made.items["title"].to_list() == ["Red; shirt", "Blue"]
+    assert made.items["price"].to_list() == [9.5, None]
+    assert json.loads(made.items["attributes"][0]) == {"colour": "red"}
+    assert json.loads(made.items["attributes"][1]) == {"stock": "5"}
+    assert made.queries is not None and made.queries.rows() == [("shirt", 1, 3)]
+    dropped = {s.name: s.dropped for s in made.info.report.steps}
+    assert (dropped["unknown items"], dropped["judged items"]) == (1, 1)
+
+
+def test_a_mapping_names_columns_and_translates_types(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "who,what,did\na,1,took\na,2,saw.it\n")
+    mapping = {
+        "user_id": "who",
+        "events.item_id": "what",
+        "type": "did",
+        "type.took": "purchase",
+        "type.saw.it": "view",
+    }
+    made = imported(file, options=Options(mapping=mapping))
+    assert made.events["type"].to_list() == ["purchase", "view"]
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("a,1,buy,2024-01-02,1,abc,de", "price", "'abc' is not a number"),
+        ("a,1,buy,2024-01-02,1,inf,de", "price", "'inf' is not a number"),
+        ("a,1,buy,yesterday,1,1,de", "timestamp", "'yesterday' is not a time"),
+        ("a,1,buy,,1,1,de", "timestamp", "is empty"),
+        (",1,buy,2024-01-02,1,1,de", "Customer ID", "is empty"),
+        ("a, ,buy,2024-01-02,1,1,de", "product_id", "is empty"),
+        ("a,1,steal,2024-01-02,1,1,de", "event", "'steal' is not an event type"),
+        ("a,1,buy,2024-01-02,many,1,de", "qty", "'many' is not a number"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_line_and_column(
+    tmp_path: Path, line: str, column: str, message: str
+) -> None:
+    file = write(tmp_path / "events.csv", EVENTS + "\n" + line + "\n")
+    refused(file, rf"events\.csv line 6, column {column}: {message}")
+    made = imported(file, options=Options(skip_bad_rows=True))
+    assert made.events.height == 3
+    step = next(s for s in made.info.report.steps if s.name == "bad rows")
+    assert step.dropped == 1
+    assert f"line 6, column {column}" in step.reason
+
+
+def test_the_first_bad_line_is_reported_whatever_its_column(tmp_path: Path) -> None:
+    text = "user,item,price,time\na,1,1,soon\na,1,much,2024-01-01\n"
+    refused(write(tmp_path / "events.csv", text), "line 2, column time: 'soon'")
+
+
+def test_lines_of_another_width_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item\na,1\na,2,3\nb\n")
+    refused(file, r"line 3: 3 values under 2 column names")
+    made = imported(file, options=Options(skip_bad_rows=True))
+    assert made.events.height == 1
+
+
+def test_quoted_line_breaks_do_not_shift_the_line_numbers(tmp_path: Path) -> None:
+    text = 'user,item,query,price\na,1,"two\nlines",1\na,2,"a ""b"", c",x\n'
+    refused(write(tmp_path / "events.csv", text), "line 4, column price: 'x'")
+    good = write(tmp_path / "good.csv", text.replace(",x", ",2"))
+    assert imported(good).events["query"].to_list() == ["two\nlines", 'a "b", c']
+
+
+def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
+    refused(write(tmp_path / "events.csv", 'user,item\na,"1\n'), "line 2: not valid CSV")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; it needs a header line"),
+        ("1,2\n3,4\n", "line 1: '1,2' looks like data; add a header line"),
+        ("user,user\na,1\n", "line 1: column 'user' is named twice"),
+        ("user,\na,1\n", "line 1: column '' has no name"),
+        (
+            "user,price\na,1\n",
+            r"no column for item_id \(there are: user, price\).*--map events.item_id=",
+        ),
+        ("user,item\n", "no events in it"),
+    ],
+)
+def test_a_file_that_is_no_table_of_events_says_why(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    refused(write(tmp_path / "events.csv", text), message)
+
+
+def test_bad_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_bytes("user,item\na,1\nb,caf\xe9\n".encode("latin-1"))
+    refused(file, r"events\.csv line 3: not valid UTF-8 \(byte 0xe9\); convert")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        (
+            {"user_id": "who"},
+            r"mapping user_id: no column 'who' in the source \(there are: item, user",
+        ),
+        ({"colour": "user"}, "mapping colour: no such field; there are: attributes"),
+        ({"items.user_id": "user"}, "mapping items.user_id: no such field"),
+        ({"type.buy": "theft"}, "mapping type.buy: 'theft' is no event type"),
+    ],
+)
+def test_a_mapping_that_fits_nothing_is_refused(
+    tmp_path: Path, mapping: dict[str, str], message: str
+) -> None:
+    file = write(tmp_path / "events.csv", "user,item\na,1\n")
+    refused(file, message, Options(mapping=mapping))
+
+
+def test_zero_quantities_negative_prices_and_repeats_are_counted(tmp_path: Path) -> None:
+    text = "user,item,qty,price\na,1,1,1\na,1,1,1\na,2,0,1\na,3,-1,1\na,4,1,-0.5\n"
+    made = imported(write(tmp_path / "events.csv", text))
+    dropped = {s.name: s.dropped for s in made.info.report.steps}
+    assert dropped["zero quantities"] == 2
+    assert dropped["impossible prices"] == 1
+    assert dropped["duplicates"] == 1
+    assert made.events.height == 1
+
+
+def test_rare_items_go_with_their_events(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item\na,1\nb,1\nb,2\n")
+    made = imported(file, options=Options(min_item_events=2))
+    assert made.items["item_id"].to_list() == ["1"]
+    assert made.events.height == 2
+
+
+def test_an_order_column_stands_in_for_times(tmp_path: Path) -> None:
+    made = imported(write(tmp_path / "events.csv", "user,item,position\na,1,9\na,2,3\n"))
+    assert made.info.times == "order"
+    assert made.events["item_key"].to_list() == [2, 1]
+
+
+def test_without_times_and_order_the_data_says_so(tmp_path: Path) -> None:
+    made = imported(write(tmp_path / "events.csv", "user\titem\na\t1\n"))
+    assert made.info.times == "none"
+
+
+def test_a_given_split_is_kept(tmp_path: Path) -> None:
+    text = "user,item,split\na,1,train\na,2,Validation\na,3,test\n"
+    made = imported(write(tmp_path / "events.csv", text))
+    assert made.events["split"].to_list() == ["train", "valid", "test"]
+
+
+def test_an_empty_column_is_no_column(tmp_path: Path) -> None:
+    made = imported(write(tmp_path / "events.csv", "user,item,time,price\na,1,,\n"))
+    assert made.info.times == "none"
+
+
+def test_attributes_must_be_json_objects(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item\na,1\n")
+    write(shop / "items.csv", "item\tattributes\n1\tred\n")
+    refused(shop, r"items\.csv line 2, column attributes: 'red' is not a JSON object")
+    write(shop / "items.csv", 'item\tattributes\n1\t"{""size"": 3, ""new"": true}"\n')
+    attributes = imported(shop).items["attributes"][0]
+    assert json.loads(attributes) == {"size": "3", "new": "true"}
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    pl.DataFrame(
+        {"user": [1.0, 2.0], "item": [10, 11], "date": [date(2024, 1, 2), date(2024, 1, 1)]}
+    ).write_parquet(shop / "events.parquet")
+    pl.DataFrame(
+        {
+            "item": [10, 11],
+            "genres": [["a", "b"], []],
+            "image_vector": [[0.5, 1.0], None],
+            "attributes": [{"size": "L"}, {"size": None}],
+            "in_stock": [False, None],
+        }
+    ).write_parquet(shop / "items.parquet")
+    made = imported(shop, "parquet")
+    assert made.events["user_id"].to_list() == ["1", "2"]
+    assert made.events["time"].to_list()[0] == datetime(2024, 1, 2, tzinfo=UTC)
+    assert made.items["category"].to_list() == ["a, b", ""]
+    assert made.items["image_vector"].to_list() == [[0.5, 1.0], None]
+    assert made.items["attributes"].to_list() == ['{"size": "L"}', "{}"]
+    assert made.items["available"].to_list() == [False, True]
+
+
+def test_parquet_errors_name_the_row(tmp_path: Path) -> None:
+    file = tmp_path / "events.parquet"
+    pl.DataFrame({"user": ["a", None], "item": ["1", "2"]}).write_parquet(file)
+    with pytest.raises(SourceError, match=r"events\.parquet row 2, column user: is empty"):
+        import_dataset("parquet", file, tmp_path / "out")
+    file.write_bytes(b"PAR1 no")
+    with pytest.raises(SourceError, match="not a Parquet file"):
+        import_dataset("parquet", file, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "2024-03-01T12:30:00Z",
+        "2024-03-01T12:30:00.000+00:00",
+        "2024-03-01 14:30:00+02:00",
+        "2024-03-01 14:30:00+0200",
+        "2024-03-01 12:30:00 UTC",
+        "2024-03-01 12:30",
+        "2024/03/01 12:30:00",
+        "1709296200",
+        "1709296200.0",
+        "1709296200000",
+        "1709296200000000",
+        "1709296200000000000",
+    ],
+)
+def test_one_moment_in_many_spellings_is_one_moment(spelled: str) -> None:
+    found = c.moment(pl.Series([spelled]))
+    assert not found.wrong.any()
+    assert found.values.to_list() == [datetime(2024, 3, 1, 12, 30, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("spelled", ["2024-03-01", "01.03.2024", "20240301", "2024/03/01"])
+def test_a_date_is_its_midnight(spelled: str) -> None:
+    assert c.moment(pl.Series([spelled])).values.to_list() == [datetime(2024, 3, 1, tzinfo=UTC)]
+
+
+def test_spellings_may_be_mixed_in_one_column() -> None:
+    found = c.moment(pl.Series(["2024-03-01", "2024-03-01T00:00:00Z", "never", None]))
+    assert found.wrong.to_list() == [False, False, True, False]
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=20))
+def test_any_text_is_a_value_or_wrong_and_never_a_crash(values: list[str | None]) -> None:
+    column = pl.Series(values, dtype=pl.String)
+    for reader in (c.text, c.number, c.whole_number, c.yes_no, c.moment, c.json_object):
+        found = reader(column)
+        assert len(found.values) == len(values)
+        for value, read, wrong in zip(values, found.values, found.wrong, strict=True):
+            assert wrong == (value is not None and read is None)

@@ -1,0 +1,326 @@
+"""Learning the fusion: the tuning computes what serving computes, and finds what is there."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cli.offline import columns_of
+from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.types import Query
+from gateway.history import HistorySettings, profile
+from gateway.reads import MarketEvents
+from gateway.trails import EMPTY
+from gateway.trends import Trends
+from gateway.types import Ask, EventType, Trail
+from models.data.schema import EVENT_TYPES, EVENTS
+from models.evaluate.metrics import Ragged
+from models.evaluate.ranking import Asking, Lists, padded_history
+from models.evaluate.task import Task, make_task
+from models.fusion.cases import TERMS, Case, Setting, build_cases
+from models.fusion.catalogue import Catalogue, DailyTrends, make_catalogue, market_trends
+from models.fusion.domains import learn_domains
+from models.fusion.search import blend, mean_ndcg, search, simplex
+from models.fusion.surfaces import cart_task, session_task, visit_task, visits
+from tests.unit.fusion.builders import ITEMS, SOURCES, columns, query
+from tests.unit.fusion.test_artifact import artifact
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+ROW_SCORES = st.dictionaries(
+    st.integers(0, ITEMS - 1), st.floats(-50, 50, width=32), min_size=1, max_size=8
+)
+
+
+def events(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    plain = {
+        "user_id": "u", "type": "purchase", "time": NOW, "order": 0, "quantity": 1.0,
+        "price": None, "market": "north", "query": None, "split": None,
+    }  # fmt: skip
+    return pl.DataFrame([plain | row for row in rows], schema=dict(EVENTS))
+
+
+def catalogue() -> Catalogue:
+    """The catalogue of the stages' tests, as the tuning has it."""
+    same = columns()
+    return Catalogue(same.keys, same.domain, same.domain_names, same.category, same.vectors)
+
+
+def one_question(history: list[int], targets: list[int]) -> Task:
+    """A task of one user whose history and targets are catalogue rows."""
+    keys = columns().keys
+    return Task(
+        user_ids=("u",),
+        history=Ragged(keys[history], np.array([0, len(history)])),
+        history_weight=np.linspace(0.5, 1, len(history), dtype=np.float32),
+        history_time=np.arange(len(history), dtype=np.float64),
+        timed=False,
+        now=np.array([9.0]),
+        market=("north",),
+        targets=Ragged(keys[sorted(targets)], np.array([0, len(targets)])),
+        exclude_seen=False,
+        without_history=0,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(SOURCES), ROW_SCORES, min_size=1),
+    st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=6),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_the_tuning_scores_as_the_stages_do(
+    answers: dict[str, dict[int, float]],
+    history: list[int],
+    weights: list[float],
+    in_session: bool,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    levels = np.sort(rng.normal(0, 20, 11)).astype(np.float32)
+    quantiles = {"cf": (np.linspace(0, 1, 11, dtype=np.float32), levels)}
+    transition = rng.normal(size=(3, 3)).astype(np.float32)
+    trend = rng.random(ITEMS).astype(np.float32)
+    task = one_question(history, [0])
+    lists = {}
+    for source in SOURCES:
+        found = answers.get(source, {})
+        keys = np.zeros((1, 10), np.int64)
+        scores = np.full((1, 10), np.nan, np.float32)
+        keys[0, : len(found)] = columns().keys[list(found)]
+        scores[0, : len(found)] = list(found.values())
+        lists[source] = Lists(keys, scores)
+    setting = Setting(
+        catalogue(),
+        quantiles,
+        Asking(),
+        transition,
+        trends=lambda market, now: trend,
+        session=5 if in_session else 0,
+    )
+    case = build_cases(task, lists, SOURCES, setting)[0]
+    terms = np.array([0.1, 0.2, 0.3], np.float32)
+    tuned = blend(case, np.array([weights], np.float32), terms[None])[0]
+
+    rows = np.array(history, np.int32)
+    none = np.zeros(0, np.int32)
+    steps = np.float32(0.85) ** np.arange(min(len(rows), 5) - 1, -1, -1, dtype=np.float32)
+    asked: Query = query(
+        surface="RANK",
+        history=rows,
+        history_weight=task.history_weight,
+        session=rows[-5:] if in_session else none,
+        session_weight=steps * task.history_weight[-5:] if in_session else steps[:0],
+        weights=dict(zip(SOURCES, weights, strict=True)),
+        quantiles=quantiles,
+        domain_transition=transition,
+        trend=trend,
+        w_trend=0.1,
+        w_cross_domain=0.2,
+        w_session=0.3,
+    )
+    by_source = {
+        source: (np.array(list(found), np.int32), np.array(list(found.values()), np.float32))
+        for source, found in answers.items()
+    }
+    served = run(asked, build_pool(asked, by_source))
+    np.testing.assert_allclose(tuned, served.total, atol=2e-5)
+
+
+def test_trends_are_those_of_the_gateway() -> None:
+    rng = np.random.default_rng(3)
+    size = 300
+    rows = [
+        {
+            "item_key": 100 + int(rng.integers(ITEMS)),
+            "type": EVENT_TYPES[int(rng.integers(len(EVENT_TYPES)))],
+            "time": NOW - timedelta(hours=float(rng.integers(1, 400))),
+            "quantity": float(rng.integers(1, 9)),
+            "market": ("north", "south")[int(rng.integers(2))],
+        }
+        for _ in range(size)
+    ]
+    table = events(rows)
+    found = market_trends(catalogue(), table, NOW.timestamp(), 3.0)
+    now_ms = round(NOW.timestamp() * 1000)
+    served = Trends(3.0, 8, now_ms)
+    times = table["time"].dt.epoch("ms").to_numpy()
+    served.replay(
+        MarketEvents(
+            markets=table["market"].to_list(),
+            keys=table["item_key"].to_numpy(),
+            types=np.array([EventType[str(t).upper()] for t in table["type"]], np.int8),
+            times=times,
+            quantities=table["quantity"].to_numpy().astype(np.float32),
+            last_seq=size,
+        ),
+        (table["item_key"].to_numpy() - 100).astype(np.int32),
+    )
+    for market in ("north", "south", "elsewhere"):
+        expected = served.vector(market, ITEMS, now_ms)
+        np.testing.assert_allclose(found.get(market, found[""]), expected, atol=1e-6)
+
+
+def test_histories_weigh_as_in_the_gateway() -> None:
+    kinds = ["view", "click", "cart", "purchase", "like", "purchase"]
+    ages = [400, 90, 60, 30, 1, 0]
+    table = events(
+        [
+            {"item_key": 100 + i, "type": kind, "time": NOW - timedelta(days=age), "order": i}
+            for i, (kind, age) in enumerate(zip(kinds, ages, strict=True))
+        ]
+    )
+    task = make_task(table, events([{"item_key": 120, "time": NOW}]))
+    keys, weight = padded_history(task, np.array([0]), Asking())
+    trail: Trail = replace(
+        EMPTY,
+        keys=table["item_key"].to_numpy(),
+        types=np.array([EventType[kind.upper()] for kind in kinds], np.int8),
+        times=table["time"].dt.epoch("ms").to_numpy(),
+        ids=np.zeros(len(kinds), np.int64),
+    )
+    now_ms = round(NOW.timestamp() * 1000)
+    served = profile(Ask("HOME"), trail, now_ms, HistorySettings(200, 60.0, 0.2, 30.0))
+    assert keys[0].tolist() == served.keys.tolist()
+    np.testing.assert_allclose(weight[0], served.weights, atol=1e-6)
+
+
+def case(good: int, sources: int, rng: np.random.Generator) -> Case:
+    """A question whose one target only source `good` knows to be best."""
+    calibrated = rng.random((sources, 30)).astype(np.float32)
+    target = np.zeros(30, np.bool_)
+    target[4] = True
+    calibrated[good, 4] = 1.0
+    terms = np.zeros((len(TERMS), 30), np.float32)
+    return Case(calibrated, np.ones(sources, np.bool_), terms, target, 1)
+
+
+def test_the_search_finds_the_source_that_knows() -> None:
+    rng = np.random.default_rng(0)
+    cases = [case(1, 3, rng) for _ in range(80)]
+    found = search(cases, 3, (), k=10)
+    assert found.weights.argmax() == 1
+    assert found.weights.sum() == pytest.approx(1)
+    assert found.weights.min() >= 0.02 - 1e-6
+    assert found.ndcg > 0.8 * found.alone[1] > found.alone[0]
+
+
+def test_a_useless_adjustment_gets_no_weight_and_a_useful_one_does() -> None:
+    rng = np.random.default_rng(1)
+    cases = []
+    for _ in range(80):
+        plain = case(0, 2, rng)
+        plain.terms[0] = ~plain.target
+        plain.terms[1, 4] = 1.0
+        plain.calibrated[0, 4] = 0.5
+        cases.append(plain)
+    found = search(cases, 2, ("trend", "cross_domain"), k=10)
+    assert found.terms[0] == 0
+    assert found.terms[1] > 0.02
+    assert found.without["cross_domain"] < found.ndcg == pytest.approx(found.without["trend"])
+
+
+def test_every_blend_of_the_grid_sums_to_one_and_leaves_everyone_the_least() -> None:
+    least = np.array([0.05, 0.05, 0.5], np.float32)
+    blends = simplex(least, 0.2)
+    assert len(blends) == 21
+    np.testing.assert_allclose(blends.sum(axis=1), 1, atol=1e-6)
+    assert (blends >= least - 1e-6).all()
+
+
+def test_ndcg_counts_targets_that_no_source_found() -> None:
+    one = case(0, 1, np.random.default_rng(0))
+    half = replace(one, wanted=2)
+    nothing = np.zeros((1, len(TERMS)), np.float32)
+    whole = mean_ndcg([one], np.ones((1, 1), np.float32), nothing, 10)[0]
+    assert whole == pytest.approx(1.0)
+    assert mean_ndcg([half], np.ones((1, 1), np.float32), nothing, 10)[0] == pytest.approx(
+        1 / (1 + 1 / np.log2(3))
+    )
+
+
+def test_domains_that_follow_each_other_attract_and_the_rest_repel() -> None:
+    rng = np.random.default_rng(0)
+    pairs = np.array([[0, 1], [2, 3]])[rng.integers(0, 2, 200)]
+    domain = np.repeat(pairs, 10, axis=0).reshape(200, -1)
+    user = np.repeat(np.arange(200), domain.shape[1])
+    for ordered in (True, False):
+        transition, prior = learn_domains(domain.ravel(), user, 4, ordered=ordered)
+        assert prior.sum() == pytest.approx(1, abs=1e-5)
+        assert transition[0, 1] > 0.3
+        assert transition[0, 2] < -0.3
+
+
+def test_a_domain_without_events_says_nothing() -> None:
+    transition, _ = learn_domains(np.array([0, 1, 0]), np.array([0, 0, 0]), 3, ordered=True)
+    np.testing.assert_allclose(transition[2], 0, atol=1e-6)
+
+
+def trips() -> pl.DataFrame:
+    """Two visits of one user a day apart, eight and two items, and one of another."""
+    rows = [{"item_key": 100 + i, "time": NOW + timedelta(minutes=i), "order": i} for i in range(8)]
+    rows += [
+        {"item_key": 110 + i, "time": NOW + timedelta(days=1), "order": 8 + i} for i in range(2)
+    ]
+    rows += [{"user_id": "v", "item_key": 120, "time": NOW, "order": 0}]
+    return events(rows)
+
+
+def test_a_break_ends_a_visit_and_single_items_are_none() -> None:
+    found = visits(trips(), "time", most=10, seed=0)
+    assert found.group_by("user_id").len()["len"].sort().to_list() == [2, 8]
+
+
+def test_a_session_asks_with_its_first_events_for_the_rest() -> None:
+    task = session_task(visits(trips(), "time", most=10, seed=0), 10, 0)
+    assert task.history.keys.tolist() == [100, 101, 102, 103, 104]
+    assert task.targets.keys.tolist() == [105, 106, 107]
+
+
+@pytest.mark.parametrize("given", [0, 5])
+def test_a_visit_is_asked_about_with_all_that_came_before_it(given: int) -> None:
+    everything = trips()
+    found = visits(everything.filter(pl.col("item_key") < 120), "time", most=10, seed=0)
+    task = visit_task(everything, found, given=given, exclude_seen=False, seed=0)
+    first = list(range(100, 108))
+    if given:
+        assert task.history.keys.tolist() == first[:given]
+        assert task.targets.keys.tolist() == first[given:]
+    else:
+        assert task.history.keys.tolist() == first
+        assert task.targets.keys.tolist() == [110, 111]
+        assert task.now.tolist() == [(NOW + timedelta(days=1)).timestamp()]
+
+
+def test_trends_of_a_day_know_nothing_of_that_day_and_later() -> None:
+    trends = DailyTrends(catalogue(), trips(), 3.0)
+    later = trends("north", (NOW + timedelta(days=1, hours=9)).timestamp())
+    assert later is not None
+    assert np.flatnonzero(later).tolist() == [*range(8), 20]
+    before = trends("north", NOW.timestamp())
+    assert before is None or not before.any()
+
+
+def test_a_cart_asks_for_the_one_item_left_out() -> None:
+    task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
+    assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
+
+
+def test_a_fusion_of_another_catalogue_is_refused() -> None:
+    items = pl.DataFrame({"item_key": [1, 2]})
+    with pytest.raises(ValueError, match="3 items, the dataset has 2"):
+        columns_of(artifact(), items)
+
+
+def test_unnamed_domains_are_unknown() -> None:
+    items = pl.DataFrame({"item_key": [2, 1], "domain": ["", "DELI"], "category": ["HAM", ""]})
+    made = make_catalogue(items, np.zeros((2, 0), np.float32))
+    assert made.keys.tolist() == [1, 2]
+    assert made.domain.tolist() == [0, -1]
+    assert made.category.tolist() == [-1, 0]

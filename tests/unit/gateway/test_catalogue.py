@@ -1,0 +1,124 @@
+"""Items in memory: rows that stay, snapshots that never change."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artifacts.fusion import FusionArtifact
+from artifacts.keys import item_key
+from gateway.catalogue import Catalogue
+from gateway.types import Item
+
+FUSION = FusionArtifact(
+    item_keys=np.array([1, 2], np.int64),
+    vectors=np.eye(2, dtype=np.float32),
+    popularity=np.array([0.5, 1.0], np.float32),
+    domain_names=("A", "B"),
+    domain_transition=np.array([[0.0, 1.0], [2.0, 3.0]], np.float32),
+    domain_prior=np.array([0.4, 0.6], np.float32),
+    weights={},
+    quantiles={},
+    tuned_on={"content": 3},
+)
+
+
+def item(item_id: str, **fields: object) -> Item:
+    return Item(item_id, item_key(item_id), **fields)  # type: ignore[arg-type]
+
+
+def test_the_artifact_adds_what_it_learned_and_the_store_the_rest() -> None:
+    made = Catalogue(FUSION, [item("9", domain="C"), item("2", domain="B", price=3.0)])
+    columns = made.columns
+    assert columns.keys.tolist() == [9, 2]
+    assert columns.popularity.tolist() == [0.0, 1.0]
+    assert columns.vectors.tolist() == [[0, 0], [0, 1]]
+    assert columns.domain_names == ("A", "B", "C")
+    assert columns.domain.tolist() == [2, 1]
+    assert np.isnan(columns.price[0])
+    assert columns.price[1] == 3
+    assert (made.is_new(9), made.is_new(2)) == (True, False)
+    assert made.transition.shape == (3, 3)
+    assert made.transition[1, 0] == 2
+    assert made.prior.tolist() == [np.float32(0.4), np.float32(0.6), 0]
+
+
+def test_a_snapshot_never_changes_whatever_happens_afterwards() -> None:
+    made = Catalogue(FUSION, [item(str(n), price=float(n)) for n in range(1, 6)])
+    old = made.columns
+    kept = {name: np.copy(getattr(old, name)) for name in ("price", "available", "keys", "vectors")}
+    made.upsert([item("3", price=99.0, available=False), item("new")])
+    made.delete([1])
+    made.upsert([item(f"more-{n}") for n in range(3000)])
+    for name, before in kept.items():
+        np.testing.assert_array_equal(getattr(old, name), before)
+    assert made.columns.price[2] == 99
+    assert len(made.columns.keys) == 3006
+
+
+def test_an_id_is_known_by_its_own_name_only() -> None:
+    made = Catalogue(FUSION, [item("1")])
+    assert made.row_of("1") == 0
+    assert made.row_of("01") == -1
+    assert made.id_of(1) == "1"
+
+
+def test_words_follow_updates_and_deletions() -> None:
+    made = Catalogue(FUSION, [item("1", title="Greek yogurt"), item("2", title="Soap")])
+    assert made.find_words("yogurt")[0].tolist() == [0]
+    made.upsert([item("1", title="Olives")])
+    assert made.find_words("yogurt")[0].tolist() == []
+    assert made.find_words("olive")[0].tolist() == [0]
+    made.delete([2])
+    assert made.find_words("soap")[0].tolist() == []
+
+
+def test_a_new_item_gets_its_vector_from_the_version_the_fusion_was_tuned_on() -> None:
+    made = Catalogue(FUSION, [item("9")])
+    old, keys = made.columns, np.array([9], np.int64)
+    for source, version, vector in (
+        ("content", "4", [0.0, 2.0]),
+        ("text", "3", [0.0, 2.0]),
+        ("content", "3", [0.0, 2.0, 0.0]),
+        ("content", "3", [0.0, 0.0]),
+    ):
+        made.place(source, version, keys, np.array([vector], np.float32))
+        assert not made.columns.vectors.any()
+    made.place("content", "3", keys, np.array([[0.0, 2.0]], np.float32))
+    assert made.columns.vectors.tolist() == [[0.0, 1.0]]
+    assert not old.vectors.any()
+
+
+ids = st.sampled_from([str(n) for n in range(1, 13)] + ["x", "y", "z"])
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.booleans(), st.lists(ids, unique=True, max_size=5)), max_size=12))
+def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(
+    changes: list[tuple[bool, list[str]]],
+) -> None:
+    made = Catalogue(FUSION, [])
+    model: dict[str, Item] = {}
+    rows: dict[str, int] = {}
+    for step, (upsert, names) in enumerate(changes):
+        if upsert:
+            items = [item(name, title=f"{name} {step}", price=float(step)) for name in names]
+            created, updated = made.upsert(items)
+            assert created == sum(name not in model for name in names)
+            assert updated == len(names) - created
+            model |= {i.item_id: i for i in items}
+        else:
+            made.delete([item_key(name) for name in names])
+            for name in names:
+                model.pop(name, None)
+        assert len(made) == len(model)
+        for name in ("x", "y", *model):
+            row = made.row_of(name)
+            assert (row >= 0) == (name in model)
+            if row >= 0:
+                assert made.item(row) is model[name]
+                assert made.columns.available[row]
+                assert made.columns.price[row] == model[name].price
+                assert rows.setdefault(name, row) == row
+        for row in made.deleted_rows.tolist():
+            assert not made.has(row)
+            assert not made.columns.available[row]

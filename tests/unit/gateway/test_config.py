@@ -1,0 +1,47 @@
+"""Settings that cannot work are refused by name."""
+
+import pytest
+
+from gateway.config import GatewayConfig
+from services.runtime.config import ConfigError, load
+
+
+def test_the_defaults_are_the_five_addresses_of_the_readme() -> None:
+    config = load(GatewayConfig, "gateway", {})
+    assert (config.host, config.port, config.metrics_port) == ("127.0.0.1", 50050, 9150)
+    assert config.addresses() == {
+        "cf": "127.0.0.1:50051", "content": "127.0.0.1:50052",
+        "sequence": "127.0.0.1:50053", "text": "127.0.0.1:50054",
+    }  # fmt: skip
+
+
+def test_a_fifth_source_is_one_more_entry() -> None:
+    config = load(
+        GatewayConfig,
+        "gateway",
+        {
+            "PLAIT_GATEWAY_SOURCES": "cf=a:1, vision=dns:///vision:2",
+            "PLAIT_GATEWAY_ITEM_ENCODERS": "",
+        },
+    )
+    assert config.addresses() == {"cf": "a:1", "vision": "dns:///vision:2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SOURCES", "cf", "NAME=HOST:PORT"),
+        ("SOURCES", "cf=host:port", "NAME=HOST:PORT"),
+        ("SOURCES", "content=a:1,content=a:2,text=a:3", "given twice"),
+        ("ITEM_ENCODERS", "vision", "vision"),
+        ("MAX_DEADLINE_MS", "0", "max_deadline_ms"),
+        ("MERGE_RESERVE_MS", "250", "merge_reserve_ms"),
+        ("SEARCH_SHARE", "1.5", "search_share"),
+        ("CANDIDATES", "5000", "candidates"),
+        ("PORT", "high", "PORT"),
+        ("SUORCES", "cf=a:1", "suorces"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(GatewayConfig, "gateway", {f"PLAIT_GATEWAY_{name}": value})

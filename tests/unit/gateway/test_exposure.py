@@ -1,0 +1,41 @@
+"""What was shown is written down, and never fills the disk."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gateway.exposure import ExposureLog
+from gateway.types import Page
+from tests.unit.gateway.test_paging import ranking
+
+
+def page() -> Page:
+    return Page(ranking(5), np.arange(2, dtype=np.int32))
+
+
+async def test_lines_are_whole_and_in_order(tmp_path: Path) -> None:
+    log = ExposureLog(tmp_path / "deep" / "log.jsonl", 1 << 20)
+    for n in range(50):
+        log.add(page(), [str(n), "b"])
+    await log.stop()
+    lines = (tmp_path / "deep" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["item_ids"][0] for line in lines] == [str(n) for n in range(50)]
+    assert json.loads(lines[0])["first_position"] == 1
+
+
+async def test_a_grown_log_is_moved_aside(tmp_path: Path) -> None:
+    for _ in range(3):
+        log = ExposureLog(tmp_path / "log.jsonl", 100)
+        log.add(page(), ["a"])
+        await log.stop()
+    names = sorted(os.listdir(tmp_path))  # noqa: PTH208 -- a directory of two files
+    assert names == ["log.jsonl", "log.jsonl.1"]
+
+
+async def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    log = ExposureLog(tmp_path / "file" / "log.jsonl", 100)
+    log.add(page(), ["a"])
+    await log.stop()

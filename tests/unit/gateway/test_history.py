@@ -1,0 +1,89 @@
+"""What a shopper did, weighted by what it was and how long ago."""
+
+import numpy as np
+
+from gateway.history import HistorySettings, Profile, profile
+from gateway.trails import EMPTY, extended
+from gateway.types import Ask, Event, EventType, Trail
+
+NOW = 1_800_000_000_000
+DAY = 86_400_000
+MINUTE = 60_000
+SETTINGS = HistorySettings(length=4, half_life_days=10, floor=0.2, session_minutes=30)
+
+
+def event(key: int, kind: EventType = EventType.PURCHASE, age_ms: int = 0, id_: str = "") -> Event:
+    return Event("u", key, kind, NOW - age_ms, event_id=id_)
+
+
+def trail(*events: Event) -> Trail:
+    return extended(EMPTY, events, 100)
+
+
+def read(known: Trail, *inline: Event, surface: str = "HOME") -> Profile:
+    return profile(Ask(surface, events=inline), known, NOW, SETTINGS)
+
+
+def test_a_purchase_says_more_than_a_click_and_a_click_more_than_a_view() -> None:
+    kinds = (EventType.VIEW, EventType.CLICK, EventType.CART, EventType.PURCHASE)
+    found = read(trail(*(event(n + 1, kind) for n, kind in enumerate(kinds))))
+    assert (np.diff(found.weights) > 0).all()
+    assert found.bought.tolist() == [False, False, False, True]
+
+
+def test_age_halves_a_weight_down_to_the_floor() -> None:
+    found = read(trail(event(1, age_ms=1000 * DAY), event(2, age_ms=10 * DAY), event(3)))
+    np.testing.assert_allclose(found.weights, [0.2, 0.5, 1.0], rtol=1e-6)
+
+
+def test_without_a_half_life_nothing_fades() -> None:
+    still = HistorySettings(length=4, half_life_days=0, floor=0.2, session_minutes=30)
+    found = profile(Ask("HOME"), trail(event(1, age_ms=1000 * DAY)), NOW, still)
+    assert found.weights.tolist() == [1.0]
+
+
+def test_only_the_newest_events_are_told() -> None:
+    found = read(trail(*(event(n, age_ms=(10 - n) * MINUTE) for n in range(1, 9))))
+    assert found.keys.tolist() == [5, 6, 7, 8]
+
+
+def test_events_of_the_request_follow_those_of_the_store_and_count_once() -> None:
+    known = trail(event(1, age_ms=DAY, id_="a"), event(2, age_ms=DAY))
+    found = read(
+        known,
+        event(1, age_ms=DAY, id_="a"),  # held, by its id
+        event(2, age_ms=DAY),  # held, by item, type and time
+        event(3, id_="b"),
+        event(3, id_="b"),
+    )
+    assert found.keys.tolist() == [1, 2, 3]
+
+
+def test_a_session_is_the_last_half_hour_and_what_came_with_the_request() -> None:
+    known = trail(event(1, age_ms=DAY), event(2, age_ms=10 * MINUTE))
+    found = read(known, event(3, EventType.CLICK, age_ms=3 * DAY), surface="SESSION")
+    assert found.session_keys.tolist() == [3, 2]
+    assert sorted(found.keys.tolist()) == [2, 3]
+
+
+def test_later_steps_of_a_session_weigh_more() -> None:
+    known = trail(*(event(n, EventType.CLICK, (9 - n) * MINUTE) for n in range(1, 4)))
+    found = read(known)
+    assert (np.diff(found.session_weights) > 0).all()
+
+
+def test_a_dislike_is_kept_from_models_hides_the_item_and_repels() -> None:
+    found = read(trail(event(1), event(2, EventType.DISLIKE)))
+    assert found.keys.tolist() == [1]
+    assert found.disliked.tolist() == [2]
+    assert found.session_weights[-1] < 0
+
+
+def test_a_like_takes_a_dislike_back() -> None:
+    known = trail(event(2, EventType.DISLIKE, DAY))
+    assert extended(known, [event(2, EventType.LIKE)], 100).disliked.tolist() == []
+
+
+def test_purchases_are_remembered_beyond_the_newest_events() -> None:
+    events = [event(n, age_ms=DAY) for n in range(1, 50)]
+    assert set(extended(EMPTY, events, 5).purchased.tolist()) == set(range(1, 50))

@@ -1,0 +1,116 @@
+"""New items take their place in a source's answer as though it knew them."""
+
+import numpy as np
+import pytest
+
+from gateway.new_items import NewItems
+from gateway.types import Item, Outcome, Question, SourceAnswer
+
+NONE = np.zeros(0, np.float32)
+
+
+def question(text: str = "", k: int = 3, candidates: list[int] | None = None) -> Question:
+    asked = None if candidates is None else np.array(candidates, np.int64)
+    return Question(np.zeros(0, np.int64), NONE, text=text, k=k, candidates=asked, embedding=True)
+
+
+def answer(
+    keys: list[int], scores: list[float], vector: tuple[float, ...] = (1, 0), version: str = "1"
+) -> SourceAnswer:
+    return SourceAnswer(
+        "text", Outcome.OK, np.array(keys, np.int64), np.array(scores, np.float32), version,
+        np.array(vector, np.float32),
+    )  # fmt: skip
+
+
+def placed(*items: tuple[Item, tuple[float, float]], limit: int = 10) -> NewItems:
+    made = NewItems(("text",), limit)
+    for item, vector in items:
+        made.put(item)
+        made.put_vectors("text", "1", [item], np.array([vector], np.float32))
+    return made
+
+
+GOOD = (Item("good", 100, "yogurt"), (0.8, 0.6))
+BAD = (Item("bad", 101, "soap"), (0.1, 0.9))
+
+
+def test_the_best_k_of_both_are_the_answer_and_new_items_behind_them() -> None:
+    found = placed(GOOD, BAD).extend(answer([1, 2, 3], [0.9, 0.5, 0.3]), question())
+    assert found.keys.tolist() == [1, 100, 2, 101]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.5, 0.1])
+
+
+def test_a_flood_of_new_items_does_not_drown_the_others() -> None:
+    many = [(Item(f"n{n}", 200 + n), (0.1, 0.1)) for n in range(100)]
+    found = placed(*many, limit=200).extend(answer([1, 2, 3], [0.9, 0.5, 0.3]), question())
+    assert found.keys.tolist()[:3] == [1, 2, 3]
+    assert len(found.keys) < 20
+
+
+def test_candidates_without_an_opinion_get_one() -> None:
+    given = answer([1, 100, 7], [0.4, float("nan"), float("nan")])
+    found = placed(GOOD, BAD).extend(given, question(candidates=[1, 100, 7]))
+    np.testing.assert_allclose(found.scores, [0.4, 0.8, np.nan], rtol=1e-6)
+
+
+def test_words_of_a_query_lift_the_item_that_holds_them() -> None:
+    same = (Item("other", 102, "olives"), (0.8, 0.6))
+    found = placed(GOOD, same).extend(answer([1], [0.2]), question("yogurt"))
+    assert found.keys.tolist() == [100, 102, 1]
+    assert found.scores[0] > found.scores[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer([1], [0.2], version="2"),
+        answer([1], [0.2], vector=(0, 0)),
+        answer([1], [0.2], vector=(1, 0, 0)),
+    ],
+    ids=["other version", "no opinion", "other width"],
+)
+def test_vectors_that_cannot_be_compared_are_not(given: SourceAnswer) -> None:
+    assert placed(GOOD).extend(given, question()) is given
+
+
+def test_a_zero_vector_says_nothing() -> None:
+    given = answer([1], [-0.5])
+    assert placed((Item("blank", 103), (0.0, 0.0))).extend(given, question()) is given
+
+
+def test_what_was_removed_is_gone_and_its_place_is_used_again() -> None:
+    made = placed(GOOD, BAD)
+    made.remove(100)
+    made.remove(100)
+    found = made.extend(answer([1], [0.2]), question())
+    assert found.keys.tolist() == [1, 101]
+    again = Item("again", 104, "again")
+    made.put(again)
+    assert [i.key for i in made.missing("text", "1")] == [104]
+    assert made.extend(answer([1], [0.2]), question()).keys.tolist() == [1, 101]
+
+
+def test_vectors_made_of_other_text_do_not_count() -> None:
+    made = placed(GOOD)
+    reworded = Item("good", 100, "quark")
+    assert made.must_place(reworded)
+    made.put(reworded)
+    made.put_vectors("text", "1", [GOOD[0]], np.array([[1, 0]], np.float32))
+    assert [i.key for i in made.missing("text", "1")] == [100]
+    restocked = Item("good", 100, "quark", available=False)
+    assert not made.must_place(restocked)
+
+
+def test_another_version_misses_everything_and_any_version_nothing() -> None:
+    made = placed(GOOD)
+    assert made.missing("text", "1") == made.missing("text", "") == []
+    assert len(made.missing("text", "2")) == 1
+
+
+def test_beyond_the_limit_the_oldest_wait_for_training() -> None:
+    made = placed(GOOD, BAD, (Item("third", 105), (0.3, 0.3)), limit=2)
+    assert len(made) == 2
+    assert made.embedded([100, 101, 105]) == 2
+    found = made.extend(answer([], []), question())
+    assert found.keys.tolist() == [105, 101]

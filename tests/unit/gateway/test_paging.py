@@ -1,0 +1,72 @@
+"""Every place of a ranking is on exactly one page."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.paging import Rankings
+from gateway.types import Ask, Ranking, Timings
+from services.runtime.errors import FailedPrecondition, InvalidArgument
+
+
+def ranking(size: int, ranking_id: str = "00" * 8) -> Ranking:
+    rows = np.arange(size, dtype=np.int32)[::-1].copy()
+    return Ranking(
+        ranking_id=ranking_id, ask=Ask("HOME", "ann"), rows=rows,
+        scores=np.zeros(size, np.float32), positions=rows, answers=(), candidate_counts=(),
+        fallback=False, unknown_items=0, unknown_candidates=0,
+        timings=Timings(0.0, 0.0, ()),
+    )  # fmt: skip
+
+
+@given(
+    size=st.integers(0, 60),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5),
+    deleted=st.sets(st.integers(0, 59)),
+    after=st.integers(0, 4),
+)
+def test_nothing_twice_and_nothing_lost_whatever_the_page_sizes_and_deletions(
+    size: int, sizes: list[int], deleted: set[int], after: int
+) -> None:
+    gone: set[int] = set()
+    rankings = Rankings(lambda row: row not in gone, capacity=10, seconds=60)
+    whole = ranking(size)
+    page = rankings.first_page(whole, sizes[0])
+    shown = page.places.tolist()
+    turns = 1
+    while page.next_token:
+        if turns == after:
+            gone |= deleted
+        page = rankings.next_page(
+            Ask("HOME", "ann", page_size=sizes[turns % len(sizes)], page_token=page.next_token)
+        )
+        fresh = page.places.tolist()
+        assert not gone & {int(whole.rows[place]) for place in fresh}
+        shown += fresh
+        turns += 1
+    assert shown == sorted(set(shown))
+    expected = {place for place in range(size) if int(whole.rows[place]) not in gone}
+    assert expected <= set(shown)
+
+
+def test_a_ranking_is_forgotten_after_its_time() -> None:
+    now = [0.0]
+    rankings = Rankings(lambda _: True, capacity=10, seconds=60, clock=lambda: now[0])
+    token = rankings.first_page(ranking(5), 2).next_token
+    now[0] = 61
+    with pytest.raises(FailedPrecondition, match="no longer kept"):
+        rankings.next_page(Ask("HOME", "ann", page_size=2, page_token=token))
+
+
+def test_a_token_of_another_process_is_none() -> None:
+    token = Rankings(lambda _: True, capacity=9, seconds=9).first_page(ranking(5), 2).next_token
+    with pytest.raises(InvalidArgument, match="page_token"):
+        Rankings(lambda _: True, capacity=9, seconds=9).next_page(Ask("HOME", page_token=token))
+
+
+def test_a_ranking_that_fits_one_page_is_not_kept() -> None:
+    rankings = Rankings(lambda _: True, capacity=1, seconds=60)
+    token = rankings.first_page(ranking(5, "11" * 8), 2).next_token
+    assert not rankings.first_page(ranking(5, "22" * 8), 5).next_token
+    assert rankings.next_page(Ask("HOME", "ann", page_size=9, page_token=token)).places.tolist()

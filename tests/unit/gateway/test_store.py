@@ -1,0 +1,199 @@
+"""What the store acknowledges is on disk, whole, and in order."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from gateway.errors import StoreFailed, StoreInUse
+from gateway.reads import MarketTrend
+from gateway.seed import EventBatch, SeedError, seed
+from gateway.store import Store
+from gateway.types import Event, EventType, Item
+from gateway.writer import GroupCommit
+
+BUY, LIKE, DISLIKE = EventType.PURCHASE, EventType.LIKE, EventType.DISLIKE
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = Store(tmp_path / "state.sqlite", 5)
+    made.start()
+    yield made
+    made.stop()
+
+
+def event(
+    key: int, time_ms: int = 0, kind: EventType = BUY, id_: str = "", user: str = "u"
+) -> Event:
+    return Event(user, key, kind, time_ms, event_id=id_, market="m")
+
+
+def ignore(_: object) -> None: ...
+
+
+async def test_events_read_back_by_time_the_newest_of_them(store: Store) -> None:
+    await store.record([event(n, time_ms=100 - n) for n in range(1, 9)], ignore)
+    trail = await store.trail("u")
+    assert trail.keys.tolist() == [5, 4, 3, 2, 1]
+    assert trail.times.tolist() == [95, 96, 97, 98, 99]
+    assert sorted(trail.purchased.tolist()) == list(range(1, 9))
+    assert not len((await store.trail("nobody")).keys)
+
+
+async def test_events_of_one_moment_keep_the_order_of_arrival(store: Store) -> None:
+    await store.record([event(9), event(3), event(7)], ignore)
+    assert (await store.trail("u")).keys.tolist() == [9, 3, 7]
+
+
+async def test_an_event_id_is_stored_once_whoever_sends_it(store: Store) -> None:
+    numbers = await store.record([event(1, id_="a"), event(1, id_="a"), event(2)], ignore)
+    assert [bool(n) for n in numbers] == [True, False, True]
+    assert await store.record([event(1, id_="a"), event(3, id_="b")], ignore) == [0, numbers[2] + 1]
+
+
+async def test_the_newest_opinion_of_an_item_decides(store: Store) -> None:
+    opinions = [event(1, 1, DISLIKE), event(1, 2, LIKE), event(2, 1, LIKE), event(2, 2, DISLIKE)]
+    await store.record(opinions, ignore)
+    assert (await store.trail("u")).disliked.tolist() == [2]
+
+
+async def test_what_is_made_durable_is_taken_in_even_if_the_caller_has_gone(store: Store) -> None:
+    taken: list[object] = []
+    caller = asyncio.create_task(store.record([event(1)], taken.append))
+    await asyncio.sleep(0)
+    caller.cancel()
+    async with asyncio.timeout(30):
+        while not taken:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert caller.cancelled() or caller.cancelling()
+    assert (await store.trail("u")).keys.tolist() == [1]
+
+
+async def test_many_callers_share_commits(tmp_path: Path) -> None:
+    commits: list[float] = []
+    store = Store(tmp_path / "state.sqlite", 5, commits.append)
+    store.start()
+    await asyncio.gather(*(store.record([event(n, user=f"u{n}")], ignore) for n in range(1, 201)))
+    store.stop()
+    assert len(commits) < 100
+
+
+async def test_a_write_that_fails_fails_alone_and_leaves_nothing(tmp_path: Path) -> None:
+    connection = sqlite3.connect(
+        tmp_path / "s.sqlite", isolation_level=None, check_same_thread=False
+    )
+    connection.execute("CREATE TABLE t (x INTEGER UNIQUE)")
+    writer = GroupCommit(connection)
+    writer.start()
+
+    def insert(*values: int) -> "asyncio.Future[None]":
+        def work(c: sqlite3.Connection) -> None:
+            c.executemany("INSERT INTO t VALUES (?)", [(v,) for v in values])
+
+        return writer.submit(work)
+
+    done = await asyncio.gather(insert(1), insert(2, 1), insert(3), return_exceptions=True)
+    writer.stop()
+    assert [type(d) for d in done] == [type(None), StoreFailed, type(None)]
+    assert connection.execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (3,)]
+    connection.close()
+
+
+async def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path) -> None:
+    connection = sqlite3.connect(
+        tmp_path / "s.sqlite", isolation_level=None, check_same_thread=False
+    )
+    connection.execute("CREATE TABLE t (x INTEGER)")
+    connection.execute("PRAGMA query_only = ON")
+    writer = GroupCommit(connection)
+    writer.start()
+    taken: list[object] = []
+    with pytest.raises(StoreFailed, match="could not be written"):
+        await writer.submit(lambda c: c.execute("INSERT INTO t VALUES (1)"), taken.append)
+    connection.execute("PRAGMA query_only = OFF")
+    await writer.submit(lambda c: c.execute("INSERT INTO t VALUES (2)"), taken.append)
+    writer.stop()
+    assert len(taken) == 1
+    assert connection.execute("SELECT x FROM t").fetchall() == [(2,)]
+    connection.close()
+
+
+async def test_items_vectors_and_trends_read_back(store: Store) -> None:
+    item = Item("a", 7, "Title", price=None, available=False, attributes={"size": "ü"})
+    await store.upsert_items([item, Item("b", 8, price=1.5)], [], ignore)
+    found = store.items()
+    assert [i for i, _ in found] == [item, Item("b", 8, price=1.5)]
+    assert all(upserted_ms for _, upserted_ms in found)
+    vectors = np.array([[1, 2], [3, 4]], np.float32)
+    await store.put_embeddings("text", "3", [7, 8], vectors)
+    stored = store.embeddings("text")
+    assert stored[8][0] == "3"
+    np.testing.assert_array_equal(stored[8][1], vectors[1])
+    assert store.embeddings("content") == {}
+    await store.upsert_items([item], [7], ignore)
+    assert set(store.embeddings("text")) == {8}
+    await store.delete_items([8], ignore)
+    assert [i.key for i, _ in store.items()] == [7]
+    assert store.embeddings("text") == {}
+    await store.put_trends({"m": MarketTrend(np.array([7]), np.array([0.5]), 9)}, 4)
+    trends, last = store.trends()
+    assert (trends["m"].keys.tolist(), trends["m"].time_ms, last) == ([7], 9, 4)
+
+
+async def test_two_processes_cannot_hold_one_file(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreInUse, match="another gateway"):
+        Store(tmp_path / "state.sqlite", 5).start()
+    with pytest.raises(StoreInUse):
+        seed(tmp_path / "state.sqlite", [], [], replace=True)
+
+
+def batch(*rows: tuple[str, int]) -> EventBatch:
+    n = len(rows)
+    return EventBatch(
+        user_ids=[r[0] for r in rows], item_keys=[r[1] for r in rows], types=["purchase"] * n,
+        times_ms=list(range(n)), quantities=[1.0] * n, prices=[None] * n, markets=["m"] * n,
+        queries=[None] * n,
+    )  # fmt: skip
+
+
+async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "state.sqlite"
+    progress: list[int] = []
+    seed(
+        path, [Item("a", 1)], [batch(("u", 1), ("u", 2)), batch(("v", 1))],
+        progress=progress.append,
+    )  # fmt: skip
+    assert progress == [2, 3]
+    store = Store(path, 5)
+    store.start()
+    assert store.items() == [(Item("a", 1), 0)]
+    assert (await store.trail("u")).keys.tolist() == [1, 2]
+    assert store.events_after(0, 0).last_seq == 3
+    await store.record([event(5, 9)], ignore)
+    assert (await store.trail("u")).keys.tolist() == [1, 2, 5]
+    store.stop()
+    assert (path.stat().st_mode & 0o777) == 0o644
+
+
+def test_seeding_replaces_only_when_asked_and_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    seed(path, [Item("a", 1)], [])
+    before = path.read_bytes()
+    with pytest.raises(SeedError, match="exists"):
+        seed(path, [Item("b", 2)], [])
+    with pytest.raises(SeedError, match="cannot be stored"):
+        seed(path, [Item("b", 2)], [batch(("u", 2**70))], replace=True)
+    bad = EventBatch(["u"], [1], ["stared"], [0], [1.0], [None], ["m"], [None])
+    with pytest.raises(SeedError, match="stared"):
+        seed(path, [], [bad], replace=True)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    seed(path, [Item("b", 2)], [], replace=True)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT item_id FROM items").fetchall() == [("b",)]

@@ -1,0 +1,90 @@
+"""The cache of histories never lags behind what was acknowledged."""
+
+import asyncio
+
+from gateway.errors import StoreCorrupt
+from gateway.trails import EMPTY, Trails, extended
+from gateway.types import Event, EventType, Trail
+
+
+def event(user: str, key: int, time_ms: int = 1) -> Event:
+    return Event(user, key, EventType.VIEW, time_ms)
+
+
+class FakeStore:
+    """Holds events; a read takes until `let` is set."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.let = asyncio.Event()
+        self.let.set()
+        self.reads = 0
+
+    async def read(self, user_id: str) -> Trail:
+        self.reads += 1
+        found = extended(EMPTY, [e for e in self.events if e.user_id == user_id], 10)
+        await self.let.wait()
+        return found
+
+
+def trails(store: FakeStore, capacity: int = 10) -> Trails:
+    return Trails(store.read, capacity=capacity, length=10)
+
+
+async def test_a_shopper_is_read_once_and_kept_up_to_date() -> None:
+    store = FakeStore()
+    cache = trails(store)
+    store.events.append(event("u", 1))
+    assert (await cache.get("u")).keys.tolist() == [1]
+    cache.add([event("u", 2, 2), event("other", 3)])
+    assert (await cache.get("u")).keys.tolist() == [1, 2]
+    assert store.reads == 1
+
+
+async def test_an_event_that_overtakes_a_read_is_in_its_result() -> None:
+    store = FakeStore()
+    store.let.clear()
+    cache = trails(store)
+    reading = asyncio.create_task(cache.get("u"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    store.events.append(event("u", 1))
+    cache.add([event("u", 1)])
+    store.let.set()
+    assert (await reading).keys.tolist() == [1]
+    assert (await cache.get("u")).keys.tolist() == [1]
+
+
+async def test_callers_at_the_same_time_share_one_read_which_outlives_each_of_them() -> None:
+    store = FakeStore()
+    store.let.clear()
+    cache = trails(store)
+    first, second = (asyncio.create_task(cache.get("u")) for _ in range(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    store.let.set()
+    assert (await second).keys.tolist() == []
+    assert store.reads == 1
+
+
+async def test_the_least_recently_used_shopper_goes_first() -> None:
+    store = FakeStore()
+    cache = trails(store, capacity=2)
+    for user in ("a", "b", "a", "c", "a", "b"):
+        await cache.get(user)
+    assert store.reads == 4
+
+
+async def test_nobody_has_no_history_and_is_not_read() -> None:
+    store = FakeStore()
+    assert not len((await trails(store).get("")).keys)
+    assert not store.reads
+
+
+async def test_a_store_that_fails_costs_the_history_not_the_answer() -> None:
+    async def fails(user_id: str) -> Trail:
+        raise StoreCorrupt(f"{user_id}: damaged")
+
+    cache = Trails(fails, capacity=2, length=10)
+    assert await cache.get("u") is EMPTY

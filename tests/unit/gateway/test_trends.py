@@ -1,0 +1,129 @@
+"""Popularity that halves with time, market by market."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.reads import MarketEvents
+from gateway.trends import COMMON, Trends
+from gateway.types import EventType
+
+DAY = 86_400_000
+NOW = 1_800_000_000_000
+
+
+def trends(half_life_days: float = 1.0, max_markets: int = 8) -> Trends:
+    return Trends(half_life_days, max_markets, NOW)
+
+
+def buy(made: Trends, market: str, row: int, count: int = 1, time_ms: int = NOW) -> None:
+    for _ in range(count):
+        made.add(market, row, EventType.PURCHASE, 1.0, time_ms)
+
+
+def test_what_sells_now_beats_what_sold_more_two_half_lives_ago() -> None:
+    made = trends()
+    buy(made, "m", 0, 7, NOW - 2 * DAY)
+    buy(made, "m", 1, 2)
+    vector = made.vector("m", 3, NOW)
+    assert vector[1] > vector[0] > vector[2] == 0
+
+
+def test_markets_have_trends_of_their_own_and_unknown_ones_share_the_common_trend() -> None:
+    made = trends()
+    buy(made, "here", 0, 9)
+    buy(made, "there", 1, 6)
+    assert made.vector("here", 2, NOW).argmax() == 0
+    assert made.vector("there", 2, NOW).argmax() == 1
+    np.testing.assert_array_equal(made.vector("nowhere", 2, NOW), made.vector(COMMON, 2, NOW))
+    assert made.vector(COMMON, 2, NOW).all()
+
+
+def test_one_event_in_a_quiet_market_is_no_craze() -> None:
+    made = trends()
+    buy(made, "m", 0)
+    assert 0 < made.vector("m", 1, NOW)[0] < 0.5
+
+
+def test_markets_beyond_the_limit_count_for_the_common_trend_only() -> None:
+    made = trends(max_markets=1)
+    buy(made, "first", 0, 6)
+    buy(made, "second", 1, 6)
+    np.testing.assert_array_equal(made.vector("second", 2, NOW), made.vector(COMMON, 2, NOW))
+    assert made.vector("first", 2, NOW)[1] == 0
+
+
+def test_a_vector_once_given_never_changes() -> None:
+    made = trends()
+    buy(made, "m", 0, 9)
+    given_out = made.vector("m", 40, NOW)
+    kept = given_out.copy()
+    buy(made, "m", 1, 3)
+    assert made.vector("m", 40, NOW)[1] > 0
+    np.testing.assert_array_equal(given_out, kept)
+
+
+def test_it_grows_with_the_catalogue_and_ignores_what_is_not_in_it() -> None:
+    made = trends()
+    buy(made, "m", -1)
+    buy(made, "m", 500)
+    assert len(made.vector("m", 10, NOW)) == 10
+    assert made.vector("m", 600, NOW)[500] > 0
+
+
+def test_snapshots_bring_the_trends_back_as_they_were() -> None:
+    made = trends()
+    buy(made, "m", 0, 6, NOW - DAY)
+    buy(made, "m", 2, 4)
+    keys = np.array([10, 20, 30], np.int64)
+    later = NOW + DAY
+    stored = made.snapshots(keys, later)
+    again = Trends(1.0, 8, later)
+    # The catalogue has other rows after a restart: key 30 comes first, 10 is gone.
+    again.restore(stored, {m: np.array([-1, 0], np.int32) for m in stored})
+    np.testing.assert_allclose(
+        again.vector("m", 1, later)[0], made.vector("m", 3, later)[2], rtol=0.3
+    )
+    assert again.vector("m", 1, later)[0] > 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(1, 5)), max_size=30))
+def test_counting_in_bulk_and_one_by_one_agree(rows: list[tuple[int, int, int]]) -> None:
+    one, bulk = trends(), trends()
+    for row, age, kind in rows:
+        one.add("m", row, EventType(kind), 1.0, NOW - age * DAY)
+    bulk.replay(
+        MarketEvents(
+            markets=["m"] * len(rows),
+            keys=np.ones(len(rows), np.int64),
+            types=np.array([kind for _, _, kind in rows], np.int8),
+            times=np.array([NOW - age * DAY for _, age, _ in rows], np.int64),
+            quantities=np.ones(len(rows), np.float32),
+            last_seq=7,
+        ),
+        np.array([row for row, _, _ in rows], np.int32),
+    )
+    for market in ("m", COMMON):
+        np.testing.assert_allclose(
+            one.vector(market, 10, NOW), bulk.vector(market, 10, NOW), rtol=1e-5
+        )
+    assert bulk.last_seq == 7
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 19), st.integers(0, 4000)), min_size=1, max_size=40),
+    st.floats(0.05, 30),
+)
+def test_values_stay_within_0_and_1_however_long_it_runs(
+    rows: list[tuple[int, int]], half_life: float
+) -> None:
+    made = trends(half_life)
+    now = NOW
+    for row, days in rows:
+        now += days * DAY
+        made.add("m", row, EventType.PURCHASE, 1e6, now)
+        vector = made.vector("m", 20, now)
+        assert np.isfinite(vector).all()
+        assert vector.min() >= 0
+        assert vector.max() == pytest.approx(1.0, abs=1e-3)

@@ -1,0 +1,45 @@
+"""Items are found by the words they hold."""
+
+from gateway.words import Words, terms
+
+
+def index(*texts: str) -> Words:
+    words = Words()
+    for row, text in enumerate(texts):
+        words.add(row, [text])
+    return words
+
+
+def found(words: Words, query: str) -> dict[int, float]:
+    rows, coverage = words.find(query)
+    return dict(zip(rows.tolist(), coverage.tolist(), strict=True))
+
+
+def test_all_words_count_more_than_some_and_rare_ones_more_than_common_ones() -> None:
+    words = index("greek yogurt", "yogurt", "yogurt drink", "greek olives")
+    scores = found(words, "greek yogurt")
+    assert scores[0] == 1.0
+    assert scores[3] > scores[1] == scores[2] > 0
+
+
+def test_case_accents_and_plurals_do_not_matter() -> None:
+    assert terms("Crème BERRIES") == {"creme", "berry"}
+    assert found(index("crème brûlée"), "CREME brulees") == {0: 1.0}
+
+
+def test_what_no_item_holds_is_not_found() -> None:
+    assert found(index("yogurt"), "soap") == {}
+    assert found(index("yogurt"), "") == {}
+    assert found(index(), "yogurt") == {}
+
+
+def test_a_word_nobody_holds_lowers_the_coverage_of_the_rest() -> None:
+    assert 0 < found(index("yogurt", "soap"), "elderflower yogurt")[0] < 1
+
+
+def test_a_removed_item_is_found_no_more() -> None:
+    words = index("yogurt", "soap")
+    words.remove(0, ["yogurt"])
+    assert found(words, "yogurt") == {}
+    words.add(0, ["soap"])
+    assert set(found(words, "soap")) == {0, 1}

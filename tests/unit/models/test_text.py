@@ -1,0 +1,154 @@
+"""The packaged encoder is exported faithfully, and every distinct text is encoded once."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from artifacts.engines.encoder import ENCODER, TextEncoder
+from models.data.dataset import DatasetInfo, keyed, write_dataset
+from models.data.errors import DatasetError
+from models.data.schema import EVENTS, ITEMS
+from models.progress import silent
+from models.text import encode
+from models.text.encode import EncoderMissing, encode_texts, prepare_encoder
+from models.text.evaluate import evaluate_search, held_out
+from models.text.model import DenseSearch, load_encoder
+from models.text.train import Config, attribute_words, document, train
+
+TITLES = {
+    "1": "Greek yogurt",
+    "2": "Strawberry yogurt drink",
+    "3": "Dry dog food",
+    "4": "Canned cat food",
+    "5": "Frozen pizza",
+    "6": "Whole milk",
+}
+
+
+def dataset(path, queries=None):
+    filled = {n: "" for n, kind in ITEMS.items() if kind == pl.String() and n != "item_id"}
+    items = pl.DataFrame({"item_id": list(TITLES), **filled, "title": list(TITLES.values())})
+    items = items.with_columns(
+        attributes=pl.lit("{}"), price=pl.lit(None, pl.Float64), available=pl.lit(value=True)
+    )
+    info = DatasetInfo("tiny", "made for this test", "none")
+    return write_dataset(
+        path, items=keyed(items), events=pl.DataFrame(schema=EVENTS), info=info, queries=queries
+    )
+
+
+def test_the_encoder_is_made_once_and_agrees_with_what_it_was_made_from():
+    directory = prepare_encoder()
+    made = (directory / ENCODER).stat().st_mtime_ns
+    assert prepare_encoder() == directory
+    assert (directory / ENCODER).stat().st_mtime_ns == made
+    texts = ["a cup of vanilla yogurt", "hdmi cable, 2 m", "Dark chocolate 70%, 100 g"]
+    model = load_encoder(encode.package_directory() / "model.safetensors")
+    encoder = TextEncoder(directory)
+    for text, vector in zip(texts, encoder.encode(texts), strict=True):
+        ids = torch.tensor([encoder.token_ids(text)])
+        with torch.no_grad():
+            exact = model(ids, torch.ones_like(ids))[0].numpy()
+        assert float(exact @ vector) >= encode.INT8_COSINE
+
+
+def test_texts_that_mean_the_same_lie_closer_than_texts_that_share_words():
+    vectors = encode_texts(["food for a puppy", "dry dog food", "food processor"])
+    near, far = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
+    assert near > far + 0.1
+
+
+def test_each_distinct_text_is_encoded_once_and_progress_reaches_the_end():
+    told: list[tuple[int, int]] = []
+    vectors = encode_texts(
+        ["milk", "bread", "milk", ""], lambda done, total, _: told.append((done, total))
+    )
+    assert told[-1] == (3, 3)
+    assert np.array_equal(vectors[0], vectors[2])
+    assert not vectors[3].any()
+
+
+def test_a_catalogue_seen_before_is_not_encoded_again():
+    texts = [
+        f"{colour} {thing} {size}"
+        for colour in ("red", "blue")
+        for thing in ("mug", "cup")
+        for size in range(250)
+    ]
+    told: list[str] = []
+    first = encode_texts(texts)
+    again = encode_texts(texts, lambda _done, _total, text: told.append(text))
+    assert told == ["texts encoded before"]
+    assert np.array_equal(first, again)
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(encode, "PACKAGE", "no_such_encoder")
+    with pytest.raises(EncoderMissing, match="pip install no-such-encoder"):
+        encode.package_directory()
+
+
+def test_the_dense_search_reads_the_query_or_else_the_history():
+    vectors = torch.eye(3)
+    model = DenseSearch(vectors, torch.tensor([0, 1, 2, 2]))
+    vector = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    history, weight = torch.tensor([[1, 0], [3, 1]]), torch.tensor([[1.0, 1.0], [3.0, 1.0]])
+    rows, scores, candidates, used = model(
+        vector, history, weight, torch.tensor([[2, 0], [4, 1]]), torch.tensor([4])
+    )
+    assert rows[0, 0] == 2
+    assert set(rows[1, :2].tolist()) == {3, 4}
+    assert (rows != 0).all()
+    assert candidates[0].tolist() == [1, 0]
+    torch.testing.assert_close(used[1], torch.tensor([1.0, 0.0, 3.0]) / 10**0.5)
+    torch.testing.assert_close(scores[1, 0], scores[1, 1])
+
+
+def test_attributes_become_words():
+    assert (
+        attribute_words('{"size": "6 OZ", "organic": "yes", "frozen": "no"}') == "size 6 OZ organic"
+    )
+    assert attribute_words("") == ""
+
+
+def test_a_long_description_is_split_between_what_and_details():
+    item = {
+        "title": "T",
+        "brand": "",
+        "category": "",
+        "domain": "D",
+        "text": "A cable. Length: 2 m. Colour: red",
+        "attributes": '{"weight": "3"}',
+    }
+    fields = document(item)
+    assert fields["text"] == "A cable"
+    assert fields["details"] == "Length: 2 m. Colour: red weight 3"
+
+
+def test_a_search_evaluation_compares_the_halves_with_the_whole(tmp_path):
+    keys = keyed(pl.DataFrame({"item_id": list(TITLES)}))["item_key"].to_list()
+    queries = pl.DataFrame(
+        {
+            "query": ["yogurt", "yogurt", "pet food", "pet food", "pet food"],
+            "item_key": [keys[0], keys[4], keys[2], keys[3], keys[5]],
+            "rating": [3, 0, 3, 3, 0],
+        }
+    )
+    data = dataset(tmp_path / "data", queries)
+    artifact = train(Config(), data.items, data.events, tmp_path / "repository", silent)
+    found = evaluate_search(data, artifact)
+    for half in ("lexical", "dense", "hybrid"):
+        for kind in ("condensed", "full"):
+            assert 0 <= found[f"{half}.{kind}_ndcg@10"] <= 1
+    assert found["hybrid.condensed_ndcg@10"] == 1.0
+    assert found["hybrid.full_ndcg@10"] >= found["dense.full_ndcg@10"] - 1e-9
+    assert held_out("yogurt") == held_out("yogurt")
+
+
+def test_nothing_to_judge_by_or_to_search_is_said(tmp_path):
+    data = dataset(tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"queries\.parquet"):
+        evaluate_search(data, tmp_path)
+    with pytest.raises(DatasetError, match="no"):
+        train(Config(), data.items.clear(), data.events, tmp_path / "repository", silent)

@@ -1,0 +1,89 @@
+"""All models of a dataset in one go: the order, what each learns from, what is reported."""
+
+import json
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from artifacts.loader import load
+from artifacts.manifest import read
+from cli.main import plait
+from models.data.dataset import DatasetInfo, write_dataset
+from models.train import TrainConfig, preset_of, train_all
+from models.validation import hold_out
+from tests.support.shop import shop
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    items, events = shop(users=60)
+    info = DatasetInfo("shop", "made for this test", "time")
+    path = tmp_path_factory.mktemp("data") / "shop"
+    return write_dataset(path, items=items, events=events, info=info)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    repository = tmp_path_factory.mktemp("models")
+    config = TrainConfig(sources=("content", "cf"), preset="quick", seed=3)
+    done, skipped = train_all(dataset, repository, config)
+    return repository, done, skipped
+
+
+def test_sources_come_before_the_fusion_that_weighs_them(trained):
+    _, done, skipped = trained
+    assert [t.source for t in done] == ["cf", "content", "fusion"]
+    assert not skipped
+    assert all(t.seconds > 0 and t.megabytes > 0 for t in done)
+    for found in done[:2]:
+        assert found.metrics["ndcg@10"] > 0
+        assert load(found.path).manifest.seed == 3
+
+
+def test_sources_do_not_learn_from_what_the_fusion_is_tuned_on(trained, dataset):
+    _, done, _ = trained
+    held = hold_out(dataset.events)
+    for found in done[:2]:
+        assert read(found.path).event_count == held.known.height
+
+
+def test_without_the_fusion_sources_learn_from_everything(dataset, tmp_path):
+    config = TrainConfig(sources=("cf",), preset="quick", fusion=False)
+    done, _ = train_all(dataset, tmp_path, config)
+    assert [t.source for t in done] == ["cf"]
+    assert read(done[0].path).event_count == dataset.events.height
+
+
+def test_a_dataset_without_words_leaves_the_text_source_out(dataset, tmp_path):
+    nameless = dataset.items.with_columns(title=pl.col("item_id"), text=pl.lit(""))
+    wordless = write_dataset(
+        tmp_path / "data", items=nameless, events=dataset.events, info=dataset.info
+    )
+    config = TrainConfig(sources=("text", "cf"), preset="quick", fusion=False)
+    done, skipped = train_all(wordless, tmp_path / "models", config)
+    assert [t.source for t in done] == ["cf"]
+    assert "titles" in skipped["text"]
+
+
+def test_a_trainer_without_presets_is_used_as_it_is():
+    class Trainer:
+        Config = TrainConfig
+
+    assert preset_of(Trainer, "full", 5) == TrainConfig(seed=5)
+
+
+def test_the_command_prints_versions_for_people_and_machines(dataset, tmp_path):
+    arguments = ["train", str(dataset.path), str(tmp_path), "--sources", "cf", "--keep-fusion"]
+    table = CliRunner().invoke(plait, [*arguments, "--preset", "quick"])
+    assert table.exit_code == 0, table.output
+    assert "ndcg@10" in table.output
+    machine = CliRunner().invoke(plait, [*arguments, "--preset", "quick", "--json"])
+    shown = json.loads(machine.stdout)
+    assert [(t["source"], t["version"]) for t in shown["trained"]] == [("cf", 2)]
+
+
+def test_a_source_nobody_knows_is_named():
+    result = CliRunner().invoke(plait, ["train", "data", "models", "--sources", "cf,bogus"])
+    assert result.exit_code == 2
+    assert "bogus" in result.output
