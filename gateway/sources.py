@@ -113,7 +113,7 @@ def write_question(model: str, contract: Contract, question: Question) -> pb.Mod
     if question.embedding and "embedding" in contract.outputs:
         wanted.append("embedding")
     inputs = {name: array for name, array in have.items() if name in contract.inputs}
-    request = write_request(model, inputs, wanted)
+    request = write_request(model, inputs, wanted, question.version)
     if "k" in have and "k" not in inputs:
         request.parameters["k"].int64_param = question.k
     return request

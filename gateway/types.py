@@ -141,6 +141,8 @@ class Question:
     candidates: Ints | None = None  # item keys [C]
     # Ask for the user or query vector too.
     embedding: bool = False
+    # Model version that must answer; "": whichever the source serves by default.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
