@@ -132,7 +132,10 @@ class GatewayApplication:
         keeper.count()
         self._embedder.start()
         retrieval = Retrieval(
-            tuple(Source(c) for c in self._connections.values()),
+            tuple(
+                Source(c, max_rows=config.rows_per_call, max_calls=config.calls_in_flight)
+                for c in self._connections.values()
+            ),
             catalogue,
             new_items,
             candidates=config.candidates,

@@ -48,6 +48,12 @@ class GatewayConfig(ServerConfig):
     # Candidates asked of each source. More: better recall and deeper paging, more bytes
     # and merging (about 1 us each).
     candidates: int = 200
+    # Questions that share a call to a source, at most; a service must take as many
+    # (its max_batch_rows). More: less CPU each under load, longer calls.
+    rows_per_call: int = 64
+    # Calls in flight to a source; questions that come meanwhile wait and share the next.
+    # More: less waiting behind a slow call, smaller batches.
+    calls_in_flight: int = 1
     # Places ordered for variety (about 9 us each), and the least a ranking holds if the
     # rules allow it.
     careful_places: int = 60
@@ -95,7 +101,8 @@ class GatewayConfig(ServerConfig):
         """Refuse values that cannot work, naming the field."""
         super().__post_init__()
         positive = (
-            "max_deadline_ms", "candidates", "careful_places", "default_page_size",
+            "max_deadline_ms", "candidates", "rows_per_call", "calls_in_flight",
+            "careful_places", "default_page_size",
             "history_length", "session_minutes", "cached_users", "max_markets",
             "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
             "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",

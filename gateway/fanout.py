@@ -5,8 +5,10 @@ what the client leaves, at most the server's maximum, less what merging needs.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
+from gateway.coalesce import Row
 from gateway.sources import Source
 from gateway.types import Question, SourceAnswer
 
@@ -31,9 +33,44 @@ async def fan_out(
 ) -> dict[str, SourceAnswer]:
     """Ask each source its question, all at the same time; source name -> answer.
 
-    Returns when the last has answered, failed or run out of time. A source
+    Returns when the last has answered or failed, or at `until`
+    (time.perf_counter()): those that have not answered by then are late. A source
     without a question is not asked.
     """
-    asked = [source for source in sources if source.name in questions]
-    answers = await asyncio.gather(*(s.ask(questions[s.name], until) for s in asked))
-    return {answer.source: answer for answer in answers}
+    rows = [(s, s.ask(questions[s.name], until)) for s in sources if s.name in questions]
+    open_rows = [row for _, row in rows if row.answer is None]
+    try:
+        if open_rows:
+            await _answered(open_rows, until)
+        return {s.name: row.answer or s.late(row) for s, row in rows}
+    finally:
+        for row in open_rows:
+            row.leave()
+
+
+async def _answered(rows: Sequence[Row], until: float) -> None:
+    """Wait until all rows are answered or the time is up.
+
+    One future and one timer for all of them: this is on the path of every request.
+    """
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = len(rows)
+
+    def told() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and not done.done():
+            done.set_result(None)
+
+    def over() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    for row in rows:
+        row.tell = told
+    timer = loop.call_later(until - time.perf_counter(), over)
+    try:
+        await done
+    finally:
+        timer.cancel()

@@ -1,27 +1,27 @@
 """One model service as the gateway sees it: a question in, an answer or a reason why not.
 
 `Source.ask` never raises: a model that is late, gone or talks nonsense costs its
-own part of a ranking and nothing else. Hedging, coalescing and a breaker belong
-here, behind the same call.
+own part of a ranking and nothing else. Questions that come while a call is in
+flight share the next one (coalesce.py); which server gets the call, and whether
+it is worth calling at all, is the connection's business.
 """
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import cast
 
 import grpc
 import numpy as np
 
-from gateway.connection import Connection, Contract
+from gateway.coalesce import Coalescer, Row
+from gateway.connection import Connection
 from gateway.fusion.types import Floats, Ints
+from gateway.questions import read_answers, suits, together, write_questions
 from gateway.types import Outcome, Question, SourceAnswer
-from inference import inference_pb2 as pb
-from services.runtime.tensors import Array, TensorError, read_outputs, write_request
+from services.runtime.tensors import TensorError
 
 _log = logging.getLogger(__name__)
-_NO_KEYS = np.zeros(0, np.int64)
-_NO_SCORES = np.zeros(0, np.float32)
+_NO_KEYS: Ints = np.zeros(0, np.int64)
+_NO_SCORES: Floats = np.zeros(0, np.float32)
 # Both are a source's own words and end up in metrics and replies.
 _LONGEST_VERSION = 32
 _LONGEST_DETAIL = 200
@@ -29,14 +29,23 @@ _OUTCOMES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.LATE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Outcome.SHED,
 }
+# One row may have caused these; alone, each gets what it deserves.
+_BY_A_ROW = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+)
 
 
 class Source:
     """Asks one model over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, max_rows: int = 64, max_calls: int = 1) -> None:
+        """At most `max_rows` questions share a call, and `max_calls` are in flight."""
         self.name = connection.name
         self.connection = connection
+        self._coalescer = Coalescer(self._send, max_rows=max_rows, max_calls=max_calls)
 
     @property
     def version(self) -> str:
@@ -52,108 +61,79 @@ class Source:
         """Return the answer of a source that is not asked."""
         return self._without(Outcome.SKIPPED, detail)
 
-    async def ask(self, question: Question, deadline: float) -> SourceAnswer:
-        """Ask one question; `deadline` in time.perf_counter() seconds."""
-        start = time.perf_counter()
+    def late(self, row: Row) -> SourceAnswer:
+        """Return the answer of a source that did not answer in time."""
+        spent = time.perf_counter() - row.began
+        return self._without(Outcome.LATE, "no answer within the deadline", spent)
+
+    def ask(self, question: Question, deadline: float) -> Row:
+        """Ask one question; `deadline` in time.perf_counter() seconds.
+
+        The row may be answered already; otherwise it is by the deadline, or never:
+        whoever waits must watch the time, and leave.
+        """
+        row = Row(question, together(question), time.perf_counter(), deadline)
         contract = self.connection.contract
         if contract is None:
-            return self._without(Outcome.ERROR, "not reached yet")
-        if not suits(contract, question):
-            return self._without(Outcome.SKIPPED, "reads nothing that this request has")
-        if deadline <= start:
-            return self._without(Outcome.LATE, "no time was left to ask")
+            row.answer = self._without(Outcome.ERROR, "not reached yet")
+        elif not suits(contract, question):
+            row.answer = self._without(Outcome.SKIPPED, "reads nothing that this request has")
+        elif deadline <= row.began:
+            row.answer = self._without(Outcome.LATE, "no time was left to ask")
+        else:
+            self._coalescer.add(row)
+        return row
+
+    async def _send(self, rows: list[Row]) -> None:
+        """Ask for all rows in one call; those that failed together are asked apart."""
+        failure, suspect = await self._call(rows)
+        if failure is None:
+            return
+        if suspect and len(rows) > 1:
+            # Halves find one bad row among many in few calls.
+            half = len(rows) // 2
+            for part in (rows[:half], rows[half:]):
+                await self._send([row for row in part if not row.gone])
+            return
+        now = time.perf_counter()
+        for row in rows:
+            row.resolve(self._without(*failure, now - row.began))
+
+    async def _call(self, rows: list[Row]) -> tuple[tuple[Outcome, str] | None, bool]:
+        """Make one call; return why it failed, None if not, and whether one row may be why."""
+        contract = self.connection.contract
+        seconds = max((row.deadline for row in rows), default=0.0) - time.perf_counter()
+        if contract is None or seconds <= 0:
+            return (Outcome.LATE, "no time was left to ask"), False
         try:
-            request = write_question(self.name, contract, question)
-            response = await self.connection.infer(request, deadline - start)
-            keys, scores, embedding = _read(response, question)
+            questions = [row.question for row in rows]
+            request = write_questions(self.name, contract, questions)
+            response = await self.connection.infer(request, seconds)
+            answers = read_answers(response, questions)
             version = (response.model_version or contract.version)[:_LONGEST_VERSION]
-            spent = time.perf_counter() - start
-            return SourceAnswer(
-                self.name, Outcome.OK, keys, scores, version, embedding, spent,
-                invalid=_invalid(keys, scores, scored=question.candidates is not None),
-            )  # fmt: skip
         except grpc.aio.AioRpcError as error:
-            failure = _OUTCOMES.get(error.code(), Outcome.ERROR), _detail(error)
+            code = error.code()
+            return (_OUTCOMES.get(code, Outcome.ERROR), _detail(error)), code in _BY_A_ROW
         except TensorError as error:
             _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
-            failure = Outcome.ERROR, f"answer not usable: {error}"[:_LONGEST_DETAIL]
+            return (Outcome.ERROR, f"answer not usable: {error}"[:_LONGEST_DETAIL]), False
         except Exception:  # whatever it is, the other sources have answers to merge
             _log.exception("asking failed", extra={"source": self.name})
-            failure = Outcome.ERROR, "failed"
-        return self._without(*failure, time.perf_counter() - start)
+            return (Outcome.ERROR, "failed"), False
+        now = time.perf_counter()
+        for row, given in zip(rows, answers, strict=True):
+            row.resolve(
+                SourceAnswer(
+                    self.name, Outcome.OK, given.keys, given.scores, version, given.embedding,
+                    now - row.began, invalid=given.invalid,
+                )
+            )  # fmt: skip
+        return None, False
 
     def _without(self, outcome: Outcome, detail: str, seconds: float = 0.0) -> SourceAnswer:
         return SourceAnswer(
             self.name, outcome, _NO_KEYS, _NO_SCORES, self.version, None, seconds, detail
         )
-
-
-def suits(contract: Contract, question: Question) -> bool:
-    """Say whether a model can make anything of a question."""
-    if question.candidates is not None and "candidates" not in contract.inputs:
-        return False
-    by_history = "history" in contract.inputs and len(question.history) > 0
-    return by_history or ("query" in contract.inputs and bool(question.text))
-
-
-def write_question(model: str, contract: Contract, question: Question) -> pb.ModelInferRequest:
-    """Put a question into the words of a model: what it declares, and only that."""
-    have: dict[str, Array] = {
-        "history": question.history[None, :],
-        "history_weight": question.history_weight[None, :],
-    }
-    if question.text:
-        have["query"] = np.array([[question.text.encode()]], object)
-    if question.candidates is not None:
-        have["candidates"] = question.candidates[None, :]
-        wanted = ["scores"]
-    else:
-        have["k"] = np.array([question.k], np.int64)
-        wanted = ["item_keys", "scores"]
-    if question.embedding and "embedding" in contract.outputs:
-        wanted.append("embedding")
-    inputs = {name: array for name, array in have.items() if name in contract.inputs}
-    request = write_request(model, inputs, wanted, question.version)
-    if "k" in have and "k" not in inputs:
-        request.parameters["k"].int64_param = question.k
-    return request
-
-
-def _read(
-    response: pb.ModelInferResponse, question: Question
-) -> tuple[Ints, Floats, Floats | None]:
-    """Return keys, scores and embedding; raises TensorError naming what does not fit."""
-    outputs = read_outputs(response)
-    embedding = None
-    if "embedding" in outputs:
-        embedding = cast(Floats, _only_row(outputs, "embedding", np.float32))
-    scores = cast(Floats, _only_row(outputs, "scores", np.float32))
-    keys = question.candidates
-    if keys is None:
-        keys = cast(Ints, _only_row(outputs, "item_keys", np.int64))
-    if len(keys) != len(scores):
-        raise TensorError(f"scores: {len(scores)} for {len(keys)} items")
-    if question.candidates is None:
-        keys, scores = keys[: question.k], scores[: question.k]
-    return keys, scores, embedding
-
-
-def _invalid(keys: Ints, scores: Floats, *, scored: bool) -> int:
-    """Count scores that are no numbers; NaN is a fair answer to a score question only."""
-    bad = np.isinf(scores) if scored else ~np.isfinite(scores) & (keys != 0)
-    return int(np.count_nonzero(bad))
-
-
-def _only_row(outputs: Mapping[str, Array], name: str, dtype: type[np.generic]) -> Array:
-    """Return the row of an output [1, n]."""
-    array = outputs.get(name)
-    if array is None:
-        raise TensorError(f"{name}: missing")
-    if array.dtype != dtype:
-        raise TensorError(f"{name}: is {array.dtype}, wanted {np.dtype(dtype)}")
-    if array.ndim != 2 or array.shape[0] != 1:
-        raise TensorError(f"{name}: shape {list(array.shape)}, wanted [1, n]")
-    return cast(Array, array[0])
 
 
 def _detail(error: grpc.aio.AioRpcError) -> str:

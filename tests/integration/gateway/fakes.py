@@ -116,19 +116,25 @@ class FakeSource:
         return write_response(request.model_name, self.version, request.id, outputs)
 
     def answer(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        user = self.user(inputs)
-        if "candidates" in inputs:
-            scores = [self.score(user, key) for key in inputs["candidates"][0].tolist()]
-            return {"scores": np.array([scores], np.float32), "embedding": user[None, :]}
-        k = int(inputs["k"].ravel()[0])
+        """Answer a batch, row by row."""
+        size = next(len(array) for name, array in inputs.items() if name != "k")
+        rows = [self.answer_row(_row(inputs, at)) for at in range(size)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def answer_row(self, row: Mapping[str, Any]) -> dict[str, Array]:
+        user = self.user(row)
+        if "candidates" in row:
+            scores = [self.score(user, key) for key in row["candidates"].tolist()]
+            return {"scores": np.array(scores, np.float32), "embedding": user}
+        k = int(row["k"])
         ranked = sorted(self.vectors, key=lambda key: (-self.score(user, key), key))[:k]
         if not user.any():
             ranked = []
         scores = [self.score(user, key) for key in ranked]
         return {
-            "item_keys": np.array([ranked + [0] * (k - len(ranked))], np.int64),
-            "scores": np.array([scores + [np.nan] * (k - len(ranked))], np.float32),
-            "embedding": user[None, :],
+            "item_keys": np.array(ranked + [0] * (k - len(ranked)), np.int64),
+            "scores": np.array(scores + [np.nan] * (k - len(ranked)), np.float32),
+            "embedding": user,
         }
 
     def score(self, user: np.ndarray, key: int) -> float:
@@ -136,13 +142,23 @@ class FakeSource:
             return float("nan")
         return float(self.vectors[key] @ user)
 
-    def user(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        if "query" in inputs:
-            return letters(inputs["query"][0, 0].decode())
+    def user(self, row: Mapping[str, Any]) -> np.ndarray:
+        if row.get("query"):
+            return letters(row["query"].decode())
         user = np.zeros(WIDTH, np.float32)
-        if "history" in inputs:
-            weights = inputs["history_weight"][0].tolist()
-            for key, weight in zip(inputs["history"][0].tolist(), weights, strict=True):
+        if "history" in row:
+            weights = row["history_weight"].tolist()
+            for key, weight in zip(row["history"].tolist(), weights, strict=True):
                 if key in self.vectors:
                     user += np.float32(weight) * self.vectors[key]
         return user
+
+
+def _row(inputs: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """One row of a batch; k is one number for all, a query one text a row."""
+    row = {name: array[at] for name, array in inputs.items() if name != "k"}
+    if "query" in row:
+        row["query"] = row["query"][0]
+    if "k" in inputs:
+        row["k"] = inputs["k"].ravel()[0]
+    return row
