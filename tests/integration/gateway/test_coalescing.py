@@ -80,9 +80,9 @@ async def test_a_bad_row_fails_alone(directory: Path) -> None:
 
 
 async def test_a_row_whose_time_is_up_does_not_hold_up_the_others(directory: Path) -> None:
-    async with open_shop(directory, max_deadline_ms=60_000) as shop:
+    async with open_shop(directory, max_deadline_ms=60_000, merge_reserve_ms=600) as shop:
         slow = shop.sources["sequence"]
-        slow.delay = 0.5
+        slow.delay = 3.0
         first = asyncio.create_task(shop.recommend("ann"))
 
         async def begun() -> bool:
@@ -91,7 +91,7 @@ async def test_a_row_whose_time_is_up_does_not_hold_up_the_others(directory: Pat
         await until(begun)
         hasty = t.Event(item_id="5", type=t.EVENT_TYPE_VIEW)
         request = request_of("hasty", hasty)
-        from_hasty = await shop.recommendations.Recommend(request, timeout=0.2)
+        from_hasty = await shop.recommendations.Recommend(request, timeout=1.2)
         assert outcomes(from_hasty)["sequence"] == "late"
         assert outcomes(await first)["sequence"] == "ok"
         assert outcomes(await shop.recommend("bob"))["sequence"] == "ok"

@@ -7,7 +7,7 @@ from gateway.connection import Contract
 from gateway.fanout import deadline
 from gateway.questions import read_answers, suits, write_questions
 from gateway.types import Question
-from services.runtime.tensors import TensorError, read_inputs, write_response
+from services.runtime.tensors import Array, TensorError, read_inputs, write_response
 
 HISTORY = np.array([3, 5], np.int64)
 WEIGHTS = np.array([1.0, 0.5], np.float32)
@@ -105,7 +105,10 @@ def test_every_row_gets_the_scores_of_its_own_candidates() -> None:
 
 
 def test_an_answer_for_another_number_of_rows_fits_nobody() -> None:
-    outputs = {"item_keys": np.zeros((1, 3), np.int64), "scores": np.zeros((1, 3), np.float32)}
+    outputs: dict[str, Array] = {
+        "item_keys": np.zeros((1, 3), np.int64),
+        "scores": np.zeros((1, 3), np.float32),
+    }
     with pytest.raises(TensorError, match=r"scores: shape \[1, 3\], wanted \[2, n\]"):
         read_answers(write_response("cf", "1", "", outputs), [LIKES, LIKES])
 
