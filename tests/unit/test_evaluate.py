@@ -62,7 +62,7 @@ USER = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(USER, min_size=1, max_size=6), st.integers(1, 10))
 def test_metrics_are_those_of_the_textbook(users: list[tuple[list[int], set[int]]], k: int) -> None:
     ranked = np.array([shown for shown, _ in users], np.int64)

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.dataset import Dataset
@@ -33,7 +33,6 @@ def timed(events: Sequence[tuple[str, int, int]]) -> Dataset:
     return dataset([(u, str(i)) for u, i, _ in ordered], hours=[h for _, _, h in ordered])
 
 
-@settings(deadline=None)
 @given(histories, st.floats(0.05, 0.4), st.floats(0.05, 0.4))
 def test_a_time_split_never_lets_the_future_into_the_past(
     events: list[tuple[str, int, int]], valid: float, test: float
@@ -47,7 +46,6 @@ def test_a_time_split_never_lets_the_future_into_the_past(
         assert getattr(split, later)["time"].min() > getattr(split, earlier)["time"].max()
 
 
-@settings(deadline=None)
 @given(histories)
 def test_leaving_one_out_keeps_every_target_after_its_training(
     events: list[tuple[str, int, int]],
@@ -67,7 +65,6 @@ def test_leaving_one_out_keeps_every_target_after_its_training(
         assert max(parts["train"]) < parts["valid"][0] < parts["test"][0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(0, 3))
 def test_carving_validation_leaves_every_user_something_to_train_on(
     sizes: list[int], seed: int

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.dataset import Dataset, load_dataset
@@ -288,7 +288,6 @@ def test_spellings_may_be_mixed_in_one_column() -> None:
     assert found.wrong.to_list() == [False, False, True, False]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=20))
 def test_any_text_is_a_value_or_wrong_and_never_a_crash(values: list[str | None]) -> None:
     column = pl.Series(values, dtype=pl.String)

@@ -67,7 +67,7 @@ def one_question(history: list[int], targets: list[int]) -> Task:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.sampled_from(SOURCES), ROW_SCORES, min_size=1),
     st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=6),

@@ -25,7 +25,7 @@ from tests.unit.fusion.builders import (
 )
 
 Candidates = dict[str, tuple[Any, Any]]
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=60)
 
 
 @many
