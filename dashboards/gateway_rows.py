@@ -157,13 +157,13 @@ DATA = Row(
         ),
         Panel(
             "Replicas by model version",
-            "Each source should settle on one version; two for long means a rollout that stands "
-            "still.",
+            "Each source should settle on one default version; two for long means a rollout that "
+            "stands still. One beside it is there for a canary, and costs its memory.",
             "short",
             (
                 Target(
-                    f"count by (source, version) (plait_model_info{{{SOURCE}}} == 1)",
-                    "{{source}} {{version}}",
+                    f"count by (source, version, role) (plait_model_info{{{SOURCE}}} == 1)",
+                    "{{source}} {{version}} {{role}}",
                 ),
             ),
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.runtime import service
 from services.runtime.engine_model import EngineModel
-from services.runtime.hosting import Source
+from services.runtime.source import Source
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from artifacts.engines.item_tower import ItemTower
 from services.runtime import service
 from services.runtime.encoder_model import Columns, EncoderModel, column
 from services.runtime.engine_model import EngineModel
-from services.runtime.hosting import Source
 from services.runtime.model import Model
+from services.runtime.source import Source
 
 ITEM_INPUTS = (
     column("text", "BYTES", optional=False),

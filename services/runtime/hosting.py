@@ -1,46 +1,39 @@
-"""Which models a process serves, in which version, and how that changes while it runs.
+"""Which models a process serves, in which versions, and how that changes while it runs.
 
 A process serves one source: one artifact directory, from which come one or more
 named models (`content`, `content-items`). They change together, so that vectors
-and scores always belong to the same version. A new version is loaded beside the
-old one, proven and warmed up, and only then takes over; one that fails is
-refused and the old one keeps serving. Calls under way finish where they began.
+and scores always belong to the same version. One version is the default; a few
+may be loaded beside it for callers that name them, which is what a canary needs.
+A version is loaded beside the others, proven and warmed up before anybody can
+reach it; one that fails is refused and nothing changes. Calls under way finish
+where they began.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artifacts import layout
-from artifacts.errors import ArtifactCorrupt, ArtifactError
+from artifacts.errors import ArtifactError
 from services.runtime import metrics
 from services.runtime.batching import Batcher
-from services.runtime.errors import NotFound, Unavailable
+from services.runtime.choice import Choice, ChoiceFile
+from services.runtime.errors import FailedPrecondition, NotFound, Unavailable
 from services.runtime.health import Health
 from services.runtime.model import Model
+from services.runtime.source import Source, prove
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What a service serves and how it is made."""
-
-    # The artifact's source: "cf", "content", ...
-    name: str
-    # Names of the models that come from one artifact; the first is usually `name`.
-    models: tuple[str, ...]
-    # Opens a version's directory; returns a model for each name. Raises ArtifactError.
-    open: Callable[[Path], Mapping[str, Model[Any]]]
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of every model's batcher."""
+    """Bounds of a process, and of every model's batcher."""
 
     # Rows computed together, and rows one call may bring.
     max_batch_rows: int = 64
@@ -48,6 +41,8 @@ class Limits:
     max_queue: int = 256
     # Seconds an outgoing version gets to finish its calls.
     grace_seconds: float = 10.0
+    # Versions loaded at once, the default included.
+    max_versions: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,59 +63,118 @@ class Host:
         self.limits = limits
         self._repository = repository
         self._health = health
-        self._served: dict[str, Batcher[Any]] = {}
+        self._file = ChoiceFile(repository, source.name)
+        # Version -> model name -> what serves it.
+        self._served: dict[int, dict[str, Batcher[Any]]] = {}
+        self._default: int | None = None
+        self._previous: int | None = None
         self._refused: dict[int, str] = {}
+        self._noted: set[tuple[str, str, str]] = set()
         self._changing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def load(self, version: int | None = None) -> int:
-        """Serve a version, the newest if none is named; return which.
+    async def start(self, pinned: int | None) -> None:
+        """Serve the pinned version; without one what was served last, or the newest that can be.
 
-        Raises ArtifactError; whatever was served before is then still served.
+        Raises ArtifactError where the pinned version, or every version, is refused.
         """
         async with self._changing:
-            directory = layout.find(self._repository, self.source.name, version)
-            number = int(directory.name)
-            if all(self._version(name) == number for name in self.source.models):
-                return number
-            start = time.perf_counter()
-            try:
-                models = await asyncio.to_thread(self._open, directory)
-            except ArtifactError as error:
-                self._refused[number] = str(error)
-                _log.error("refused", extra={"version": number, "reason": str(error)})
-                raise
-            self._refused.pop(number, None)
-            await self._swap(models)
-            self._note_load(number, time.perf_counter() - start)
+            if pinned is not None:
+                await self._serve(pinned)
+                return
+            last = await asyncio.to_thread(self._file.read) or Choice(None)
+            await self._serve_first(last.default)
+            self._previous = last.previous
+            for number in last.beside:
+                try:
+                    await self._add(number)
+                except (ArtifactError, FailedPrecondition) as error:
+                    _log.warning("not served beside any more: %s", error)
+            await self.report()
+
+    async def _serve_first(self, wanted: int | None) -> None:
+        """Serve the wanted version, or else the newest that is not refused."""
+        candidates: list[int | None] = [*layout.versions(self._repository, self.source.name)[::-1]]
+        candidates = candidates or [None]
+        candidates.sort(key=lambda version: version != wanted)
+        for number in candidates[:-1]:
+            with contextlib.suppress(ArtifactError):
+                await self._serve(number)
+                return
+        await self._serve(candidates[-1])
+
+    async def load(self, version: int | None = None, *, beside: bool = False) -> int:
+        """Serve a version, the newest if none is named; return which.
+
+        It takes the place of the default one, or is served `beside` it to those who
+        name it. Raises ArtifactError, and FailedPrecondition where there is no room
+        beside; whatever was served before is then still served.
+        """
+        async with self._changing:
+            number = await (self._add(version) if beside else self._serve(version))
+            await self._remember()
             return number
 
-    def _open(self, directory: Path) -> Mapping[str, Model[Any]]:
-        """Load, prove and warm up; in a thread, beside the version that serves."""
-        most = self.limits.max_batch_rows
-        try:
-            models = self.source.open(directory)
-            for model in models.values():
-                model.warm_up(sorted({1, min(8, most), most}))
-        except ArtifactError:
-            raise
-        except Exception as error:  # files of another release fail in the libraries that read them
-            _log.exception("a version fails to load")
-            raise ArtifactCorrupt(
-                f"{directory}: cannot be used ({type(error).__name__}: {error}); "
-                "train the version anew with this release"
-            ) from None
-        return models
+    async def roll_back(self) -> int:
+        """Serve what was the default before; raises FailedPrecondition where nothing was."""
+        async with self._changing:
+            if self._previous is None:
+                raise FailedPrecondition(
+                    f"{self.source.name}: no version was the default before; name the one to serve"
+                )
+            number = await self._serve(self._previous)
+            # Back and forth would lead to the version one came back from.
+            self._previous = None
+            await self._remember()
+            return number
 
-    async def _swap(self, models: Mapping[str, Model[Any]]) -> None:
-        fresh = {name: self._batcher(name, model) for name, model in models.items()}
-        old = [self._served[name] for name in fresh if name in self._served]
-        self._served.update(fresh)
-        for batcher in old:
-            self._retire(batcher)
-        for name, batcher in fresh.items():
-            metrics.MODEL_INFO.labels(name, str(batcher.model.version)).set(1)
+    async def _serve(self, version: int | None) -> int:
+        """Make a version the default and let the one before finish its calls."""
+        number = await self._prepare(version)
+        if number != self._default:
+            self._previous, self._default = self._default, number
+            if self._previous is not None:
+                self._retire(self._previous)
         await self.report()
+        return number
+
+    async def _add(self, version: int | None) -> int:
+        """Load a version beside the default."""
+        directory = layout.find(self._repository, self.source.name, version)
+        if (
+            int(directory.name) not in self._served
+            and len(self._served) >= self.limits.max_versions
+        ):
+            raise FailedPrecondition(
+                f"{self.source.name}: versions {self._listed()} are loaded, at most "
+                f"{self.limits.max_versions} can be (max_versions); unload one first"
+            )
+        number = await self._prepare(version)
+        if self._default is None:
+            self._default = number
+        await self.report()
+        return number
+
+    async def _prepare(self, version: int | None) -> int:
+        """Have a version loaded, proven and warmed up; return its number."""
+        directory = layout.find(self._repository, self.source.name, version)
+        number = int(directory.name)
+        if set(self._served.get(number, ())) == set(self.source.models):
+            return number
+        start = time.perf_counter()
+        try:
+            models = await asyncio.to_thread(
+                prove, self.source, directory, self.limits.max_batch_rows
+            )
+        except ArtifactError as error:
+            self._refused[number] = str(error)
+            _log.error("refused", extra={"version": number, "reason": str(error)})
+            raise
+        self._refused.pop(number, None)
+        self._retire(number)
+        self._served[number] = {name: self._batcher(name, model) for name, model in models.items()}
+        self._note_load(number, time.perf_counter() - start)
+        return number
 
     def _batcher(self, name: str, model: Model[Any]) -> Batcher[Any]:
         batcher = Batcher(
@@ -129,9 +183,12 @@ class Host:
         batcher.start()
         return batcher
 
-    def _retire(self, batcher: Batcher[Any]) -> None:
-        """Let a version finish its calls in the background."""
-        metrics.MODEL_INFO.remove(batcher.name, str(batcher.model.version))
+    def _retire(self, version: int) -> None:
+        """Let a version, where it is loaded, finish its calls in the background."""
+        for batcher in self._served.pop(version, {}).values():
+            self._end(batcher)
+
+    def _end(self, batcher: Batcher[Any]) -> None:
         task = asyncio.create_task(batcher.close(self.limits.grace_seconds))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -141,39 +198,84 @@ class Host:
             metrics.MODEL_LOAD_SECONDS.labels(name, str(version)).set(seconds)
         _log.info("loaded", extra={"version": version, "seconds": round(seconds, 3)})
 
-    async def unload(self, name: str) -> None:
-        """Stop serving one model; raises NotFound where there is none of that name."""
+    async def unload(self, name: str, version: int | None = None) -> None:
+        """Stop serving one model, or one version of the source that is not its default.
+
+        Raises NotFound where there is none of that name or version, FailedPrecondition
+        for the default version.
+        """
         async with self._changing:
             self.known(name)
-            batcher = self._served.pop(name, None)
-            if batcher is not None:
-                self._retire(batcher)
-                _log.info("unloaded", extra={"model": name})
+            if version is None:
+                for batchers in self._served.values():
+                    if name in batchers:
+                        self._end(batchers.pop(name))
+            else:
+                self._unload_version(version)
+            _log.info("unloaded", extra={"model": name, "version": version or "all"})
             await self.report()
+            await self._remember()
+
+    def _unload_version(self, version: int) -> None:
+        if version not in self._served:
+            raise NotFound(
+                f"{self.source.name}: version {version} is not loaded, {self._listed()} is"
+            )
+        if version == self._default:
+            raise FailedPrecondition(
+                f"{self.source.name}: version {version} is the default one; load another in its "
+                "place, or unload the model by name alone"
+            )
+        self._retire(version)
+
+    async def _remember(self) -> None:
+        """Keep what is served for the next start. A model unloaded by name comes back with it."""
+        beside = tuple(v for v in self._served if v != self._default)
+        choice = Choice(self._default, beside, self._previous)
+        await asyncio.to_thread(self._file.write, choice)
 
     async def report(self) -> None:
-        """Tell the health service which models are served; before the first load, none."""
+        """Tell health and metrics what is served; before the first load, nothing is."""
+        default = self._served.get(self._default or 0, {})
         for name in self.source.models:
-            await self._health.set(name, ready=name in self._served)
-        await self._health.set("", ready=len(self._served) == len(self.source.models))
+            await self._health.set(name, ready=name in default)
+        await self._health.set("", ready=len(default) == len(self.source.models))
+        served = {
+            (name, str(version), "default" if version == self._default else "beside")
+            for version, batchers in self._served.items()
+            for name in batchers
+        }
+        for labels in self._noted - served:
+            metrics.MODEL_INFO.remove(*labels)
+        for labels in served - self._noted:
+            metrics.MODEL_INFO.labels(*labels).set(1)
+        self._noted = served
 
     def get(self, name: str, version: str = "") -> Batcher[Any]:
-        """Return what serves a model; raises NotFound, or Unavailable where none is loaded."""
-        batcher = self._served.get(name)
-        if batcher is None:
+        """Return what serves a model, by default the default version.
+
+        Raises NotFound, or Unavailable where none is loaded.
+        """
+        versions = self.versions(name)
+        if not versions:
             self.known(name)
             raise Unavailable(f"{name}: no version is loaded")
-        if version and version != str(batcher.model.version):
-            raise NotFound(f"{name}: version '{version}' is not served, {batcher.model.version} is")
-        return batcher
+        if not version:
+            return self._served[versions[-1]][name]
+        for number in versions:
+            if version == str(number):
+                return self._served[number][name]
+        listed = ", ".join(map(str, versions))
+        raise NotFound(f"{name}: version '{version}' is not served; there is {listed}")
+
+    def versions(self, name: str) -> list[int]:
+        """Return the versions in which a model is served: ascending, but the default last."""
+        found = [v for v, batchers in self._served.items() if name in batchers]
+        return sorted(found, key=lambda v: (v == self._default, v))
 
     def ready(self, name: str, version: str = "") -> bool:
         """Is this model, in this version, served by a process that is not draining?"""
-        served = self._version(name)
-        return self._health.ready(name) and served is not None and version in {"", str(served)}
-
-    def _version(self, name: str) -> int | None:
-        return self._served[name].model.version if name in self._served else None
+        return self._health.ready(name) and version in {"", *map(str, self.versions(name))}
 
     def known(self, name: str) -> None:
         """Raise NotFound where this process has no model of that name."""
@@ -186,18 +288,21 @@ class Host:
         """List every version in the repository, for each model, with its state."""
         listings = []
         for name in self.source.models:
-            served = self._version(name)
+            served = self.versions(name)
             found = layout.versions(self._repository, self.source.name)
-            for version in sorted({*found, *([] if served is None else [served])}):
-                ready = version == served
+            for version in sorted({*found, *served}):
+                ready = version in served
                 reason = "" if ready else self._refused.get(version, "not loaded")
                 state = "READY" if ready else "UNAVAILABLE"
                 listings.append(Listing(name, str(version), state, reason))
         return listings
 
+    def _listed(self) -> str:
+        return ", ".join(map(str, sorted(self._served)))
+
     async def close(self) -> None:
         """Finish accepted calls and end all threads."""
-        for name in list(self._served):
-            self._retire(self._served.pop(name))
+        for version in list(self._served):
+            self._retire(version)
         if self._closing:
             await asyncio.wait(self._closing)

@@ -3,13 +3,14 @@
 A ModelInfer call is read, checked, queued, computed and answered, in this order;
 nothing is computed for a request that will be refused. Triton's, KServe's and
 their clients' habits are kept where the protocol is silent: an empty version
-means the one that serves, and no requested outputs means all of them.
+means the default one, and no requested outputs means all of them.
 """
 
 # The protocol names the methods, and every one gets a request and a context.
 # ruff: noqa: N802, ARG002
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -25,6 +26,7 @@ from services.runtime.tensors import write_response
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PLATFORM = "onnxruntime_onnx"
+_PREVIOUS = "previous"
 # gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 3600.0 * 24
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -70,12 +72,15 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelMetadata(
         self, request: pb.ModelMetadataRequest, context: _Context
     ) -> pb.ModelMetadataResponse:
-        """Describe the tensors of a model, as its manifest declares them."""
+        """Describe the tensors of a version as its manifest declares them, and list the versions.
+
+        The default version is the last of the list.
+        """
         model = self._host.get(request.name, request.version).model
         tensor = pb.ModelMetadataResponse.TensorMetadata
         return pb.ModelMetadataResponse(
             name=request.name,
-            versions=[str(model.version)],
+            versions=[str(version) for version in self._host.versions(request.name)],
             platform=PLATFORM,
             inputs=[tensor(name=s.name, datatype=s.datatype, shape=s.shape) for s in model.inputs],
             outputs=[
@@ -118,13 +123,20 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> pb.RepositoryModelLoadResponse:
         """Load the newest version, or the one the parameter `version` names.
 
-        Models that come from the same artifact are loaded with it.
+        It takes the default's place; with the parameter `beside` it is served to those
+        who name it. `version` "previous" is what was the default before. Models that come
+        from the same artifact are loaded with it.
         """
         self._allow_change()
         self._host.known(request.model_name)
-        version = _version(request)
+        given = _parameters(request.parameters, "version", "beside")
         try:
-            await self._host.load(version)
+            if given.get("version") == _PREVIOUS:
+                await self._host.roll_back()
+            else:
+                await self._host.load(
+                    _version(given.get("version")), beside=_flag("beside", given.get("beside"))
+                )
         except ArtifactMissing as error:
             raise NotFound(str(error)) from None
         except ArtifactError as error:
@@ -134,9 +146,11 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: _Context
     ) -> pb.RepositoryModelUnloadResponse:
-        """Stop serving one model."""
+        """Stop serving one model, or the version that the parameter `version` names."""
         self._allow_change()
-        await self._host.unload(request.model_name)
+        # Triton's clients always say what to do with dependents; here there are none.
+        given = _parameters(request.parameters, "version", "unload_dependents")
+        await self._host.unload(request.model_name, _version(given.get("version")))
         return pb.RepositoryModelUnloadResponse()
 
     def _allow_change(self) -> None:
@@ -155,15 +169,29 @@ def _deadline(context: _Context) -> float:
     return asyncio.get_running_loop().time() + left
 
 
-def _version(request: pb.RepositoryModelLoadRequest) -> int | None:
-    for name in request.parameters:
-        if name != "version":
-            raise InvalidArgument(name, "not a parameter of loading here; there is version")
-    if "version" not in request.parameters:
+def _parameters(
+    given: Mapping[str, pb.ModelRepositoryParameter], *known: str
+) -> dict[str, bool | int | str | bytes]:
+    """Return the values of a request's parameters; raises InvalidArgument for unknown names."""
+    for name in given:
+        if name not in known:
+            raise InvalidArgument(name, f"not a parameter here; there is {', '.join(known)}")
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
+        for name, value in given.items()
+    }
+
+
+def _version(value: bool | int | str | bytes | None) -> int | None:
+    if value is None:
         return None
-    value = request.parameters["version"]
-    if value.WhichOneof("parameter_choice") == "int64_param":
-        return value.int64_param
-    if not (value.string_param.isascii() and value.string_param.isdecimal()):
+    text = "" if isinstance(value, bool | bytes) else str(value)
+    if not (text.isascii() and text.isdecimal() and int(text)):
         raise InvalidArgument("version", "must be a positive whole number")
-    return int(value.string_param)
+    return int(text)
+
+
+def _flag(name: str, value: bool | int | str | bytes | None) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidArgument(name, "must be a bool_param, true or false")
+    return bool(value)

@@ -58,7 +58,9 @@ EXPIRED_CALLS = Counter(
     ["source"],
 )
 MODEL_INFO = Gauge(
-    "plait_model_info", "1 for each model version being served.", ["source", "version"]
+    "plait_model_info",
+    "1 for each model version being served; role: default, or beside it for callers that name it.",
+    ["source", "version", "role"],
 )
 MODEL_LOAD_SECONDS = Gauge(
     "plait_model_load_seconds",

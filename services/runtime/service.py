@@ -12,10 +12,11 @@ import grpc
 from inference import inference_pb2_grpc
 from services.runtime.config import require
 from services.runtime.health import Health
-from services.runtime.hosting import Host, Limits, Source
+from services.runtime.hosting import Host, Limits
 from services.runtime.inference_service import SERVICE, InferenceService
 from services.runtime.process import release, run
 from services.runtime.server import ServerConfig
+from services.runtime.source import Source
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class ServiceConfig(ServerConfig):
 
     # Model repository: REPOSITORY/<source>/<version>/.
     repository: Path = Path("var/models")
-    # Version to serve; empty takes the newest there is at start. Pin it where a
-    # new version must not come in with a restart.
+    # Version to serve. Empty: at start what was served last, if callers chose it, else
+    # the newest that is not refused. Pin it where only a deployment may decide.
     version: int | None = None
     # Whether callers may load and unload versions. Off where only a deployment may
     # decide what serves: the protocol knows no callers' rights.
     model_control: bool = True
+    # Versions loaded at once, the default included. A canary needs 2; each costs its
+    # memory and a thread, and the two compete for the CPU.
+    max_versions: int = 2
     # Rows computed together, and rows one call may bring. More is less CPU per row
     # and a longer wait for whoever comes next.
     max_batch_rows: int = 64
@@ -40,6 +44,7 @@ class ServiceConfig(ServerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.version is None or self.version > 0, "version must be positive")
+        require(1 <= self.max_versions <= 8, "max_versions must be within 1 .. 8")
         require(1 <= self.max_batch_rows <= 1024, "max_batch_rows must be within 1 .. 1024")
         require(1 <= self.max_queue <= 100_000, "max_queue must be within 1 .. 100000")
 
@@ -55,7 +60,9 @@ class ModelService:
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the inference servicer."""
         config = self._config
-        limits = Limits(config.max_batch_rows, config.max_queue, config.grace_seconds)
+        limits = Limits(
+            config.max_batch_rows, config.max_queue, config.grace_seconds, config.max_versions
+        )
         self._host = Host(self._source, config.repository, limits, health)
         servicer = InferenceService(
             self._host,
@@ -67,10 +74,10 @@ class ModelService:
         return [SERVICE]
 
     async def start(self) -> None:
-        """Load the configured version; raises ArtifactError."""
+        """Load what is to be served; raises ArtifactError."""
         if self._host is not None:
             await self._host.report()
-            await self._host.load(self._config.version)
+            await self._host.start(self._config.version)
 
     async def stop(self) -> None:
         """End the engines."""

@@ -51,7 +51,7 @@ def model() -> None:
         m.INFERENCE_SECONDS.labels(*labels, "ok").observe(0.002)
     m.UNKNOWN_ITEMS.labels("cf").inc(ROUND)
     m.EXPIRED_CALLS.labels("cf").inc()
-    m.MODEL_INFO.labels(*labels).set(1)
+    m.MODEL_INFO.labels(*labels, "default").set(1)
     m.MODEL_LOAD_SECONDS.labels(*labels).set(1.5)
     m.REQUEST_SECONDS.labels("/inference.GRPCInferenceService/ModelInfer", "OK").observe(0.003)
 

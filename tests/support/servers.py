@@ -16,9 +16,9 @@ import grpc
 import numpy as np
 
 from inference import inference_pb2_grpc
-from services.runtime.hosting import Source
 from services.runtime.server import Server
 from services.runtime.service import ModelService, ServiceConfig
+from services.runtime.source import Source
 from services.runtime.tensors import Array, read_outputs, write_request
 
 Stub: TypeAlias = "inference_pb2_grpc.GRPCInferenceServiceAsyncStub"

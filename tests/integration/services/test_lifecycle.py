@@ -25,10 +25,10 @@ from services.cf.server import SOURCE as CF
 from services.cf.server import open_models
 from services.runtime.engine_model import EngineModel
 from services.runtime.errors import StartError
-from services.runtime.hosting import Source
 from services.runtime.process import serve
 from services.runtime.server import Server
 from services.runtime.service import ModelService, ServiceConfig
+from services.runtime.source import Source
 from tests.integration.services.conftest import TINY
 from tests.support.servers import (
     NEVER_BEGAN,

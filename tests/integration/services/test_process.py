@@ -58,7 +58,7 @@ async def test_what_it_does_can_be_read_from_its_metrics(running: Process) -> No
     assert samples["plait_request_seconds_count", (infer_method, ("outcome", "OK"))] >= 1
     refused = (infer_method, ("outcome", "INVALID_ARGUMENT"))
     assert samples["plait_request_seconds_count", refused] == 1
-    assert samples["plait_model_info", cf] == 1
+    assert samples["plait_model_info", (("role", "default"), *cf)] == 1
     assert samples["plait_model_load_seconds", cf] > 0
     assert samples["plait_unknown_items_total", (("source", "cf"),)] == 1
     inference = (("outcome", "ok"), *cf)

@@ -12,7 +12,7 @@ from inference import inference_pb2 as pb
 from services.cf.server import SOURCE as CF
 from services.cf.server import open_models
 from services.runtime.engine_model import EngineModel
-from services.runtime.hosting import Source
+from services.runtime.source import Source
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
 from tests.support.servers import Stub, infer, serving, stub_for
