@@ -41,8 +41,8 @@ lint: $(READY) ## formatting, types, layering, protos
 test: lint ## everything: lint, unit, integration, end to end, contracts
 	@$(BIN)/python -m pytest
 
-bench: $(READY) ## requests per second, latency and CPU through all five processes
-	@$(BIN)/python -m benchmarks.serving $(ARGS)
+bench: $(READY) ## the same job on Plait, bare ONNX Runtime and other systems, side by side
+	@$(BIN)/python -m benchmarks.compare --json var/bench.json $(ARGS)
 
 proto: $(READY) ## regenerate the code beside the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --grpc_python_out=protos \

@@ -1,0 +1,55 @@
+"""The plain grpc.aio fan-out as a system (benchmarks/peers/plain)."""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks.job import SOURCES
+from benchmarks.job.wire import INFER
+from benchmarks.systems.ports import free_ports, listening
+from benchmarks.systems.process import ROOT, Process
+from benchmarks.systems.system import Door
+
+
+class Plain:
+    """Four model servers and a gateway."""
+
+    resident = True
+
+    def __init__(
+        self, repository: Path, work: Path, python: str = sys.executable,
+        name: str = "plain grpc.aio fan-out",
+    ) -> None:  # fmt: skip
+        """`python` decides which versions of grpcio and ONNX Runtime it runs on."""
+        self.name = name
+        self._repository = repository
+        self._work = work
+        self._python = python
+        self._running: dict[str, Process] = {}
+
+    def start(self) -> Door:
+        """Start all five; raises NotAvailable."""
+        ports = free_ports(len(SOURCES) + 1)
+        for source, port in zip(SOURCES, ports[1:], strict=True):
+            self._run(source, "model", str(self._repository), source, str(port))
+        self._run("gateway", "gateway", *map(str, ports))
+        for process, port in zip(self._running.values(), [*ports[1:], ports[0]], strict=True):
+            process.wait_until(partial(listening, port), 30.0)
+        return Door("grpc", f"127.0.0.1:{ports[0]}", INFER, "infer")
+
+    def _run(self, name: str, module: str, *arguments: str) -> None:
+        command = [self._python, "-m", f"benchmarks.peers.plain.{module}", *arguments]
+        label = "".join(c if c.isalnum() else "-" for c in f"{self.name}-{name}")
+        paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
+        self._running[name] = Process(command, self._work / f"{label}.log", paths)
+
+    def processes(self) -> Mapping[str, int]:
+        """Return the five processes."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    def stop(self) -> None:
+        """End them, the gateway first."""
+        for process in reversed(self._running.values()):
+            process.stop()
+        self._running.clear()

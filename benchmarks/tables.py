@@ -1,0 +1,70 @@
+"""The comparison as tables for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.output import console, table
+
+# The row that throughput is divided by.
+_BASE = "plain grpc.aio fan-out"
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print machine, closed loop, CPU by process and the floor."""
+    out = console()
+    host = result["machine"]
+    out.print(result["question"], markup=False)
+    out.print(
+        f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}; "
+        f"grpcio {host['versions']['grpcio']}, onnxruntime {host['versions']['onnxruntime']}; "
+        f"median of {result['rounds']} rounds of {result['seconds']:.0f} s, seed {result['seed']}",
+        style="dim", markup=False,
+    )  # fmt: skip
+    measured = {n: m for n, m in result["closed_loop"].items() if "not available" not in m}
+    for callers in next(iter(measured.values()), {}):
+        out.print(_closed(measured, callers))
+    for name, loads in result["closed_loop"].items():
+        if "not available" in loads:
+            out.print(f"{name}: not available: {loads['not available']}", markup=False)
+    out.print(_processes(measured))
+    out.print(_floor(result["floor"]))
+
+
+def _closed(measured: Mapping[str, Any], callers: str) -> Any:
+    made = table(
+        f"{callers} at a time", ">Requests/s", ">plain = 1", ">p50 ms", ">p99 ms", ">CPU ms",
+        ">Failed %",
+    )  # fmt: skip
+    base = measured.get(_BASE, {}).get(callers)
+    for name, loads in measured.items():
+        seen = loads[callers]
+        ratio = seen["requests_per_second"] / base["requests_per_second"] if base else None
+        made.add_row(
+            name,
+            f"{seen['requests_per_second']:.0f}",
+            f"{ratio:.2f}" if ratio is not None else "",
+            f"{seen['p50_ms']:.1f}",
+            f"{seen['p99_ms']:.1f}",
+            f"{seen['cpu_ms_per_request']:.2f}",
+            f"{100 * seen['failed'] / seen['requests']:.1f}",
+        )
+    return made
+
+
+def _processes(measured: Mapping[str, Any]) -> Any:
+    made = table("CPU ms of a request by process", ">Callers", "")
+    for name, loads in measured.items():
+        for callers, seen in loads.items():
+            parts = seen["cpu_ms_by_process"].items()
+            made.add_row(name, callers, "  ".join(f"{p} {ms:.2f}" for p, ms in parts))
+    return made
+
+
+def _floor(floor: Mapping[str, Any]) -> Any:
+    made = table("Bare ONNX Runtime, one process", ">Batch", ">ms a request", ">CPU ms")
+    for batch, cost in floor.items():
+        made.add_row(
+            "four models and the merge", batch,
+            f"{cost['wall_ms_per_request']:.2f}", f"{cost['cpu_ms_per_request']:.2f}",
+        )  # fmt: skip
+    return made

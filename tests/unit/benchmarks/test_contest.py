@@ -1,0 +1,137 @@
+"""Systems side by side: none is measured that does another job, none is left out in silence."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from benchmarks.contest import Contest, Disagreement, median
+from benchmarks.job.wire import INFER
+from benchmarks.measure import figures
+from benchmarks.systems.process import NotAvailable
+from benchmarks.systems.system import Door
+from inference import inference_pb2 as pb
+
+HISTORIES = np.arange(1, 1 + 3 * 5).reshape(3, 5)
+KEYS, SCORES = np.arange(1, 21), np.linspace(1, 0.1, 20, dtype=np.float32)
+
+
+class Expecting:
+    """Stands for the reference: the same answer to everything."""
+
+    def answer(self, histories: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(KEYS, SCORES)] * len(histories)
+
+
+class Served:
+    """A system that answers every call with the same keys, over a real port."""
+
+    resident = True
+
+    def __init__(self, name: str, keys: np.ndarray = KEYS) -> None:
+        self.name = name
+        self._keys = keys
+        self.stopped = 0
+
+    def start(self) -> Door:
+        self._server = grpc.server(ThreadPoolExecutor(1))
+        response = pb.ModelInferResponse()
+        response.outputs.add(name="item_keys")
+        response.outputs.add(name="scores")
+        response.raw_output_contents.extend([self._keys.tobytes(), SCORES.tobytes()])
+        body = response.SerializeToString()
+        handler: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: body)
+        service, method = INFER.strip("/").split("/")
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+        return Door("grpc", f"127.0.0.1:{port}", INFER, "infer")
+
+    def processes(self) -> Mapping[str, int]:
+        return {}
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self._server.stop(None)
+
+
+class Absent(Served):
+    """A system that cannot be installed here."""
+
+    def start(self) -> Door:
+        raise NotAvailable("needs what is not here")
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class Counting:
+    """Stands for the load client: notes what it is asked to measure."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def measure(self, task: Any, system: Any) -> dict[str, Any]:
+        self.asked.append((system.name, task.callers))
+        return {"requests": 10, "failed": 0, "failures": {}}
+
+
+def contest(systems: list[Served], client: Counting) -> Contest:
+    checks: Any = (HISTORIES, Expecting())
+    measured: Any = client
+    return Contest(systems, measured, checks, lambda _text: None)
+
+
+def test_a_system_that_answers_differently_ends_the_run() -> None:
+    systems = [Served("right"), Served("wrong", KEYS + 1)]
+    held = contest(systems, Counting())
+    with pytest.raises(Disagreement, match="wrong answers request 0 differently"):
+        held.start()
+    held.close()
+    assert [s.stopped for s in systems] == [1, 1]
+
+
+def test_a_system_that_is_not_there_is_a_row_with_the_reason() -> None:
+    client = Counting()
+    held = contest([Served("there"), Absent("gone")], client)
+    held.start()
+    held.round({"1": {"callers": 1}}, 0.1, 0)
+    held.close()
+    assert client.asked == [("there", 1)]
+    assert held.medians()["gone"] == {"not available": "needs what is not here"}
+    assert held.medians()["there"] == {"1": {"requests": 10, "failed": 0, "failures": {}}}
+
+
+def test_loads_take_turns_among_systems_and_a_costly_one_is_up_only_for_its_own() -> None:
+    client, costly = Counting(), Served("costly")
+    costly.resident = False
+    held = contest([Served("a"), costly, Served("b")], client)
+    held.start()
+    for number in range(2):
+        held.round({"1": {"callers": 1}, "16": {"callers": 16}}, 0.1, number)
+    assert client.asked[:6] == [
+        ("a", 1), ("b", 1), ("a", 16), ("b", 16), ("costly", 1), ("costly", 16),
+    ]  # fmt: skip
+    assert costly.stopped == 2
+    held.close()
+
+
+def test_only_right_answers_count_as_done() -> None:
+    seen = {"seconds": 2.0, "latencies": [0.002] * 98 + [0.1] * 2, "failures": {"partial": 20}}
+    made = figures(seen, {"gateway": 0.4, "cf": 0.4})
+    assert made["requests_per_second"] == 40
+    assert made["cpu_ms_per_request"] == pytest.approx(10.0)
+    assert made["p99_ms"] == pytest.approx(100.0)
+    assert made["failed"] == 20
+    with pytest.raises(NotAvailable, match="UNAVAILABLE"):
+        figures({"seconds": 1.0, "latencies": [0.1], "failures": {"UNAVAILABLE": 1}}, {})
+
+
+def test_every_number_is_the_median_over_rounds_and_every_failure_is_kept() -> None:
+    rounds = [{"a": {"b": x}, "failures": {f"f{x}": 1}} for x in (3, 1, 2)]
+    assert median(rounds) == {"a": {"b": 2}, "failures": {"f3": 1, "f1": 1, "f2": 1}}
