@@ -37,6 +37,33 @@ SOURCES = Row(
             ),
         ),
         Panel(
+            "Canaries: part of the shoppers",
+            "Versions that are rolled out to a share of the shoppers (`plait models`). Nothing "
+            "here: the default versions answer everybody.",
+            "percentunit",
+            (
+                Target(
+                    f"max by (source, version) (plait_canary_share_ratio{{{SOURCE}}})",
+                    "{{source}} {{version}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Canary questions answered by the default",
+            "The canary's version was not loaded, failed or was busy, so its shoppers got the "
+            "default version: nobody went without, but the comparison is weaker. Load it again, "
+            "or end the canary (docs/operations.md).",
+            "cps",
+            (
+                Target(
+                    rate("plait_canary_fallbacks_total", SOURCE, "source, version"),
+                    "{{source}} {{version}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
             "Scores that were NaN or infinite",
             "The gateway sinks such candidates. Anything but zero is a broken model version: roll "
             "it back.",

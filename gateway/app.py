@@ -13,6 +13,7 @@ import grpc
 
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, load_fusion
+from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
     CatalogServicer,
     EventServicer,
@@ -29,8 +30,12 @@ from gateway.exposure import ExposureLog
 from gateway.keeper import CatalogueKeeper
 from gateway.loading import State, load_state
 from gateway.paging import Rankings
+from gateway.quantiles import Quantiles
 from gateway.recommender import Recommender
 from gateway.retrieval import Retrieval
+from gateway.rollouts.asking import VersionedFanOut
+from gateway.rollouts.canaries import Canaries
+from gateway.rollouts.record import RecordFile
 from gateway.situation import Situations
 from gateway.slates import Slates
 from gateway.sources import Source
@@ -62,7 +67,7 @@ class GatewayApplication:
         self._parts: Parts | None = None
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
-        """Add the three services."""
+        """Add the four services."""
         del health
         return [
             add_to_server(server, servicer)
@@ -70,6 +75,7 @@ class GatewayApplication:
                 RecommendationServicer(self._ready, self._config.default_page_size),
                 EventServicer(self._ready),
                 CatalogServicer(self._ready),
+                RolloutServicer(lambda: self._ready().canaries, self._config.rollouts),
             )
         ]
 
@@ -131,13 +137,17 @@ class GatewayApplication:
         )
         keeper.count()
         self._embedder.start()
+        sources = tuple(
+            Source(c, max_rows=config.rows_per_call, max_calls=config.calls_in_flight)
+            for c in self._connections.values()
+        )
+        canaries = Canaries(sources, RecordFile(config.state), self._look_again)
         retrieval = Retrieval(
-            tuple(
-                Source(c, max_rows=config.rows_per_call, max_calls=config.calls_in_flight)
-                for c in self._connections.values()
-            ),
+            sources,
             catalogue,
             new_items,
+            VersionedFanOut(canaries.versions_for, self._look_again),
+            Quantiles(config.repository, fusion),
             candidates=config.candidates,
             search_share=config.search_share,
         )
@@ -153,7 +163,10 @@ class GatewayApplication:
             reserve_ms=config.merge_reserve_ms,
         )
         events = EventTaker(store, catalogue, state.trails, state.trends)
-        return Parts(slates, catalogue, events, keeper)
+        return Parts(slates, catalogue, events, keeper, canaries)
+
+    def _look_again(self, source: str) -> None:
+        self._connections[source].look_again()
 
     async def _save_trends(self) -> None:
         """Keep the trends, so that the next start counts only what came after."""

@@ -84,6 +84,10 @@ class GatewayConfig(ServerConfig):
     max_rankings: int = 10_000
     ranking_minutes: float = 15.0
 
+    # Who may change which versions answer whom (RolloutService): callers on this machine
+    # ("loopback"), "anyone" or "off". A proxy beside the gateway makes strangers look local.
+    rollouts: str = "loopback"
+
     # What was shown to whom, one JSON line per reply, for training and audits. Empty: none.
     exposure_log: Path | None = Path("var/exposures.jsonl")
     # The log moves to NAME.1 when it is larger, so at most twice this is on disk.
@@ -119,6 +123,10 @@ class GatewayConfig(ServerConfig):
         )
         require(self.default_page_size <= 200, "default_page_size must be at most 200")
         require(self.candidates <= 1000, "candidates must be at most 1000, what services answer")
+        require(
+            self.rollouts in {"loopback", "anyone", "off"},
+            f"rollouts must be loopback, anyone or off, is '{self.rollouts}'",
+        )
         addresses = self.addresses()
         require(len(addresses) == len(self.sources), "sources: a name is given twice")
         for name in self.item_encoders:

@@ -73,9 +73,14 @@ class Connection:
         """
         response: pb.ModelInferResponse = await self._stub.ModelInfer(request, timeout=seconds)
         version = response.model_version
-        if version and self.contract is not None and version != self.contract.version:
+        news = self.contract is not None and version != self.contract.version
+        if version and news and not request.model_version:
             self._changed.set()
         return response
+
+    def look_again(self) -> None:
+        """Have the model described anew: its server may serve other versions by now."""
+        self._changed.set()
 
     async def _keep_described(self) -> None:
         while True:

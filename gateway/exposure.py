@@ -45,6 +45,9 @@ class ExposureLog:
                     "item_ids": item_ids,
                     "sources": {a.source: a.outcome.value for a in ranking.answers},
                     "versions": {a.source: a.version for a in ranking.answers if a.version},
+                    # Whom a canary was meant for, to compare like with like: `versions` says
+                    # who answered in the end.
+                    "canary": {a.source: a.wanted for a in ranking.answers if a.wanted},
                     "fallback": ranking.fallback,
                 },
                 ensure_ascii=False,

@@ -12,6 +12,9 @@ from services.runtime import metrics
 
 # Never asked, so there is no time to speak of.
 _UNTIMED = (Outcome.SKIPPED,)
+# By source; each version is a label that stays for the life of the process.
+_MOST_VERSIONS = 16
+_versions: dict[str, set[str]] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -35,7 +38,8 @@ def note_ranking(ranking: Ranking) -> None:
         _child(metrics.STAGE_SECONDS, stage).observe(seconds)
     for answer in ranking.answers:
         if answer.outcome not in _UNTIMED:
-            labels = (answer.source, answer.version, answer.outcome.value.lower())
+            version = bounded(answer.source, answer.version)
+            labels = (answer.source, version, answer.outcome.value.lower())
             _child(metrics.SOURCE_SECONDS, *labels).observe(answer.seconds)
         if answer.invalid:
             _child(metrics.INVALID_SCORES, answer.source).inc(answer.invalid)
@@ -53,6 +57,15 @@ def note_ranking(ranking: Ranking) -> None:
 def note_failure(surface: str, seconds: float) -> None:
     """Note a ranking that could not be made, which is a mistake in this process."""
     _child(metrics.RECOMMEND_SECONDS, surface, "error").observe(seconds)
+
+
+def bounded(source: str, version: str) -> str:
+    """Return a version as a label: a source that invents versions gets "other" for the rest."""
+    seen = _versions.setdefault(source, set())
+    if version not in seen and len(seen) >= _MOST_VERSIONS:
+        return "other"
+    seen.add(version)
+    return version
 
 
 def outcome(ranking: Ranking) -> str:

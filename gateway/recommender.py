@@ -86,7 +86,7 @@ def _slim(answer: SourceAnswer) -> SourceAnswer:
     """Keep what a reply says of a source, not what it answered."""
     return SourceAnswer(
         answer.source, answer.outcome, _NO_KEYS, _NO_SCORES, answer.version, None,
-        answer.seconds, answer.detail, answer.invalid,
+        answer.seconds, answer.detail, answer.invalid, answer.wanted,
     )  # fmt: skip
 
 

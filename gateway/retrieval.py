@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gateway.catalogue import Catalogue
-from gateway.fanout import fan_out
 from gateway.fusion.types import Floats, Query, Rows
 from gateway.new_items import NewItems
+from gateway.quantiles import Quantiles
+from gateway.rollouts.asking import VersionedFanOut
 from gateway.situation import Situation
 from gateway.sources import Source
 from gateway.types import Outcome, Question, SourceAnswer
@@ -44,6 +45,8 @@ class Retrieval:
         sources: tuple[Source, ...],
         catalogue: Catalogue,
         new_items: NewItems,
+        fan_out: VersionedFanOut,
+        quantiles: Quantiles,
         *,
         candidates: int,
         search_share: float,
@@ -52,6 +55,8 @@ class Retrieval:
         self._sources = sources
         self._catalogue = catalogue
         self._new_items = new_items
+        self._fan_out = fan_out
+        self._quantiles = quantiles
         self._k = candidates
         self._search_share = search_share
 
@@ -61,14 +66,15 @@ class Retrieval:
         if situation.query.surface == "SEARCH":
             answers, words = await self._search(situation, until)
         else:
-            answers = await self._ask(self._sources, self._question(situation), until)
+            question = self._question(situation)
+            answers = await self._ask(self._sources, question, until, situation.ask.user_id)
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
         candidates = self._to_rows(usable)
         unknown = sum(int(((candidates[a.source][0] < 0) & (a.keys != 0)).sum()) for a in usable)
         # A source that answered with nothing has answered: it counts, with no candidates.
         silent = (a for a in answers.values() if a.outcome is Outcome.OK and not len(a.keys))
         candidates |= {a.source: (_NO_KEYS.astype(np.int32), _NO_WEIGHTS) for a in silent}
-        query = situation.query
+        query = replace(situation.query, quantiles=self._quantiles.of(answers.values()))
         # Words that nothing holds are no answer: what sells is worth more than an empty shelf.
         if words is not None and len(words[0]):
             query, candidates = _with_words(query), {**candidates, WORDS: words}
@@ -80,9 +86,9 @@ class Retrieval:
         """Find, then score. The second result is the word search's where it stood in."""
         finders = tuple(s for s in self._sources if s.reads_text)
         others = tuple(s for s in self._sources if not s.reads_text)
-        now = time.perf_counter()
+        now, user = time.perf_counter(), situation.ask.user_id
         find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k)
-        found = await self._ask(finders, find, now + (until - now) * self._search_share)
+        found = await self._ask(finders, find, now + (until - now) * self._search_share, user)
         words: tuple[Rows, Floats] | None = None
         if any(a.outcome is Outcome.OK for a in found.values()):
             keys = np.unique(np.concatenate([a.keys for a in found.values()]))
@@ -93,7 +99,7 @@ class Retrieval:
         if not len(keys):
             return found | {s.name: s.skipped("nothing was found to score") for s in others}, words
         score = replace(self._question(situation), text="", candidates=keys)
-        return found | await self._ask(others, score, until), words
+        return found | await self._ask(others, score, until, user), words
 
     def _by_words(self, situation: Situation) -> tuple[Rows, Floats]:
         columns = situation.query.columns
@@ -113,14 +119,14 @@ class Retrieval:
         )
 
     async def _ask(
-        self, sources: tuple[Source, ...], question: Question, until: float
+        self, sources: tuple[Source, ...], question: Question, until: float, user_id: str
     ) -> dict[str, SourceAnswer]:
         """Ask sources one question, and let new items take their place in the answers."""
         with_vector = replace(question, embedding=True)
         questions = {
             s.name: with_vector if self._new_items.wanted(s.name) else question for s in sources
         }
-        answers = await fan_out(sources, questions, until)
+        answers = await self._fan_out.ask(sources, questions, until, user_id)
         return {name: self._new_items.extend(a, question) for name, a in answers.items()}
 
     def _to_rows(self, answers: list[SourceAnswer]) -> Candidates:

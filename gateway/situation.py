@@ -111,7 +111,7 @@ class Situations:
             rules=resolve(ask.rules, catalogue, theirs),
             trend=self._trends.vector(ask.market, len(catalogue.columns.keys), now_ms),
             weights=self._weights[ask.surface],
-            quantiles=self._fusion.quantiles,
+            quantiles=self._fusion.quantiles,  # those of the versions that answer follow
             domain_transition=catalogue.transition,
             domain_prior=catalogue.prior,
             text=ask.text,

@@ -159,6 +159,7 @@ class SourceAnswer:
     seconds: float = 0.0
     detail: str = ""  # short, safe to show; empty when OK
     invalid: int = 0  # scores that were infinite, or NaN where the source named the item
+    wanted: str = ""  # version of the canary that the shopper is in, whoever answered
 
     @property
     def opinions(self) -> int:

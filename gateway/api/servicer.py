@@ -11,7 +11,7 @@ turns them into statuses, and names the field of a request that cannot be decode
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -22,6 +22,7 @@ from gateway.api.write import Cards, Reply, write_item, write_page
 from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
 from gateway.keeper import CatalogueKeeper
+from gateway.rollouts.canaries import Canaries
 from gateway.slates import Slates
 from gateway.types import Ask
 from plait.v1 import catalog_service_pb2 as catalog
@@ -40,6 +41,7 @@ class Parts:
     catalogue: Catalogue
     events: EventTaker
     keeper: CatalogueKeeper
+    canaries: Canaries
 
 
 class RecommendationServicer:
@@ -135,7 +137,10 @@ class CatalogServicer:
         return response
 
 
-Servicer = RecommendationServicer | EventServicer | CatalogServicer
+class Servicer(Protocol):
+    """What `add_to_server` adds: a method for each of the service's, under its name."""
+
+    DESCRIPTOR: ServiceDescriptor
 
 
 def add_to_server(server: grpc.aio.Server, servicer: Servicer) -> str:

@@ -3,6 +3,7 @@
 PlaitError
  ├── InvalidArgument     a field of the request is wrong; names it
  ├── NotFound            no such model, version, item, ...
+ ├── PermissionDenied    this caller may not
  ├── FailedPrecondition  valid, but the state of the server forbids it
  ├── ResourceExhausted   too much at once; says when to try again
  ├── Unavailable         not ready, draining, or a part of it is gone
@@ -53,6 +54,12 @@ class NotFound(PlaitError):
     """What the request names does not exist."""
 
     status = grpc.StatusCode.NOT_FOUND
+
+
+class PermissionDenied(PlaitError):
+    """The request is valid, but not from this caller."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
 
 
 class FailedPrecondition(PlaitError):

@@ -107,6 +107,16 @@ DROPPED_CANDIDATES = Counter(
 INVALID_SCORES = Counter(
     "plait_invalid_scores_total", "Scores from a source that were NaN or infinite.", ["source"]
 )
+CANARY_SHARE = Gauge(
+    "plait_canary_share_ratio",
+    "Part of the shoppers that a version is rolled out to, while one is.",
+    ["source", "version"],
+)
+CANARY_FALLBACKS = Counter(
+    "plait_canary_fallbacks_total",
+    "Questions of a canary's shoppers put to the default version, as theirs was not to be had.",
+    ["source", "version"],
+)
 EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"])
 EVENT_SECONDS = Histogram(
     "plait_event_commit_seconds", "Time to make a batch of events durable.", buckets=BUCKETS

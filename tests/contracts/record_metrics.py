@@ -35,6 +35,8 @@ def gateway() -> None:
     m.FALLBACKS.labels("HOME", "no_source").inc(2)
     m.DROPPED_CANDIDATES.labels("unavailable").inc(ROUND)
     m.INVALID_SCORES.labels("text").inc()
+    m.CANARY_SHARE.labels("cf", VERSION).set(0.1)
+    m.CANARY_FALLBACKS.labels("cf", VERSION).inc()
     m.EVENTS.labels("purchase").inc(ROUND)
     m.CATALOGUE_ITEMS.set(20_000)
     m.EMBEDDED_ITEMS.set(3)

@@ -92,8 +92,11 @@ async def test_health_and_reflection_know_the_public_services(shop: Shop) -> Non
     assert shop.server.health.ready()
     names = shop.application.register(_Nobody(), shop.server.health)  # type: ignore[arg-type]
     assert names == [
-        "plait.v1.RecommendationService", "plait.v1.EventService", "plait.v1.CatalogService"
-    ]  # fmt: skip
+        "plait.v1.RecommendationService",
+        "plait.v1.EventService",
+        "plait.v1.CatalogService",
+        "plait.v1.RolloutService",
+    ]
     assert SERVICE == "grpc.health.v1.Health"
 
 

@@ -193,8 +193,12 @@ async def open_shop(
             sources=addresses or tuple(f"{n}=127.0.0.1:{f.port}" for n, f in fakes.items()),
             exposure_log=directory / "exposures.jsonl",
             drain_seconds=0.0,
-            contact_ms=10_000 if fakes else 0,
-            **{"max_deadline_ms": 2_000, "embed_retry_ms": 50} | settings,
+            **{
+                "max_deadline_ms": 2_000,
+                "embed_retry_ms": 50,
+                "contact_ms": 10_000 if fakes else 0,
+                **settings,
+            },
         )
         application = GatewayApplication(config)
         server = Server(config, application)

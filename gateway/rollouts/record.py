@@ -1,0 +1,76 @@
+"""What is rolled out, kept beside the state file so that a restart changes nothing.
+
+A small JSON file a person can read, replaced all at once. It is not in the state
+file itself: restoring yesterday's events must not bring back yesterday's canary.
+"""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gateway.rollouts.canary import Canary
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything that operators decided at run time."""
+
+    canaries: tuple[Canary, ...] = ()
+
+    def with_canary(self, canary: Canary) -> "Record":
+        """Return the record with a canary in the place of its source's."""
+        others = self.without_canary(canary.source).canaries
+        return replace(self, canaries=(*others, canary))
+
+    def without_canary(self, source: str) -> "Record":
+        """Return the record without a source's canary."""
+        return replace(self, canaries=tuple(c for c in self.canaries if c.source != source))
+
+
+class RecordFile:
+    """The file beside a state file."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state.with_suffix(".rollouts.json")
+
+    def read(self) -> Record:
+        """Return what is kept; nothing where the file is absent or damaged, which is logged.
+
+        Never raises: without it every shopper is answered, by the default versions.
+        """
+        try:
+            return _parse(json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            return Record()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _log.error(
+                "rollouts not read, default versions answer everybody",
+                extra={"file": str(self._path), "reason": str(error)},
+            )
+            return Record()
+
+    def write(self, record: Record) -> None:
+        """Keep a record, durably; raises OSError. Blocks for a disk write."""
+        draft = self._path.with_name(f"{self._path.name}.draft")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(asdict(record), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+
+
+def _parse(raw: dict[str, Any]) -> Record:
+    canaries = tuple(
+        Canary(
+            str(c["source"]), str(c["version"]), float(c["share"]), str(c["salt"]),
+            int(c["created_ms"]),
+        )
+        for c in raw["canaries"]
+    )  # fmt: skip
+    return Record(canaries)
