@@ -11,6 +11,7 @@ from cli.failures import readable
 from plait.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from plait.v1.event_service_pb2_grpc import EventServiceStub
 from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
 DEFAULT_GATEWAY = "127.0.0.1:50050"
 DEFAULT_TIMEOUT = 10.0
@@ -31,6 +32,7 @@ class Gateway:
         self.recommendations = RecommendationServiceStub(self._channel)
         self.events = EventServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
+        self.rollouts = RolloutServiceStub(self._channel)
 
     def call(self, method: Callable[..., Reply], request: Message) -> Reply:
         """Call a method of one of the stubs; raises UserError saying what to do."""

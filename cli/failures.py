@@ -52,4 +52,5 @@ _MESSAGES = {
     ),
     grpc.StatusCode.INTERNAL: "The gateway at {at} failed on this request: its log says why",
     grpc.StatusCode.FAILED_PRECONDITION: "The gateway cannot do this now: {why}",
+    grpc.StatusCode.PERMISSION_DENIED: "The gateway at {at} refuses this to you: {why}",
 }

@@ -13,7 +13,9 @@ COMMANDS = {
     "train": Command("cli.train:train_command", "Train and export the models."),
     "evaluate": Command("cli.evaluate:evaluate_command", "Measure the models on held-out events."),
     "seed": Command("cli.seed:seed_command", "Load a dataset into the gateway's store."),
-    "models": Command("cli.models:models_command", "Show versions, health and latency."),
+    "models": Command(
+        "cli.models:models_command", "Show versions, health and latency; roll versions out."
+    ),
     "recommend": Command("cli.recommend:recommend_command", "Recommend items to a shopper."),
     "search": Command("cli.search:search_command", "Find items for a query."),
     "rank": Command("cli.search:rank_command", "Order candidates of your own for a shopper."),

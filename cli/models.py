@@ -1,17 +1,34 @@
-"""`plait models`: every process at a glance, with versions, health and latency."""
+"""`plait models`: every process at a glance, and the life of a model version."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import click
 from rich.markup import escape
 
+from cli import rollout
 from cli.failures import UserError
+from cli.fleet_options import endpoints, fleet_options
 from cli.health import Health, health
 from cli.options import example
 from cli.output import console, milliseconds, print_json, table
 from cli.scrape import MODEL_INFER, Scrape, scrape
-from cli.topology import BASE_PORT, GATEWAY, METRICS_BASE_PORT, Endpoint, usual
+from cli.topology import GATEWAY, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One version of a source that has a canary, as the gateway sees it."""
+
+    source: str
+    version: str
+    # Percent of the shoppers; None: the rest.
+    share: float | None
+    answers: int
+    failures: int
+    fallbacks: int
+    p50_seconds: float | None
+    p99_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,72 +38,119 @@ class Status:
     name: str
     address: str
     health: Health
+    # Of a model service: the default version; of the gateway: its release.
     versions: tuple[str, ...]
+    # Versions that answer whoever names them.
+    beside: tuple[str, ...]
     requests: int | None
     p50_seconds: float | None
     p99_seconds: float | None
+    # While a share of the shoppers is answered by another version: each version.
+    canary: tuple[Arm, ...] = ()
 
 
-@click.command(
-    epilog=example("plait models", "plait models --at cf=10.0.0.7:50051/9151 --json"),
+@click.group(
+    invoke_without_command=True,
+    epilog=example(
+        "plait models",
+        "plait models load cf 2",
+        "plait models canary cf 2 --share 10",
+        "plait models promote cf",
+        "plait models rollback cf",
+    ),
 )
-@click.option("--base-port", default=BASE_PORT, show_default=True, help="Port of the gateway.")
-@click.option(
-    "--metrics-base-port",
-    default=METRICS_BASE_PORT,
-    show_default=True,
-    help="Metrics port of the gateway.",
-)
-@click.option(
-    "--at",
-    "places",
-    multiple=True,
-    metavar="NAME=HOST:PORT/METRICS_PORT",
-    help="Where one process is, if not beside the gateway.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
+@fleet_options
+@click.pass_context
 def models_command(
-    base_port: int, metrics_base_port: int, places: Sequence[str], *, as_json: bool
+    ctx: click.Context,
+    base_port: int,
+    metrics_base_port: int,
+    places: Sequence[str],
+    *,
+    as_json: bool,
 ) -> None:
-    """Show the gateway and each model: versions, health, requests, latency."""
-    endpoints = {e.name: e for e in usual(base_port, metrics_base_port).all}
-    for text in places:
-        endpoint = _place(text)
-        endpoints[endpoint.name] = endpoint
-    statuses = [status(endpoint) for endpoint in endpoints.values()]
+    """Show the gateway and each model: versions, health, requests, latency.
+
+    The commands below change which versions serve, and whom.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    ends = endpoints(base_port, metrics_base_port, places)
+    scrapes = {end: _scrape(end) for end in ends}
+    statuses = [status(end, seen) for end, seen in scrapes.items()]
+    for arm in (a for e, seen in scrapes.items() if e.name == GATEWAY and seen for a in arms(seen)):
+        statuses = [
+            replace(s, canary=(*s.canary, arm)) if s.name == arm.source else s for s in statuses
+        ]
     if as_json:
         print_json([asdict(s) for s in statuses])
     else:
         _show(statuses)
+        _compare([arm for s in statuses for arm in s.canary])
     if all(s.health == "down" for s in statuses):
-        where = endpoints[GATEWAY].address
+        where = next(e.address for e in ends if e.name == GATEWAY)
         raise UserError(
             f"Nothing answers, neither the gateway at {where} nor a model: start them: `plait up`"
         )
 
 
-def status(endpoint: Endpoint) -> Status:
+for _command in rollout.COMMANDS:
+    models_command.add_command(_command)
+
+
+def _scrape(endpoint: Endpoint) -> Scrape | None:
+    try:
+        return scrape(endpoint.address.rpartition(":")[0], endpoint.metrics_port)
+    except OSError:
+        return None
+
+
+def status(endpoint: Endpoint, seen: Scrape | None) -> Status:
     """Ask one process for its health and read its metrics; never raises for a dead one."""
     state = health(endpoint.address)
-    try:
-        seen = scrape(endpoint.address.rpartition(":")[0], endpoint.metrics_port)
-    except OSError:
-        return Status(endpoint.name, endpoint.address, state, (), None, None, None)
+    if seen is None:
+        return Status(endpoint.name, endpoint.address, state, (), (), None, None, None)
     latency = (
         seen.histogram("plait_recommend_seconds")
         if endpoint.name == GATEWAY
         else seen.histogram("plait_request_seconds", method=MODEL_INFER)
     )
+    versions = (
+        seen.values("plait_build_info", "release")
+        if endpoint.name == GATEWAY
+        else seen.values("plait_model_info", "version", role="default")
+    )
     return Status(
-        endpoint.name, endpoint.address, state, _versions(endpoint, seen),
+        endpoint.name, endpoint.address, state, versions,
+        seen.values("plait_model_info", "version", role="beside"),
         int(latency.count), latency.quantile(0.5), latency.quantile(0.99),
     )  # fmt: skip
 
 
-def _versions(endpoint: Endpoint, seen: Scrape) -> tuple[str, ...]:
-    if endpoint.name == GATEWAY:
-        return seen.values("plait_build_info", "release")
-    return seen.values("plait_model_info", "version")
+def arms(seen: Scrape) -> list[Arm]:
+    """Return the versions of each source that has a canary, from the gateway's metrics."""
+    shares = {
+        (s.labels["source"], s.labels["version"]): 100 * s.value
+        for s in seen.samples
+        if s.name == "plait_canary_share_ratio"
+    }
+    return [
+        _arm(seen, source, version, shares)
+        for source in dict.fromkeys(source for source, _ in shares)
+        for version in seen.values("plait_source_seconds_count", "version", source=source)
+        if version
+    ]
+
+
+def _arm(seen: Scrape, source: str, version: str, shares: Mapping[tuple[str, str], float]) -> Arm:
+    which = {"source": source, "version": version}
+    answered = seen.histogram("plait_source_seconds", **which, outcome="ok")
+    return Arm(
+        source, version, shares.get((source, version)), int(answered.count),
+        int(seen.sum("plait_source_seconds_count", **which) - answered.count),
+        int(seen.sum("plait_canary_fallbacks_total", **which)),
+        answered.quantile(0.5), answered.quantile(0.99),
+    )  # fmt: skip
 
 
 def _show(statuses: Sequence[Status]) -> None:
@@ -97,7 +161,7 @@ def _show(statuses: Sequence[Status]) -> None:
             s.name,
             escape(s.address),
             f"[{styles[s.health]}]{s.health}[/]",
-            ", ".join(s.versions) or "-",
+            _versions(s),
             "-" if s.requests is None else str(s.requests),
             milliseconds(s.p50_seconds),
             milliseconds(s.p99_seconds),
@@ -105,12 +169,27 @@ def _show(statuses: Sequence[Status]) -> None:
     console().print(made)
 
 
-def _place(text: str) -> Endpoint:
-    name, _, rest = text.partition("=")
-    address, _, metrics = rest.partition("/")
-    host, _, port = address.rpartition(":")
-    if not (name and host and port.isdecimal() and metrics.isdecimal()):
-        raise click.BadParameter(
-            f"{text!r} is not NAME=HOST:PORT/METRICS_PORT, for example cf=10.0.0.7:50051/9151"
+def _versions(status: Status) -> str:
+    default = ", ".join(status.versions) or "-"
+    return f"{default} (+ {', '.join(status.beside)})" if status.beside else default
+
+
+def _compare(compared: Sequence[Arm]) -> None:
+    if not compared:
+        return
+    made = table(
+        "Source", "Version", "Shoppers", ">Answers", ">Failed", ">Fell back", ">p50 ms", ">p99 ms",
+        title="Canaries, since the gateway started",
+    )  # fmt: skip
+    for a in compared:
+        made.add_row(
+            a.source,
+            escape(a.version),
+            "the others" if a.share is None else f"{a.share:g} %",
+            str(a.answers),
+            str(a.failures),
+            str(a.fallbacks),
+            milliseconds(a.p50_seconds),
+            milliseconds(a.p99_seconds),
         )
-    return Endpoint(name, host, int(port), int(metrics))
+    console().print(made)

@@ -73,9 +73,13 @@ class Scrape:
         """Return the sum of the samples of a name whose labels match, 0.0 if there are none."""
         return sum(s.value for s in self.samples if s.name == name and _matches(s.labels, labels))
 
-    def values(self, name: str, label: str) -> tuple[str, ...]:
-        """Return the values a label takes on the samples of a name, in their order."""
-        found = (s.labels[label] for s in self.samples if s.name == name and label in s.labels)
+    def values(self, name: str, label: str, **labels: str) -> tuple[str, ...]:
+        """Return the values a label takes on the samples of a name whose others match."""
+        found = (
+            s.labels[label]
+            for s in self.samples
+            if s.name == name and label in s.labels and _matches(s.labels, labels)
+        )
         return tuple(dict.fromkeys(found))
 
     def histogram(self, name: str, **labels: str) -> Buckets:

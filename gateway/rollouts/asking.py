@@ -64,6 +64,8 @@ class VersionedFanOut:
             if answer.outcome in _FELL_SHORT:
                 self._resting[name, wishes[name].version] = now + _REST_SECONDS
                 self._look_again(name)
+            elif answer.outcome is Outcome.LATE:  # and it is this version that was
+                answers[name] = replace(answer, version=wishes[name].version)
         short = {n: q for n, q in wishes.items() if _fell_short(answers.get(n))}
         if short:
             for name, question in short.items():

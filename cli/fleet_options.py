@@ -1,0 +1,47 @@
+"""Options that say where the processes of a running Plait are."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from cli.options import together
+from cli.topology import BASE_PORT, METRICS_BASE_PORT, Endpoint, usual
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fleet_options(function: F) -> F:
+    """Add --base-port, --metrics-base-port, --at and --json."""
+    return together(
+        click.option(
+            "--base-port", default=BASE_PORT, show_default=True, help="Port of the gateway."
+        ),
+        click.option(
+            "--metrics-base-port", default=METRICS_BASE_PORT, show_default=True,
+            help="Metrics port of the gateway.",
+        ),
+        click.option(
+            "--at", "places", multiple=True, metavar="NAME=HOST:PORT/METRICS_PORT",
+            help="Where a process is, if not beside the gateway; several replicas: several times.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines."),
+    )(function)  # fmt: skip
+
+
+def endpoints(base_port: int, metrics_base_port: int, places: Sequence[str]) -> list[Endpoint]:
+    """Return every process, the gateway first; raises click.BadParameter for a bad --at."""
+    named = [_place(text) for text in places]
+    moved = {end.name for end in named}
+    return [e for e in usual(base_port, metrics_base_port).all if e.name not in moved] + named
+
+
+def _place(text: str) -> Endpoint:
+    name, _, rest = text.partition("=")
+    address, _, metrics = rest.partition("/")
+    host, _, port = address.rpartition(":")
+    if not (name and host and port.isdecimal() and metrics.isdecimal()):
+        raise click.BadParameter(
+            f"{text!r} is not NAME=HOST:PORT/METRICS_PORT, for example cf=10.0.0.7:50051/9151"
+        )
+    return Endpoint(name, host, int(port), int(metrics))

@@ -1,0 +1,203 @@
+"""`plait models load, canary, promote, rollback, unload`: the life of a model version.
+
+Loading and the default version are the model services' business, who is answered
+by which version is the gateway's; each command asks whom it concerns, in the order
+that leaves every shopper with an answer.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from cli.client import Gateway
+from cli.failures import UserError
+from cli.fleet_options import endpoints, fleet_options
+from cli.model_server import PREVIOUS, ModelServer
+from cli.options import example, together
+from cli.output import console, print_json
+from cli.topology import GATEWAY, Endpoint
+from plait.v1 import rollout_service_pb2 as pb
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _options(function: F) -> F:
+    return together(
+        click.option(
+            "--timeout", default=120.0, show_default=True, metavar="SECONDS",
+            type=click.FloatRange(min=0, min_open=True), help="Of each call; loading takes some.",
+        ),
+        fleet_options,
+    )(function)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Where everything is, and how long to wait for it."""
+
+    ends: Sequence[Endpoint]
+    timeout: float
+
+    def servers(self, source: str, stack: ExitStack) -> list[ModelServer]:
+        """Connect to the replicas of a source; raises UserError for an unknown one."""
+        found = [e for e in self.ends if e.name == source and source != GATEWAY]
+        if not found:
+            have = ", ".join(dict.fromkeys(e.name for e in self.ends if e.name != GATEWAY))
+            raise UserError(f"There is no source '{source}' here; there is {have}")
+        return [stack.enter_context(ModelServer(source, e.address, self.timeout)) for e in found]
+
+    def gateway(self, stack: ExitStack) -> Gateway:
+        """Connect to the gateway."""
+        address = next(e.address for e in self.ends if e.name == GATEWAY)
+        return stack.enter_context(Gateway(address, self.timeout))
+
+
+def _fleet(options: dict[str, Any]) -> Fleet:
+    ends = endpoints(options["base_port"], options["metrics_base_port"], options["places"])
+    return Fleet(ends, options["timeout"])
+
+
+@click.command(epilog=example("plait models load cf 2"))
+@click.argument("source")
+@click.argument("version", required=False)
+@_options
+def load(source: str, version: str | None, **options: Any) -> None:
+    """Load VERSION of SOURCE beside the default one, the newest if none is named.
+
+    It is proven by its samples first. Nobody is answered by it until a canary or a
+    promotion says so.
+    """
+    with ExitStack() as stack:
+        servers = _fleet(options).servers(source, stack)
+        wanted = version or servers[0].newest()
+        for server in servers:
+            server.load(wanted, beside=True)
+        served = servers[0].versions()
+    if served[-1] == wanted:
+        said = f"{source}: version {wanted} is the default already"
+    else:
+        said = (
+            f"{source}: version {wanted} is loaded beside {served[-1]}; now "
+            f"`plait models canary {source} {wanted} --share 10`"
+        )
+    _tell(options, said, source=source, default=served[-1], beside=served[:-1])
+
+
+@click.command(epilog=example("plait models unload cf 2"))
+@click.argument("source")
+@click.argument("version")
+@_options
+def unload(source: str, version: str, **options: Any) -> None:
+    """Unload VERSION of SOURCE, which must not be the default one, to free its memory."""
+    with ExitStack() as stack:
+        servers = _fleet(options).servers(source, stack)
+        for server in servers:
+            server.unload(version)
+        served = servers[0].versions()
+    said = f"{source}: version {version} is unloaded, {', '.join(served)} serves"
+    _tell(options, said, source=source, default=served[-1], beside=served[:-1])
+
+
+@click.command(epilog=example("plait models canary cf 2 --share 10"))
+@click.argument("source")
+@click.argument("version")
+@click.option(
+    "--share", required=True, type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
+    help="Of the shoppers, the same ones on every request.",
+)  # fmt: skip
+@_options
+def canary(source: str, version: str, share: float, **options: Any) -> None:
+    """Have VERSION of SOURCE answer a share of the shoppers.
+
+    Again with a larger share, it keeps those who were in. End it with promote or
+    rollback.
+    """
+    with ExitStack() as stack:
+        gateway = _fleet(options).gateway(stack)
+        request = pb.SetCanaryRequest(source=source, model_version=version, share=share)
+        made = gateway.call(gateway.rollouts.SetCanary, request).canary
+    said = (
+        f"{source}: version {made.model_version} answers {made.share:g} % of the shoppers; "
+        f"`plait models` compares, then `plait models promote {source}` or "
+        f"`plait models rollback {source}`"
+    )
+    _tell(options, said, source=source, version=made.model_version, share=made.share)
+
+
+@click.command(epilog=example("plait models promote cf", "plait models promote cf 2"))
+@click.argument("source")
+@click.argument("version", required=False)
+@_options
+def promote(source: str, version: str | None, **options: Any) -> None:
+    """Make VERSION of SOURCE the default, that of its canary if none is named.
+
+    The version before finishes its calls and is unloaded; rollback loads it again.
+    """
+    with ExitStack() as stack:
+        fleet = _fleet(options)
+        servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
+        wanted = version or _canary_version(gateway, source)
+        for server in servers:
+            server.load(wanted)
+        # Only now: until the default is the new version, its canary must go on.
+        gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
+    _tell(
+        options,
+        f"{source}: version {wanted} answers everybody; back with `plait models rollback {source}`",
+        source=source,
+        default=wanted,
+    )
+
+
+@click.command(epilog=example("plait models rollback cf"))
+@click.argument("source")
+@_options
+def rollback(source: str, **options: Any) -> None:
+    """Go back to what served SOURCE before: end its canary, or undo its promotion."""
+    with ExitStack() as stack:
+        fleet = _fleet(options)
+        servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
+        ended = gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
+        for server in servers:
+            if ended.HasField("canary"):
+                _forget(server, ended.canary.model_version)
+            else:
+                server.load(PREVIOUS)
+        default = servers[0].versions()[-1]
+    said = f"{source}: version {default} answers everybody"
+    if ended.HasField("canary"):
+        said = f"{source}: the canary of version {ended.canary.model_version} has ended; {said}"
+    _tell(options, said, source=source, default=default)
+
+
+def _canary_version(gateway: Gateway, source: str) -> str:
+    listed = gateway.call(gateway.rollouts.GetRollouts, pb.GetRolloutsRequest()).canaries
+    for made in listed:
+        if made.source == source:
+            return str(made.model_version)
+    raise UserError(
+        f"{source} has no canary to promote: name a version, `plait models promote {source} 2`"
+    )
+
+
+def _forget(server: ModelServer, version: str) -> None:
+    """Unload a version nobody is sent to any more; its memory is no reason to fail."""
+    try:
+        if version in server.versions()[:-1]:
+            server.unload(version)
+    except UserError as error:
+        sys.stderr.write(f"version {version} stays loaded: {error.message}\n")
+
+
+def _tell(options: dict[str, Any], said: str, **facts: object) -> None:
+    if options["as_json"]:
+        print_json(facts)
+    else:
+        console().print(said, markup=False)
+
+
+COMMANDS = (load, canary, promote, rollback, unload)

@@ -1,0 +1,133 @@
+"""`plait models ...` against a real model service and a real gateway."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from services.cf.server import SOURCE as CF
+from tests.integration.gateway.world import COUNT, open_shop, prepare
+from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
+from tests.support.servers import PATIENCE, serving
+from tests.unit.cli.conftest import Run
+
+
+@dataclass(frozen=True)
+class Fleet:
+    repository: Path
+    at: tuple[str, ...]
+    run: Run
+
+    def models(self, *arguments: str) -> Result:
+        """Run `plait models ...` against these processes."""
+        return self.run("models", *arguments, *self.at)
+
+    def facts(self, *arguments: str) -> object:
+        result = self.models(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, run: Run) -> Iterator[Fleet]:
+    """cf and a gateway on a loop of their own, as `plait up` would run them."""
+    prepare(tmp_path)
+    repository = tmp_path / "models"
+    for seed in (0, 9):
+        publish(repository, tiny(seed))
+    (repository / "cf" / ".serving.json").write_text(
+        json.dumps({"default": 1, "beside": [], "previous": None})
+    )
+    started, stop, ports = threading.Event(), asyncio.Event(), dict[str, str]()
+
+    async def serve() -> None:
+        async with AsyncExitStack() as stack:
+            cf = await stack.enter_async_context(serving(CF, repository))
+            address = f"cf=127.0.0.1:{cf.port}"
+            shop = await stack.enter_async_context(
+                open_shop(
+                    tmp_path, sources={}, addresses=(address,), item_encoders=(), contact_ms=10_000
+                )
+            )
+            ports["cf"] = f"{address}/{cf.metrics_port}"
+            ports["gateway"] = f"gateway=127.0.0.1:{shop.server.port}/{shop.server.metrics_port}"
+            started.set()
+            await stop.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert started.wait(PATIENCE)
+    try:
+        yield Fleet(repository, ("--at", ports["cf"], "--at", ports["gateway"]), run)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE)
+        loop.close()
+
+
+def tiny(seed: int) -> Tiny:
+    return Tiny(items=COUNT, first_key=1, step=1, seed=seed)
+
+
+def test_a_version_is_loaded_tried_promoted_and_taken_back(fleet: Fleet) -> None:
+    assert fleet.facts("load", "cf") == {"source": "cf", "default": "1", "beside": ["2"]}
+    said = fleet.models("canary", "cf", "2", "--share", "10")
+    assert "version 2 answers 10 % of the shoppers" in said.output
+    assert fleet.facts("promote", "cf") == {"source": "cf", "default": "2"}
+    assert "no canary to promote: name a version" in fleet.models("promote", "cf").output
+    back = fleet.models("rollback", "cf")
+    assert "cf: version 1 answers everybody" in back.output
+    again = fleet.models("rollback", "cf")
+    assert again.exit_code == 1
+    assert "no version was the default before" in again.output
+
+
+def test_rollback_ends_a_canary_and_frees_its_version(fleet: Fleet) -> None:
+    fleet.models("load", "cf", "2")
+    fleet.models("canary", "cf", "2", "--share", "50")
+    said = fleet.models("rollback", "cf")
+    assert "the canary of version 2 has ended; cf: version 1 answers everybody" in said.output
+    assert "version 2 is not loaded" in fleet.models("unload", "cf", "2").output
+
+
+def test_what_is_refused_is_one_line_that_says_why(fleet: Fleet) -> None:
+    publish_with_wrong_samples(fleet.repository, tiny(4))
+    for arguments, said in {
+        ("load", "cf", "3"): "sample 0 of manifest.json gave another answer",
+        ("promote", "cf", "3"): "sample 0 of manifest.json gave another answer",
+        ("load", "cf", "8"): "version 8 (found: 1, 2, 3)",
+        ("canary", "cf", "2", "--share", "5"): "plait models load cf 2",
+        ("unload", "cf", "1"): "version 1 is the default one",
+        ("load", "nobody", "2"): "There is no source 'nobody' here; there is content,",
+        ("canary", "nobody", "2", "--share", "5"): "source: no 'nobody' here",
+    }.items():
+        result = fleet.models(*arguments)
+        assert result.exit_code == 1, arguments
+        assert said in " ".join(result.output.split()), arguments
+
+
+def test_loading_the_default_again_says_so(fleet: Fleet) -> None:
+    assert "version 1 is the default already" in fleet.models("load", "cf", "1").output
+
+
+def test_a_version_is_unloaded_by_number(fleet: Fleet) -> None:
+    fleet.models("load", "cf", "2")
+    assert fleet.facts("unload", "cf", "2") == {"source": "cf", "default": "1", "beside": []}
+
+
+def test_a_service_that_is_away_is_named(run: Run) -> None:
+    result = run("models", "load", "cf", "2", "--base-port", "1")
+    assert result.exit_code == 1
+    assert "The cf service at 127.0.0.1:2 does not answer" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("share", ["0", "101", "half"])
+def test_a_share_is_a_percentage(run: Run, share: str) -> None:
+    assert run("models", "canary", "cf", "2", "--share", share).exit_code == 2
