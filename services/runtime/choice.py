@@ -22,7 +22,7 @@ _NAME = ".serving.json"
 class Choice:
     """What one service serves."""
 
-    # Answers whoever names no version; None: nothing, the source is unloaded.
+    # Answers whoever names no version; None: nobody chose, the newest there is at the start.
     default: int | None
     # Loaded as well, for whoever names them.
     beside: tuple[int, ...] = ()

@@ -67,6 +67,8 @@ class Host:
         # Version -> model name -> what serves it.
         self._served: dict[int, dict[str, Batcher[Any]]] = {}
         self._default: int | None = None
+        # The default if somebody chose it by number; None: the newest was wanted.
+        self._chosen: int | None = None
         self._previous: int | None = None
         self._refused: dict[int, str] = {}
         self._noted: set[tuple[str, str, str]] = set()
@@ -84,7 +86,7 @@ class Host:
                 return
             last = await asyncio.to_thread(self._file.read) or Choice(None)
             await self._serve_first(last.default)
-            self._previous = last.previous
+            self._chosen, self._previous = last.default, last.previous
             for number in last.beside:
                 try:
                     await self._add(number)
@@ -112,6 +114,8 @@ class Host:
         """
         async with self._changing:
             number = await (self._add(version) if beside else self._serve(version))
+            # The default stays what it is, also when the version beside it is newer.
+            self._chosen = self._default if beside else version
             await self._remember()
             return number
 
@@ -124,7 +128,7 @@ class Host:
                 )
             number = await self._serve(self._previous)
             # Back and forth would lead to the version one came back from.
-            self._previous = None
+            self._previous, self._chosen = None, number
             await self._remember()
             return number
 
@@ -231,7 +235,7 @@ class Host:
     async def _remember(self) -> None:
         """Keep what is served for the next start. A model unloaded by name comes back with it."""
         beside = tuple(v for v in self._served if v != self._default)
-        choice = Choice(self._default, beside, self._previous)
+        choice = Choice(self._chosen, beside, self._previous)
         await asyncio.to_thread(self._file.write, choice)
 
     async def report(self) -> None:

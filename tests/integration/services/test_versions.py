@@ -212,6 +212,16 @@ async def test_a_restarted_service_serves_what_it_was_told_to(repository: Path) 
         assert await listed(stub) == ["3"]
 
 
+async def test_who_asks_for_the_newest_gets_the_newest_after_a_restart_too(
+    repository: Path,
+) -> None:
+    async with running(repository) as stub:
+        await stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="cf"))
+    publish(repository, SECOND)
+    async with running(repository) as stub:
+        assert await listed(stub) == ["2"]
+
+
 async def test_what_cannot_be_served_any_more_is_left_out_at_the_next_start(
     repository: Path,
 ) -> None:
