@@ -128,7 +128,7 @@ class Contest:
 
 async def _ask_all(door: Door, histories: Keys) -> list[tuple[bytes, str]]:
     codec = CODECS[door.codec]
-    async with open_pipe(door.kind, door.address, door.path) as pipe:
+    async with open_pipe(door.kind, door.address, door.path, codec.content_type) as pipe:
         return [await pipe.ask(codec.request(n, h), 20.0) for n, h in enumerate(histories)]
 
 

@@ -167,7 +167,7 @@ async def perform(task: Task, requests: Requests) -> dict[str, Any]:
     histories = requests.histories(task.length)
     expected = requests.expected(task.length) if task.exact else None
     bodies = [codec.request(number, history) for number, history in enumerate(histories)]
-    async with open_pipe(task.kind, task.address, task.path) as pipe:
+    async with open_pipe(task.kind, task.address, task.path, codec.content_type) as pipe:
         load = Load(task, pipe, bodies)
         took = await load.run()
     failures = load.seen.failures + wrong(load.seen, codec, expected)

@@ -1,5 +1,6 @@
 """The comparison as tables for people."""
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def show(result: Mapping[str, Any]) -> None:
     )  # fmt: skip
     measured = {n: m for n, m in result["closed_loop"].items() if "not available" not in m}
     for callers in next(iter(measured.values()), {}):
-        out.print(_closed(measured, callers))
+        out.print(_closed(measured, callers, _ratios(result["every_round"], callers)))
     for name, loads in result["closed_loop"].items():
         if "not available" in loads:
             out.print(f"{name}: not available: {loads['not available']}", markup=False)
@@ -30,19 +31,30 @@ def show(result: Mapping[str, Any]) -> None:
     out.print(_floor(result["floor"]))
 
 
-def _closed(measured: Mapping[str, Any], callers: str) -> Any:
+def _ratios(every: Mapping[str, Any], callers: str) -> dict[str, float]:
+    """Return each system's throughput, the plain fan-out's of the same round being 1."""
+    base = [seen["requests_per_second"] for seen in every.get(_BASE, {}).get(callers, [])]
+    return {
+        name: statistics.median(
+            seen["requests_per_second"] / beside
+            for seen, beside in zip(loads[callers], base, strict=False)
+        )
+        for name, loads in every.items()
+        if base and callers in loads
+    }
+
+
+def _closed(measured: Mapping[str, Any], callers: str, ratios: Mapping[str, float]) -> Any:
     made = table(
         f"{callers} at a time", ">Requests/s", ">plain = 1", ">p50 ms", ">p99 ms", ">CPU ms",
         ">Failed %",
     )  # fmt: skip
-    base = measured.get(_BASE, {}).get(callers)
     for name, loads in measured.items():
         seen = loads[callers]
-        ratio = seen["requests_per_second"] / base["requests_per_second"] if base else None
         made.add_row(
             name,
             f"{seen['requests_per_second']:.0f}",
-            f"{ratio:.2f}" if ratio is not None else "",
+            f"{ratios[name]:.2f}" if name in ratios else "",
             f"{seen['p50_ms']:.1f}",
             f"{seen['p99_ms']:.1f}",
             f"{seen['cpu_ms_per_request']:.2f}",

@@ -25,13 +25,15 @@ class Pipe(Protocol):
 
 
 @asynccontextmanager
-async def open_pipe(kind: str, address: str, path: str) -> AsyncIterator[Pipe]:
+async def open_pipe(
+    kind: str, address: str, path: str, content_type: str = ""
+) -> AsyncIterator[Pipe]:
     """Open a pipe to HOST:PORT and one method or URL path."""
     if kind == "grpc":
         async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
             yield GrpcPipe(channel, path)
         return
-    pipe = HttpPipe(address, path)
+    pipe = HttpPipe(address, path, content_type)
     try:
         yield pipe
     finally:
@@ -56,12 +58,12 @@ class GrpcPipe:
 class HttpPipe:
     """Connections that are kept open and used again."""
 
-    def __init__(self, address: str, path: str) -> None:
+    def __init__(self, address: str, path: str, content_type: str) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._head = (
             f"POST {path} HTTP/1.1\r\nHost: {address}\r\n"
-            "Content-Type: application/octet-stream\r\nContent-Length: "
+            f"Content-Type: {content_type}\r\nContent-Length: "
         ).encode()
         self._idle: deque[_Connection] = deque()
 

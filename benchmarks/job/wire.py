@@ -5,6 +5,7 @@ whose history a gateway has stored) and reads the reply. Requests are made befor
 the clock starts, replies are read after it has stopped.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Codec:
 
     request: Callable[[int, Keys], bytes]  # of shopper number i and their history [L]
     reply: Callable[[bytes], Answer]  # raises WrongReply
+    content_type: str = "application/octet-stream"  # where it travels over HTTP
 
 
 def shopper_id(number: int, length: int) -> str:
@@ -92,12 +94,26 @@ def _read_raw(reply: bytes) -> Answer:
     return np.frombuffer(reply, np.int64, TOP), np.frombuffer(reply, np.float32, TOP, 8 * TOP)
 
 
+def _json(number: int, history: Keys) -> bytes:
+    del number
+    return json.dumps({"histories": [history.tolist()]}).encode()
+
+
+def _read_json(reply: bytes) -> Answer:
+    try:
+        ((keys, scores),) = json.loads(reply)
+    except ValueError:
+        raise WrongReply(f"{len(reply)} bytes: {reply[:80]!r}") from None
+    return np.array(keys, np.int64), np.array(scores, np.float32)
+
+
 CODECS = {
     "shopper": Codec(_by_shopper, _read_recommend),
     "events": Codec(_by_events, _read_recommend),
     "explained": Codec(_explained, _read_recommend),
     "infer": Codec(_infer, _read_infer),
     "raw": Codec(_raw, _read_raw),
+    "json": Codec(_json, _read_json, "application/json"),
 }
 
 

@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.systems.plain import Plain
+from benchmarks.systems.bento import Bento
+from benchmarks.systems.environment import PeersEnvironment
+from benchmarks.systems.plain import Plain, PlainNewest
 from benchmarks.systems.plait import DEFAULTS, JOB, FurtherGateway, Plait
+from benchmarks.systems.ray_serve import RayServe
 from benchmarks.systems.system import System
+from benchmarks.systems.triton import Triton
 from cli.failures import UserError
 
 
 def line_up(repository: Path, work: Path, only: Sequence[str]) -> list[System]:
     """Return the systems to measure, in the order of the table; `only`: short names.
 
+    Two are measured only where they are named: Ray Serve and BentoML with each request
+    asked alone, which is how their guides compose models, and two to six times slower.
+
     Raises UserError for a name there is not.
     """
+    peers = PeersEnvironment()
     plait = Plait(repository, work / "state.sqlite", work)
     every: dict[str, System] = {
         "plait": plait,
@@ -22,9 +30,20 @@ def line_up(repository: Path, work: Path, only: Sequence[str]) -> list[System]:
         ),
         "plait-whole": FurtherGateway("Plait, whole pipeline, defaults", plait, DEFAULTS),
         "plain": Plain(repository, work),
+        "plain-newest": PlainNewest(repository, work, peers),
+        "triton": Triton(repository, work, peers),
+        "ray": RayServe(repository, work, peers),
+        "bento": Bento(repository, work, peers),
     }
-    unknown = set(only) - set(every)
+    on_request: dict[str, System] = {
+        "ray-each": RayServe(repository, work, peers, batched=False),
+        "bento-each": Bento(repository, work, peers, batched=False),
+    }
+    unknown = set(only) - set(every | on_request)
     if unknown:
-        raise UserError(f"--only: no system {sorted(unknown)}; there are {', '.join(every)}")
+        there = ", ".join(every | on_request)
+        raise UserError(f"--only: no system {sorted(unknown)}; there are {there}")
     needed = {"plait"} if any(name.startswith("plait") for name in only) else set()
-    return [s for name, s in every.items() if not only or name in needed | set(only)]
+    if not only:
+        return list(every.values())
+    return [s for name, s in (every | on_request).items() if name in needed | set(only)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.job import SOURCES
 from benchmarks.job.wire import INFER
+from benchmarks.systems.environment import PeersEnvironment
 from benchmarks.systems.ports import free_ports, listening
 from benchmarks.systems.process import ROOT, Process
 from benchmarks.systems.system import Door
@@ -17,16 +18,16 @@ class Plain:
 
     resident = True
 
-    def __init__(
-        self, repository: Path, work: Path, python: str = sys.executable,
-        name: str = "plain grpc.aio fan-out",
-    ) -> None:  # fmt: skip
-        """`python` decides which versions of grpcio and ONNX Runtime it runs on."""
-        self.name = name
+    name = "plain grpc.aio fan-out"
+
+    def __init__(self, repository: Path, work: Path) -> None:
         self._repository = repository
         self._work = work
-        self._python = python
         self._running: dict[str, Process] = {}
+
+    def python(self) -> str:
+        """Return the interpreter, which decides on what versions it runs: Plait's own here."""
+        return sys.executable
 
     def start(self) -> Door:
         """Start all five; raises NotAvailable."""
@@ -39,7 +40,7 @@ class Plain:
         return Door("grpc", f"127.0.0.1:{ports[0]}", INFER, "infer")
 
     def _run(self, name: str, module: str, *arguments: str) -> None:
-        command = [self._python, "-m", f"benchmarks.peers.plain.{module}", *arguments]
+        command = [self.python(), "-m", f"benchmarks.peers.plain.{module}", *arguments]
         label = "".join(c if c.isalnum() else "-" for c in f"{self.name}-{name}")
         paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
         self._running[name] = Process(command, self._work / f"{label}.log", paths)
@@ -53,3 +54,17 @@ class Plain:
         for process in reversed(self._running.values()):
             process.stop()
         self._running.clear()
+
+
+class PlainNewest(Plain):
+    """The same code on the newest grpcio, which a team that starts today would install."""
+
+    name = "plain fan-out, grpcio 1.85"
+
+    def __init__(self, repository: Path, work: Path, peers: PeersEnvironment) -> None:
+        super().__init__(repository, work)
+        self._peers = peers
+
+    def python(self) -> str:
+        """Return the interpreter of the other systems' environment."""
+        return self._peers.python

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 import cli
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,8 @@ class Process:
             time.sleep(0.1)
 
     def stop(self, seconds: float = 10.0) -> None:
-        """End it and its group: first kindly."""
+        """End it and all it has started: first kindly."""
+        started = self._descendants()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -61,7 +64,18 @@ class Process:
         # Where nobody is left in the group there is nothing to end.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        # Some start processes in groups of their own.
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(started, 5.0)
         self._process.wait()
+
+    def _descendants(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()

@@ -1,5 +1,6 @@
 """Systems side by side: none is measured that does another job, none is left out in silence."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,11 +9,13 @@ import grpc
 import numpy as np
 import pytest
 
+from benchmarks import machine
 from benchmarks.contest import Contest, Disagreement, median
 from benchmarks.job.wire import INFER
 from benchmarks.measure import figures
 from benchmarks.systems.process import NotAvailable
 from benchmarks.systems.system import Door
+from benchmarks.tables import show
 from inference import inference_pb2 as pb
 
 HISTORIES = np.arange(1, 1 + 3 * 5).reshape(3, 5)
@@ -135,3 +138,23 @@ def test_only_right_answers_count_as_done() -> None:
 def test_every_number_is_the_median_over_rounds_and_every_failure_is_kept() -> None:
     rounds = [{"a": {"b": x}, "failures": {f"f{x}": 1}} for x in (3, 1, 2)]
     assert median(rounds) == {"a": {"b": 2}, "failures": {"f3": 1, "f1": 1, "f2": 1}}
+
+
+def test_a_result_reads_well_with_a_missing_system(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = figures({"seconds": 1.0, "latencies": [0.001], "failures": {}}, {"gateway": 0.001})
+    rounds = {"Plait": {"16": [seen]}, "plain grpc.aio fan-out": {"16": [seen]}, "Triton": {}}
+    closed = {name: {k: median(v) for k, v in loads.items()} for name, loads in rounds.items()}
+    result = {
+        "question": "the same job",
+        "machine": machine.describe(),
+        "seed": 0, "seconds": 1.0, "rounds": 1,
+        "floor": {"1": {"wall_ms_per_request": 4.0, "cpu_ms_per_request": 4.0}},
+        "closed_loop": closed | {"Triton": {"not available": "needs Linux"}},
+        "every_round": rounds,
+    }  # fmt: skip
+    assert json.loads(json.dumps(result)) == result
+    show(result)
+    said = capsys.readouterr().out
+    assert "Triton: not available: needs Linux" in said
+    assert "1.00" in said
+    assert max(len(line) for line in said.splitlines()) <= 110

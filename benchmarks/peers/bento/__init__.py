@@ -1,0 +1,1 @@
+"""BentoML: four services with adaptive batching and one that merges, over HTTP."""

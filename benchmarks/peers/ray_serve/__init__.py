@@ -1,0 +1,1 @@
+"""Ray Serve: four deployments with dynamic batching and one that merges, over HTTP."""
