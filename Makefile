@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows Plait at work, `make test` proves it.
-# Each makes its own virtual environment from requirements.lock. demo, up and bench pass
+# Each makes its own virtual environment from requirements.lock. demo, up, bench and chaos pass
 # on what ARGS holds: make up ARGS="--base-port 60050".
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos -name '*.proto')
 
-.PHONY: help demo test lint up train bench proto lock dashboards clean
+.PHONY: help demo test lint up train bench chaos proto lock dashboards clean
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -43,6 +43,9 @@ test: lint ## everything: lint, unit, integration, end to end, contracts
 
 bench: $(READY) ## the same job on Plait, bare ONNX Runtime and other systems, side by side
 	@$(BIN)/python -m benchmarks.compare --json var/bench.json $(ARGS)
+
+chaos: $(READY) ## kill, stop, spoil, overload and fuzz the five processes; print what held
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 proto: $(READY) ## regenerate the code beside the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --grpc_python_out=protos \

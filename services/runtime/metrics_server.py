@@ -4,22 +4,29 @@ prometheus_client brings a server too, but one that takes half a second to stop
 and asks DNS for its own name at start.
 """
 
+import logging
 import socket
 import socketserver
+import sys
 import threading
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import make_wsgi_app
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
+# A scraper speaks at once; whoever stays silent holds a thread.
+PATIENCE_SECONDS = 10.0
 
 
 class MetricsServer:
     """Serves the process's metrics between `start` and `stop`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, patience: float = PATIENCE_SECONDS) -> None:
+        """`patience`: seconds after which a caller that says nothing is hung up on."""
         self._host = host
+        self._patience = patience
         # The port really bound, once started.
         self.port = port
 
@@ -27,6 +34,7 @@ class MetricsServer:
         """Bind and serve; raises OSError."""
         server = _HttpV6 if ":" in self._host else _Http
         self._httpd = server((self._host, self.port), _Silent)
+        self._httpd.patience = self._patience
         self.port = self._httpd.server_port
         self._httpd.set_app(make_wsgi_app())
         self._thread = threading.Thread(
@@ -43,11 +51,18 @@ class MetricsServer:
 
 class _Http(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    patience = PATIENCE_SECONDS
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of callers that went away or never spoke; anything else is a bug."""
+        del request, client_address
+        if not isinstance(sys.exception(), OSError):
+            _log.exception("unexpected error")
 
 
 class _HttpV6(_Http):
@@ -56,6 +71,12 @@ class _HttpV6(_Http):
 
 class _Silent(WSGIRequestHandler):
     """Scrapes are not worth a log line."""
+
+    server: _Http
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.server.patience)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         del format, args

@@ -1,0 +1,89 @@
+"""What happens to shoppers when something breaks? `make chaos`.
+
+python -m benchmarks.chaos [--only NAME,NAME] [--short] [--soak MINUTES] [--json FILE]
+
+Ends with 1 where something that must hold did not.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from artifacts.errors import ArtifactError
+from artifacts.layout import find
+from benchmarks import machine
+from benchmarks.chaos.faults import TRIALS
+from benchmarks.chaos.run import run
+from benchmarks.chaos.table import as_json, show
+from benchmarks.chaos.trial import FULL, SHORT, Scale, Trial
+from benchmarks.chaos.world import Ground
+from cli.demo.places import Places
+from cli.failures import UserError
+from cli.topology import FUSION, SOURCES
+
+
+def main() -> int:
+    """Run the trials; 0 if all held, 1 if not or something is missing."""
+    arguments = _arguments()
+    places = Places(arguments.root)
+    try:
+        for name in (*SOURCES, FUSION):
+            find(places.models, name)
+        trials = _chosen(arguments.only)
+        scale = _scale(arguments)
+        ground = Ground(places.models, places.seed)
+        findings = list(run(trials, ground, scale, lambda text: print(text, file=sys.stderr)))
+    except (ArtifactError, UserError) as error:
+        message = error.message if isinstance(error, UserError) else str(error)
+        print(f"{message}\nChaos needs the demo's data and models: make train", file=sys.stderr)
+        return 1
+    show(findings, timed=scale.timed)
+    if arguments.json is not None:
+        result = {
+            "machine": machine.describe(),
+            "findings": as_json(findings, timed=scale.timed),
+        }
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0 if all(f.passed(timed=scale.timed) for f in findings) else 1
+
+
+def _chosen(only: str) -> Sequence[Trial]:
+    if not only:
+        return TRIALS
+    known = {trial.name: trial for trial in TRIALS}
+    names = only.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"No fault named {', '.join(unknown)}; there are {', '.join(known)}")
+    return [trial for trial in TRIALS if trial.name in names]
+
+
+def _scale(arguments: argparse.Namespace) -> Scale:
+    scale = SHORT if arguments.short else FULL
+    given = {
+        "soak_minutes": arguments.soak,
+        "malformed": arguments.malformed,
+        "overload_seconds": arguments.overload,
+        "seed": arguments.seed,
+    }
+    return replace(scale, **{name: value for name, value in given.items() if value is not None})
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("var"), help="what `make train` made")
+    parser.add_argument("--only", default="", help="names of faults, separated by commas")
+    parser.add_argument("--short", action="store_true", help="small, and bounds on time not judged")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="minutes of steady load")
+    parser.add_argument("--malformed", type=int, metavar="N", help="malformed requests")
+    parser.add_argument("--overload", type=float, metavar="SECONDS", help="seconds of overload")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--json", type=Path, help="where the findings go, for machines")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""All faults, in the order they are tried; those that share a wiring stand together."""
+
+from collections.abc import Sequence
+
+from benchmarks.chaos.faults import answers, kills, malformed, resets, stops
+from benchmarks.chaos.trial import Trial
+
+TRIALS: Sequence[Trial] = (
+    *kills.TRIALS,
+    *stops.TRIALS,
+    *malformed.TRIALS,
+    *answers.TRIALS,
+    *resets.TRIALS,
+)
