@@ -20,8 +20,10 @@ def run(trials: Sequence[Trial], ground: Ground, scale: Scale, say: Say) -> Iter
                 world.capacity, world.rate = most, scale.share * most
                 say(f"capacity {most:.0f} requests/s; load {world.rate:.0f} requests/s")
             for trial in group:
-                say(f"{trial.fault} ...")
-                yield _tried(trial, world, scale)
+                finding = _tried(trial, world, scale)
+                held = "held" if finding.passed(timed=scale.timed) else "DID NOT HOLD"
+                say(f"{trial.fault}: {held} ({finding.seconds:.0f} s)")
+                yield finding
 
 
 def _tried(trial: Trial, world: World, scale: Scale) -> Finding:

@@ -67,7 +67,7 @@ class Scale:
 FULL = Scale()
 SHORT = Scale(
     deadline_ms=1_000, rate=12.0, calm=0.3, hold=1.5, events_per_second=400, event_seconds=2.5,
-    gateway_kills=1, overload_seconds=3.0, malformed=1_500, raw=100, soak_minutes=0.05,
+    gateway_kills=1, overload_seconds=3.0, malformed=1_000, raw=60, soak_minutes=0.05,
     timed=False,
 )  # fmt: skip
 

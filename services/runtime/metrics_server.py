@@ -51,6 +51,8 @@ class MetricsServer:
 
 class _Http(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    # Connections the kernel holds until their turn; beyond it a scrape waits a second or more.
+    request_queue_size = 128
     patience = PATIENCE_SECONDS
 
     def server_bind(self) -> None:

@@ -33,6 +33,7 @@ class MalformedTrial:
         pids = {name: world.fleet.pid(name) for name in NAMES}
         sender = Sender({e.name: e.address for e in ends}, _valid(world), scale.seed)
         ports = [port for end in ends for port in (end.port, end.metrics_port)]
+        sender.send(50 * len(ends))
         handles = _handles(pids)
 
         def attack(malformed: int, raw: int) -> None:
