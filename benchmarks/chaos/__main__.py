@@ -40,14 +40,14 @@ def main() -> int:
         message = error.message if isinstance(error, UserError) else str(error)
         print(f"{message}\nChaos needs the demo's data and models: make train", file=sys.stderr)
         return 1
-    show(findings, timed=scale.timed)
+    show(findings, bounds=scale.bounds)
     if arguments.json is not None:
         result = {
             "machine": machine.describe(),
-            "findings": as_json(findings, timed=scale.timed),
+            "findings": as_json(findings, bounds=scale.bounds),
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0 if all(f.passed(timed=scale.timed) for f in findings) else 1
+    return 0 if all(f.passed(bounds=scale.bounds) for f in findings) else 1
 
 
 def _chosen(only: str) -> Sequence[Trial]:

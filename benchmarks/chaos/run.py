@@ -21,7 +21,7 @@ def run(trials: Sequence[Trial], ground: Ground, scale: Scale, say: Say) -> Iter
                 say(f"capacity {most:.0f} requests/s; load {world.rate:.0f} requests/s")
             for trial in group:
                 finding = _tried(trial, world, scale)
-                held = "held" if finding.passed(timed=scale.timed) else "DID NOT HOLD"
+                held = "held" if finding.passed(bounds=scale.bounds) else "DID NOT HOLD"
                 say(f"{trial.fault}: {held} ({finding.seconds:.0f} s)")
                 yield finding
 

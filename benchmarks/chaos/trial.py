@@ -1,7 +1,7 @@
 """What a trial is: a fault with a name, how it is brought about, and a verdict in checks.
 
-A check says what must hold, what was measured, and whether it held. Bounds on time
-are marked: a busy test machine judges the others and only reports those.
+A check says what must hold, what was measured, and whether it held. Bounds on time and
+memory are marked: a short run on a busy machine judges the others and only reports those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ class Check:
     must: str
     measured: str
     held: bool
-    # A bound on time, judged by `make chaos` alone.
-    timed: bool = False
+    # A bound on time or memory, judged by `make chaos` alone.
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Scale:
     hold: float = 6.0
     # Longest wait for anything to come back; not judged.
     patience: float = 60.0
-    # Bound on coming back after the cause is gone, judged where timed bounds are.
+    # Bound on coming back after the cause is gone, judged where bounds are.
     back: float = 5.0
     events_per_second: int = 2_000
     event_seconds: float = 15.0
@@ -60,7 +60,7 @@ class Scale:
     malformed: int = 100_000
     raw: int = 5_000
     soak_minutes: float = 2.0
-    timed: bool = True
+    bounds: bool = True
     seed: int = 0
 
 
@@ -68,7 +68,7 @@ FULL = Scale()
 SHORT = Scale(
     deadline_ms=1_000, rate=12.0, calm=0.3, hold=1.5, events_per_second=400, event_seconds=2.5,
     gateway_kills=1, overload_seconds=3.0, malformed=1_000, raw=60, soak_minutes=0.05,
-    timed=False,
+    bounds=False,
 )  # fmt: skip
 
 
@@ -104,6 +104,6 @@ class Finding:
     checks: tuple[Check, ...]
     seconds: float
 
-    def passed(self, *, timed: bool) -> bool:
+    def passed(self, *, bounds: bool) -> bool:
         """Say whether all that counts held."""
-        return all(c.held for c in self.checks if timed or not c.timed)
+        return all(c.held for c in self.checks if bounds or not c.bound)

@@ -23,7 +23,7 @@ def findings(ground: Ground) -> dict[str, Finding]:
 
 def broken(checks: Sequence[Check]) -> Iterator[str]:
     for check in checks:
-        if not check.timed and not check.held:
+        if not check.bound and not check.held:
             yield f"{check.must}: {check.measured}"
 
 

@@ -89,7 +89,7 @@ def _statuses(report: Report, scale: Scale) -> list[Check]:
 def _memory(before: dict[str, float], after: dict[str, float]) -> Check:
     said = ", ".join(f"{name} {before[name]:.0f} to {after[name]:.0f}" for name in before)
     flat = all(after[n] <= max(before[n] * _BREATH, before[n] + _BREATH_MB) for n in before)
-    return Check("memory stays flat", f"MB: {said}", flat)
+    return Check("memory stays flat", f"MB: {said}", flat, bound=True)
 
 
 def _handles(pids: dict[str, int]) -> dict[str, int]:

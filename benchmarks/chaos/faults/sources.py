@@ -82,7 +82,7 @@ class SourceTrial:
                 f"within {scale.back:.0f} s",
                 f"after {last:.1f} s",
                 not missed and last <= scale.back,
-                timed=True,
+                bound=True,
             ),
         )
 
@@ -108,7 +108,7 @@ def shoppers(seen: Account, scale: Scale) -> tuple[Check, Check]:
             f"p99 within the deadline of {scale.deadline_ms} ms",
             f"{p99:.0f} ms",
             p99 <= scale.deadline_ms,
-            timed=True,
+            bound=True,
         ),
     )
 

@@ -72,7 +72,7 @@ def test_a_source_is_back_when_an_answer_first_has_it_after_the_fault() -> None:
 def test_latency_is_judged_apart_from_failures() -> None:
     slow = Account([call(n, 1.0, cf="OK") for n in range(10)])
     failed, late = shoppers(slow, FULL)
-    assert (failed.held, late.held, late.timed) == (True, False, True)
+    assert (failed.held, late.held, late.bound) == (True, False, True)
     slow.calls.append(Call(11, 0.1, "failed", {}, detail="UNAVAILABLE: gone"))
     assert not shoppers(slow, FULL)[0].held
     assert "UNAVAILABLE: gone" in shoppers(slow, FULL)[0].measured
@@ -81,12 +81,12 @@ def test_latency_is_judged_apart_from_failures() -> None:
 def test_a_finding_passes_without_its_bounds_on_time_only_where_they_are_not_judged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    checks = (Check("none fails", "0", held=True), Check("fast", "9 s", held=False, timed=True))
+    checks = (Check("none fails", "0", held=True), Check("fast", "9 s", held=False, bound=True))
     finding = Finding("kill", "kill -9 of all", checks, 1.0)
-    assert finding.passed(timed=False)
-    assert not finding.passed(timed=True)
-    assert as_json([finding], timed=False)[0]["passed"] is True
-    show([finding], timed=True)
+    assert finding.passed(bounds=False)
+    assert not finding.passed(bounds=True)
+    assert as_json([finding], bounds=False)[0]["passed"] is True
+    show([finding], bounds=True)
     assert "0 of 1 faults held; not: kill" in capsys.readouterr().out
 
 
