@@ -73,6 +73,50 @@ SOURCES = Row(
     ),
 )
 
+REPLICAS = Row(
+    "Are the servers behind a source well?",
+    (
+        Panel(
+            "Servers by state",
+            "As the gateway sees them. closed: in use. open: it kept failing and rests, "
+            "half_open: one call at a time tries it again: read its log. draining: it said "
+            "NOT_SERVING, a rollout. away: not connected, or its model is not loaded.",
+            "short",
+            (
+                Target(
+                    f"sum by (source, state) (plait_replicas{{{SOURCE}}}) > 0",
+                    "{{source}} {{state}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Breakers that changed",
+            "How often a server's breaker became open, half_open or closed. open and half_open "
+            "in turn, without closed: its trials fail. All three in turn: it stumbles under load.",
+            "cps",
+            (
+                Target(
+                    rate("plait_breaker_changes_total", SOURCE, "source, state"),
+                    "{{source}} {{state}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Calls wanted from a second server",
+            "Because the first was slower than the source's p95 (slow) or had failed. used: the "
+            "second answered first. denied: the budget (second_share) was spent, so most calls "
+            "are slow, not one server.",
+            "cps",
+            (
+                Target(
+                    rate("plait_second_calls_total", SOURCE, "source, reason, outcome"),
+                    "{{source}} {{reason}} {{outcome}}",
+                ),
+            ),
+        ),
+    ),
+)
+
 INSIDE = Row(
     "Inside the sources",
     (

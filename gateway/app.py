@@ -51,12 +51,7 @@ class GatewayApplication:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self._connections = {
-            name: Connection(
-                name,
-                address,
-                reconnect_min_ms=config.reconnect_min_ms,
-                reconnect_max_ms=config.reconnect_max_ms,
-            )
+            name: Connection(name, address, config.replicas())
             for name, address in config.addresses().items()
         }
         self._exposures: ExposureLog | None = None

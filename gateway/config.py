@@ -9,6 +9,9 @@ comes with the fusion artifact.
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.replicas.addresses import parse
+from gateway.replicas.breaker import Rules
+from gateway.replicas.settings import Settings
 from services.runtime.config import require
 from services.runtime.server import ServerConfig
 
@@ -32,7 +35,9 @@ class GatewayConfig(ServerConfig):
     version: int | None = None
     # The embedded store. One gateway per file: it is locked while the gateway runs.
     state: Path = Path("var/state.sqlite")
-    # NAME=HOST:PORT each; a fifth model is one more entry. The name is also the model's.
+    # NAME=ADDRESS each; a fifth model is one more entry. The name is also the model's. An
+    # address is HOST:PORT or unix:/path, several are replicas: cf=a:50051|b:50051. A HOST
+    # with several addresses (a headless Service) is several replicas too.
     sources: tuple[str, ...] = DEFAULT_SOURCES
     # Sources that also place new items, as model NAME-items. More of them: new items are
     # found in more ways, and every upsert costs one more call.
@@ -100,6 +105,18 @@ class GatewayConfig(ServerConfig):
     # use a restarted service at once and knock more often on a dead one.
     reconnect_min_ms: int = 100
     reconnect_max_ms: int = 1_000
+    # Pause between look-ups of the names in `sources`. Shorter: new replicas are used
+    # sooner; longer: fewer questions to DNS.
+    look_up_ms: int = 2_000
+    # Failures in a row, or share of failures, after which a replica is left to rest. Lower:
+    # a broken one costs fewer rankings a source; higher: a stumble is borne.
+    breaker_failures: int = 5
+    breaker_ratio: float = 0.5
+    # First rest of a replica that failed; longer ones follow while it keeps failing.
+    breaker_rest_ms: int = 500
+    # Share of rows that may be asked of a second replica when the first is slower than its
+    # p95 or fails. More: a shorter tail for as much more load; 0: none.
+    second_share: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the field."""
@@ -109,12 +126,13 @@ class GatewayConfig(ServerConfig):
             "careful_places", "default_page_size",
             "history_length", "session_minutes", "cached_users", "max_markets",
             "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
-            "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
+            "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms", "look_up_ms",
+            "breaker_failures", "breaker_rest_ms",
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
         require(self.contact_ms >= 0, "contact_ms must not be negative")
-        for name in ("history_floor", "search_share"):
+        for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
         require(self.max_new_items >= 0, "max_new_items must not be negative")
         require(
@@ -133,12 +151,28 @@ class GatewayConfig(ServerConfig):
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
 
     def addresses(self) -> dict[str, str]:
-        """Return source name to host:port, in the order given; raises ValueError."""
+        """Return source name to address, in the order given; raises ValueError."""
         found = {}
         for entry in self.sources:
             name, _, address = (part.strip() for part in entry.partition("="))
-            host, _, port = address.rpartition(":")
-            fine = bool(name) and bool(host) and port.isdecimal()
-            require(fine, f"sources: '{entry}' is not NAME=HOST:PORT")
+            try:
+                parse(address)
+            except ValueError as error:
+                raise ValueError(f"sources: '{entry}' is not NAME=HOST:PORT ({error})") from None
+            require(bool(name), f"sources: '{entry}' is not NAME=HOST:PORT (it has no name)")
             found[name] = address
         return found
+
+    def replicas(self) -> Settings:
+        """Return how to deal with the servers behind the sources."""
+        return Settings(
+            reconnect_min=self.reconnect_min_ms / 1000,
+            reconnect_max=self.reconnect_max_ms / 1000,
+            look_up=self.look_up_ms / 1000,
+            rules=Rules(
+                failures=self.breaker_failures,
+                ratio=self.breaker_ratio,
+                rest=self.breaker_rest_ms / 1000,
+            ),
+            second_share=self.second_share,
+        )

@@ -1,156 +1,181 @@
-"""A connection to one model server, and what it says its models want.
+"""The model servers behind one source, as though they were one.
 
-Each model describes itself (ModelMetadata) once per connection, and again when
-an answer comes from another version; the gateway sends what is asked for there.
-A server that is away is knocked at in the background, so that it is used again by
-itself soon after it is back.
+`ask` picks the replica that should answer soonest, asks a second one where that
+pays (replicas/race.py), and leaves alone those that drain or keep failing.
+Replicas come and go with what their name resolves to. They may serve different
+versions: `contract` is what to write requests by, and a request goes only to a
+replica that reads it.
 """
 
 import asyncio
-import contextlib
-import logging
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import grpc
-
+from gateway.replicas.addresses import parse
+from gateway.replicas.attempt import Attempt, Call
+from gateway.replicas.balance import soonest
+from gateway.replicas.breaker import State
+from gateway.replicas.budget import Budget
+from gateway.replicas.contract import Contract, prevailing
+from gateway.replicas.errors import BreakersOpen, NotReachable, ReplicaError, VersionNotServed
+from gateway.replicas.quantile import Quantile
+from gateway.replicas.race import Reason, race
+from gateway.replicas.replica import Replica
+from gateway.replicas.roll import Roll
+from gateway.replicas.settings import Settings
 from inference import inference_pb2 as pb
-from inference.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.runtime.metrics import SECOND_CALLS
 
-_log = logging.getLogger(__name__)
-_DESCRIBE_SECONDS = 2.0
-_MAX_MESSAGE = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """What one version of a model takes and gives, by tensor name."""
-
-    version: str
-    inputs: frozenset[str]
-    outputs: frozenset[str]
+__all__ = ["Connection", "Contract"]
+T = TypeVar("T")
+# A second replica is asked after what 95 of 100 answers take.
+_PATIENCE = 0.95
 
 
 class Connection:
-    """A channel to one model server; reconnects by itself."""
+    """The replicas of one source."""
 
-    def __init__(
-        self, name: str, address: str, *, reconnect_min_ms: int, reconnect_max_ms: int
-    ) -> None:
-        """`name` is the source's and its model's."""
+    def __init__(self, name: str, address: str, settings: Settings | None = None) -> None:
+        """`name` is the source's and its model's; `address` as in the setting `sources`.
+
+        Raises ValueError where the address is none.
+        """
+        settings = settings or Settings()
         self.name = name
+        # What to write requests by; None before the first contact, then always something.
         self.contract: Contract | None = None
-        self._address = address
-        self._pause = reconnect_min_ms / 1000
-        self._options = _options(reconnect_min_ms, reconnect_max_ms)
-        self._changed = asyncio.Event()
+        self._roll = Roll(name, parse(address), settings, self._note)
+        self._usual = Quantile(_PATIENCE, time.perf_counter)
+        self._budget = Budget(settings.second_share)
+        self._draw = random.Random(name)  # noqa: S311 -- to share load, not to keep secrets
         self._described = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Connect and describe in the background."""
-        self._channel = grpc.aio.insecure_channel(self._address, options=self._options)
-        self._stub = GRPCInferenceServiceStub(self._channel)
-        self._task = asyncio.create_task(self._keep_described(), name=f"describe-{self.name}")
+        self._roll.start()
 
     async def stop(self) -> None:
         """Cancel calls under way and close."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
-        await self._channel.close()
+        await self._roll.stop()
 
     async def contacted(self) -> None:
-        """Wait until the server has described its model once."""
+        """Wait until a server has described its model once."""
         await self._described.wait()
 
-    async def infer(self, request: pb.ModelInferRequest, seconds: float) -> pb.ModelInferResponse:
-        """Call ModelInfer within `seconds`; raises grpc.aio.AioRpcError.
+    @property
+    def width(self) -> int:
+        """How many replicas can be asked at the same time; at least 1."""
+        return max(1, sum(r.here and not r.draining and r.breaker.admits for r in self._replicas))
 
-        An answer from another version than described has the model described anew.
-        """
-        response: pb.ModelInferResponse = await self._stub.ModelInfer(request, timeout=seconds)
-        version = response.model_version
-        news = self.contract is not None and version != self.contract.version
-        if version and news and not request.model_version:
-            self._changed.set()
-        return response
+    def contract_for(self, version: str) -> Contract | None:
+        """Return what a version takes and gives; None where no replica serves it."""
+        found = (r.contracts.get(version) for r in self._replicas if r.here)
+        return next((contract for contract in found if contract is not None), None)
 
     def look_again(self) -> None:
-        """Have the model described anew: its server may serve other versions by now."""
-        self._changed.set()
+        """Have the model described anew: its servers may serve other versions by now."""
+        for replica in self._replicas:
+            replica.look_again()
 
-    async def _keep_described(self) -> None:
-        while True:
-            try:
-                contract = await self.describe(self.name, patient=True)
-            except grpc.aio.AioRpcError as error:
-                reason = {"source": self.name, "code": error.code().name}
-                _log.debug("source not described", extra=reason)
-                await asyncio.sleep(self._pause)
-                continue
-            if contract != self.contract:
-                what = {"source": self.name, "version": contract.version}
-                _log.info("source described", extra=what)
-            self.contract = contract
-            self._described.set()
-            await self._until_stale()
-            # A server whose word is in doubt is asked at most at this pace.
-            await asyncio.sleep(self._pause)
+    async def infer(self, request: pb.ModelInferRequest, seconds: float) -> pb.ModelInferResponse:
+        """Call ModelInfer within `seconds`; raises as `ask` does."""
+        return await self.ask(request, seconds, lambda response: response)
 
-    async def describe(self, model: str, *, patient: bool = False) -> Contract:
-        """Ask what a model of this server takes and gives; raises grpc.aio.AioRpcError.
+    async def ask(
+        self,
+        request: pb.ModelInferRequest,
+        seconds: float,
+        read: Callable[[pb.ModelInferResponse], T],
+        *,
+        counted: bool = True,
+    ) -> T:
+        """Call ModelInfer within `seconds` and return what `read` makes of the answer.
 
-        `patient` waits for the server to be reachable, up to the time a call may take.
+        What `read` raises says that the answer is not usable, and counts against its
+        replica as a failure does. `counted` False: failures do not count, as those of a
+        call that repeats a part of one that has failed already.
+
+        Raises ReplicaError where there is no replica to call, grpc.aio.AioRpcError
+        where a call failed, and what `read` raises.
         """
-        # Waiting for a connection is also what keeps the channel trying to make one.
-        answer = await self._stub.ModelMetadata(
-            pb.ModelMetadataRequest(name=model), timeout=_DESCRIBE_SECONDS, wait_for_ready=patient
-        )
-        return Contract(
-            version=answer.versions[-1] if answer.versions else "",
-            inputs=frozenset(t.name for t in answer.inputs),
-            outputs=frozenset(t.name for t in answer.outputs),
+        rows = int(request.inputs[0].shape[0]) if request.inputs and request.inputs[0].shape else 1
+        usual = self._usual if request.model_name == self.name else None
+        call = Call(request, rows, read, usual, counted)
+        first = Attempt(self._choose(request), call)
+        self._budget.earn(rows)
+        if len(self._replicas) == 1:
+            return await first.run(seconds)
+        return await race(
+            first,
+            seconds,
+            None if usual is None else usual.value,
+            lambda reason: self._second(first.replica, call, reason),
+            self._tell_second,
         )
 
-    async def _until_stale(self) -> None:
-        """Wait until the connection breaks or an answer names another version."""
-        self._changed.clear()
-        told = asyncio.create_task(self._changed.wait())
+    async def describe(self, model: str) -> Contract:
+        """Ask what another model of these servers takes and gives; raises as `ask` does."""
+        contract, _ = await self._choose(pb.ModelInferRequest(model_name=model)).describe(model)
+        return contract
+
+    @property
+    def _replicas(self) -> Sequence[Replica]:
+        return self._roll.replicas
+
+    def _note(self) -> None:
+        """Keep the contract in step with the replicas."""
+        known = [(r, r.contract) for r in self._replicas if r.contract is not None]
+        asked = [c for r, c in known if r.here and r.breaker.state is not State.OPEN]
+        self.contract = prevailing(asked or [c for _, c in known]) or self.contract
+        if self.contract is not None:
+            self._described.set()
+
+    def _choose(self, request: pb.ModelInferRequest) -> Replica:
+        fitting = self._fitting(request)
+        admitted = [r for r in fitting if r.breaker.admits]
+        if not admitted:
+            raise BreakersOpen("resting after failures")
+        # The next call is the trial of one that gave a sign of life.
+        for replica in admitted:
+            if replica.breaker.state is State.HALF_OPEN and not replica.draining:
+                return replica
+        return self._best(admitted)
+
+    def _fitting(self, request: pb.ModelInferRequest) -> list[Replica]:
+        """Return the replicas that are there and read a request; raises ReplicaError."""
+        here = [r for r in self._replicas if r.here]
+        if not here:
+            raise NotReachable("not reachable")
+        fitting = [r for r in here if r.takes(request, self.contract)]
+        if not fitting and request.model_version:
+            raise VersionNotServed(f"no replica serves version {request.model_version}")
+        if not fitting:
+            raise NotReachable("no replica reads this request")
+        return fitting
+
+    def _best(self, admitted: Sequence[Replica]) -> Replica:
+        """Choose; one that drains or asked for a pause is better than none."""
+        serving = [r for r in admitted if not r.draining] or admitted
+        return soonest([r for r in serving if not r.busy] or serving, self._draw)
+
+    def _second(self, first: Replica, call: Call[T], reason: Reason) -> Attempt[T] | None:
+        """Begin to ask another replica, where there is a healthy one and budget for it."""
         try:
-            while not told.done():
-                state = self._channel.get_state()
-                if state != grpc.ChannelConnectivity.READY:
-                    return
-                broken = asyncio.create_task(self._channel.wait_for_state_change(state))
-                try:
-                    await asyncio.wait({told, broken}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    broken.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await broken
-        finally:
-            told.cancel()
+            fitting = self._fitting(call.request)
+        except ReplicaError:
+            return None
+        healthy = [
+            r for r in fitting
+            if r is not first and r.breaker.state is State.CLOSED and not r.draining and not r.busy
+        ]  # fmt: skip
+        if not healthy:
+            return None
+        if not self._budget.spend(call.rows):
+            SECOND_CALLS.labels(self.name, reason.value, "denied").inc()
+            return None
+        return Attempt(soonest(healthy, self._draw), call)
 
-
-def _options(reconnect_min_ms: int, reconnect_max_ms: int) -> list[tuple[str, int | str]]:
-    return [
-        ("grpc.initial_reconnect_backoff_ms", reconnect_min_ms),
-        ("grpc.max_reconnect_backoff_ms", max(reconnect_min_ms, reconnect_max_ms)),
-        # How long one attempt may hang, for a host that is gone without a word.
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 3_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # A retry hidden in the transport would spend the deadline without anyone knowing.
-        ("grpc.enable_retries", 0),
-        ("grpc.service_config_disable_resolution", 1),
-        # All replicas behind one name are used; a model server is never behind a web proxy.
-        ("grpc.lb_policy_name", "round_robin"),
-        ("grpc.enable_http_proxy", 0),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.max_receive_message_length", _MAX_MESSAGE),
-        ("grpc.max_send_message_length", _MAX_MESSAGE),
-    ]
+    def _tell_second(self, reason: Reason, used: bool) -> None:
+        SECOND_CALLS.labels(self.name, reason.value, "used" if used else "unused").inc()

@@ -19,6 +19,7 @@ from gateway.connection import Connection
 from gateway.errors import StoreError
 from gateway.fusion.types import Floats
 from gateway.new_items import NewItems
+from gateway.replicas.errors import ReplicaError
 from gateway.store import Store
 from gateway.types import Item
 from services.runtime.metrics import EMBEDDED_ITEMS
@@ -120,7 +121,7 @@ class Embedder:
         try:
             version, vectors = await encode(self._connections[name], items)
             await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
-        except (grpc.aio.AioRpcError, TensorError, StoreError) as error:
+        except (grpc.aio.AioRpcError, ReplicaError, TensorError, StoreError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
             _log.warning(
                 "new items not placed yet",
@@ -145,7 +146,7 @@ class Embedder:
 async def encode(connection: Connection, items: Sequence[Item]) -> tuple[str, Floats]:
     """Ask a source's encoder for the vectors of items: (model version, float32 [m, d]).
 
-    Raises grpc.aio.AioRpcError, or TensorError where the answer does not fit.
+    Raises ReplicaError, grpc.aio.AioRpcError, or TensorError where the answer does not fit.
     """
     model = f"{connection.name}-items"
     contract = await connection.describe(model)

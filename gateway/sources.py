@@ -13,9 +13,10 @@ import grpc
 import numpy as np
 
 from gateway.coalesce import Coalescer, Row
-from gateway.connection import Connection
+from gateway.connection import Connection, Contract
 from gateway.fusion.types import Floats, Ints
 from gateway.questions import read_answers, suits, together, write_questions
+from gateway.replicas.errors import ReplicaError
 from gateway.types import Outcome, Question, SourceAnswer
 from services.runtime.tensors import TensorError
 
@@ -73,7 +74,7 @@ class Source:
         whoever waits must watch the time, and leave.
         """
         row = Row(question, together(question), time.perf_counter(), deadline)
-        contract = self.connection.contract
+        contract = self._contract(question.version)
         if contract is None:
             row.answer = self._without(Outcome.ERROR, "not reached yet")
         elif not suits(contract, question):
@@ -84,33 +85,51 @@ class Source:
             self._coalescer.add(row)
         return row
 
-    async def _send(self, rows: list[Row]) -> None:
+    def _contract(self, version: str) -> Contract | None:
+        """Return what to write questions by that want this version, "" for any."""
+        named = self.connection.contract_for(version) if version else None
+        return named or self.connection.contract
+
+    async def _send(self, rows: list[Row], *, again: bool = False) -> None:
         """Ask for all rows in one call; those that failed together are asked apart."""
-        failure, suspect = await self._call(rows)
+        failure, suspect = await self._call(rows, again=again)
         if failure is None:
             return
         if suspect and len(rows) > 1:
             # Halves find one bad row among many in few calls.
             half = len(rows) // 2
             for part in (rows[:half], rows[half:]):
-                await self._send([row for row in part if not row.gone])
+                await self._send([row for row in part if not row.gone], again=True)
             return
         now = time.perf_counter()
         for row in rows:
             row.resolve(self._without(*failure, now - row.began))
 
-    async def _call(self, rows: list[Row]) -> tuple[tuple[Outcome, str] | None, bool]:
-        """Make one call; return why it failed, None if not, and whether one row may be why."""
-        contract = self.connection.contract
+    async def _call(
+        self, rows: list[Row], *, again: bool
+    ) -> tuple[tuple[Outcome, str] | None, bool]:
+        """Make one call; return why it failed, None if not, and whether one row may be why.
+
+        `again`: as part of a call that has failed. One bad row must not be counted against
+        its server once for every half that it was in.
+        """
+        contract = self._contract(rows[0].question.version) if rows else None
         seconds = max((row.deadline for row in rows), default=0.0) - time.perf_counter()
         if contract is None or seconds <= 0:
             return (Outcome.LATE, "no time was left to ask"), False
         try:
             questions = [row.question for row in rows]
             request = write_questions(self.name, contract, questions)
-            response = await self.connection.infer(request, seconds)
-            answers = read_answers(response, questions)
-            version = (response.model_version or contract.version)[:_LONGEST_VERSION]
+            # Read inside the call: an answer that is not usable counts against its server.
+            answers, served = await self.connection.ask(
+                request,
+                seconds,
+                lambda response: (read_answers(response, questions), response.model_version),
+                counted=not again,
+            )
+            version = (served or contract.version)[:_LONGEST_VERSION]
+        except ReplicaError as error:
+            return (error.outcome, str(error)[:_LONGEST_DETAIL]), False
         except grpc.aio.AioRpcError as error:
             code = error.code()
             return (_OUTCOMES.get(code, Outcome.ERROR), _detail(error)), code in _BY_A_ROW

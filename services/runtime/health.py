@@ -5,25 +5,25 @@ draining. `live` is SERVING from bind to stop: a process that loads, drains or h
 a model unloaded must not be restarted for it.
 """
 
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health
+
+from services.runtime.health_service import HealthServicer
 
 SERVICE = health.SERVICE_NAME
 LIVE = "live"
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
     """Who is ready. While the process drains, nothing becomes ready again."""
 
     def __init__(self) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = HealthServicer()
         self._ready: dict[str, bool] = {}
         self._draining = False
 
     async def start(self) -> None:
         """Report the process alive and not ready."""
-        await self.servicer.set(LIVE, _SERVING)
+        self.servicer.set(LIVE, serving=True)
         await self.set("", ready=False)
 
     async def set(self, name: str, *, ready: bool) -> None:
@@ -31,7 +31,7 @@ class Health:
         if self._draining:
             return
         self._ready[name] = ready
-        await self.servicer.set(name, _SERVING if ready else _NOT_SERVING)
+        self.servicer.set(name, serving=ready)
 
     def ready(self, name: str = "") -> bool:
         """Is this model, or the process, ready? Unknown names are not."""
@@ -41,4 +41,8 @@ class Health:
         """Set everything but `live` to NOT_SERVING, for good."""
         self._draining = True
         for name in self._ready:
-            await self.servicer.set(name, _NOT_SERVING)
+            self.servicer.set(name, serving=False)
+
+    def close(self) -> None:
+        """End the streams of those who watch: what they were told last is final."""
+        self.servicer.close()

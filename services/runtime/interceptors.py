@@ -66,9 +66,6 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
         except asyncio.CancelledError:
             outcome = "CANCELLED"
             raise
-        except grpc.aio.AbortError:  # the health servicer aborts by itself
-            outcome = "UNKNOWN" if context.code() is None else _name(context.code())
-            raise
         except Exception:
             outcome = "INTERNAL"
             await _abort_unexpected(method, context)
@@ -78,10 +75,6 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
     return grpc.unary_unary_rpc_method_handler(
         call, request_deserializer=None, response_serializer=handler.response_serializer
     )
-
-
-def _name(code: Any) -> str:
-    return next((c.name for c in grpc.StatusCode if code in (c, c.value[0])), "UNKNOWN")
 
 
 def decode_request(method: str, decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:

@@ -81,6 +81,22 @@ SOURCE_SECONDS = Histogram(
     ["source", "version", "outcome"],
     buckets=BUCKETS,
 )
+REPLICAS = Gauge(
+    "plait_replicas",
+    "Servers of a source by state: closed (in use), half_open, open, draining, away.",
+    ["source", "state"],
+)
+BREAKER_CHANGES = Counter(
+    "plait_breaker_changes_total",
+    "Times the breaker of a replica became open, half_open or closed.",
+    ["source", "state"],
+)
+SECOND_CALLS = Counter(
+    "plait_second_calls_total",
+    "Calls a second replica was wanted for, because the first was slow or had failed; outcome: "
+    "used, unused (the first answered first, or neither), denied (no budget).",
+    ["source", "reason", "outcome"],
+)
 MERGE_SECONDS = Histogram(
     "plait_merge_seconds",
     "Time from the last source's answer to the finished ranking.",

@@ -120,6 +120,7 @@ class Server:
             await self.health.drain()
             if was_ready:
                 await asyncio.sleep(self._config.drain_seconds)
+            self.health.close()
             await server.stop(self._config.grace_seconds if was_ready else None)
             await self._application.stop()
         if self._metrics is not None:

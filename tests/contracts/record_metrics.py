@@ -30,6 +30,9 @@ def gateway() -> None:
             late = source == "text" and number < 10
             m.SOURCE_SECONDS.labels(source, VERSION, "late" if late else "ok").observe(0.02)
         m.EVENT_SECONDS.observe(0.004)
+    m.REPLICAS.labels("cf", "closed").set(2)
+    m.BREAKER_CHANGES.labels("cf", "open").inc()
+    m.SECOND_CALLS.labels("cf", "slow", "used").inc()
     m.PARTIAL_ANSWERS.labels("HOME").inc(ROUND / 10)
     m.FALLBACKS.labels("HOME", "nothing_to_ask").inc(3)
     m.FALLBACKS.labels("HOME", "no_source").inc(2)

@@ -18,6 +18,7 @@ BOUNDED = {
     "role",
     "source",
     "stage",
+    "state",  # of a fixed list
     "surface",
     "type",  # of event
     "version",  # of a model being served

@@ -7,12 +7,15 @@ test changes one of its public attributes: then it is late, wrong, gone, ...
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
+from grpc_health.v1 import health_pb2_grpc
 
 from inference import inference_pb2 as pb
+from services.runtime.health_service import HealthServicer
 from services.runtime.tensors import Array, read_inputs, write_response
 
 WIDTH = 8
@@ -49,8 +52,17 @@ class FakeSource:
     described: int = 0
     cancelled: int = 0
     port: int = 0
+    # Takes calls and says nothing, as a stopped process does.
+    silent: bool = False
+    # Versions it says it serves beside that one.
+    beside: tuple[str, ...] = ()
+    # Inputs of the model; None: those of its kind.
+    inputs: tuple[str, ...] | None = None
+    # Whether it has a health service; `health` then says what it is told to.
+    knows_health: bool = True
+    health: HealthServicer = field(default_factory=HealthServicer)
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, host: str = "127.0.0.1", unix: Path | None = None) -> None:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         handlers: dict[str, Any] = {
             "ModelMetadata": grpc.unary_unary_rpc_method_handler(
@@ -67,15 +79,27 @@ class FakeSource:
         service = "inference.GRPCInferenceService"
         handler = grpc.method_handlers_generic_handler(service, handlers)
         self._server.add_generic_rpc_handlers((handler,))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        if self.knows_health:
+            self.health.set(self.name, serving=True)
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        if unix is not None:
+            self._server.add_insecure_port(f"unix:{unix}")
+        else:
+            self.port = self._server.add_insecure_port(f"{host}:{port}")
         await self._server.start()
 
     async def stop(self) -> None:
         await self._server.stop(None)
 
+    async def speak(self) -> None:
+        """Wait while it is to be silent."""
+        while self.silent:  # noqa: ASYNC110 -- a test changes it
+            await asyncio.sleep(0.01)
+
     async def describe(
         self, request: pb.ModelMetadataRequest, context: Any
     ) -> pb.ModelMetadataResponse:
+        await self.speak()
         self.described += 1
         tensor = pb.ModelMetadataResponse.TensorMetadata
         if request.name == f"{self.name}-items":
@@ -84,11 +108,11 @@ class FakeSource:
                 inputs += ("category", "brand", "price")
             outputs: tuple[str, ...] = ("embedding",)
         else:
-            inputs = _BY_TEXT if self.reads_text else _BY_HISTORY
+            inputs = self.inputs or (_BY_TEXT if self.reads_text else _BY_HISTORY)
             outputs = ("item_keys", "scores", "embedding")
         return pb.ModelMetadataResponse(
             name=request.name,
-            versions=[self.version],
+            versions=[*self.beside, self.version],
             inputs=[tensor(name=n) for n in inputs],
             outputs=[tensor(name=n) for n in outputs],
         )
@@ -98,6 +122,7 @@ class FakeSource:
         if request.model_name == self.name:
             self.asked.append(inputs | {"outputs": [o.name for o in request.outputs]})
         try:
+            await self.speak()
             await asyncio.sleep(self.delay)
         except asyncio.CancelledError:
             self.cancelled += 1

@@ -211,6 +211,10 @@ async def test_a_busy_version_hands_its_shoppers_to_the_default(directory: Path)
     class Two(FakeSource):
         busy = False
 
+        async def describe(self, request: Any, context: Any) -> Any:
+            self.version, self.beside = "1", ("2",)
+            return await super().describe(request, context)
+
         async def infer(self, request: Any, context: Any) -> Any:
             self.version = request.model_version or "1"
             self.status = grpc.StatusCode.RESOURCE_EXHAUSTED if self.full(request) else None
@@ -231,6 +235,18 @@ async def test_a_busy_version_hands_its_shoppers_to_the_default(directory: Path)
         assert [s.model_version for s in answer.sources] == ["1"]
 
 
+async def test_a_server_that_lists_versions_and_does_not_choose_by_them_is_found_out(
+    directory: Path,
+) -> None:
+    source = FakeSource("cf", vectors(0), beside=("2",))
+    async with open_shop(directory, sources={"cf": source}, item_encoders=()) as shop:
+        stub: Any = RolloutServiceStub(shop.channel)
+        wish = pb.SetCanaryRequest(source="cf", model_version="2", share=5)
+        code, details = await refusal(stub.SetCanary(wish))
+        assert code.name == "FAILED_PRECONDITION"
+        assert "asked for version 2, version 1 answers" in details
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "said"),
     [
@@ -246,7 +262,7 @@ async def test_a_busy_version_hands_its_shoppers_to_the_default(directory: Path)
         (
             {"source": "sequence", "model_version": "2", "share": 5},
             "FAILED_PRECONDITION",
-            "asked for version 2, version 1 answers",
+            "no replica serves version 2",
         ),
     ],
 )
