@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
-        _prepare(arguments, work)
+        prepare(arguments, work)
         config = FleetConfig(
             repository=arguments.repository,
             state=work / "state.sqlite",
@@ -100,7 +100,7 @@ def median(rounds: Sequence[Round]) -> Round:
     return made
 
 
-def _prepare(arguments: argparse.Namespace, work: Path) -> None:
+def prepare(arguments: argparse.Namespace, work: Path) -> None:
     """Put a seeded store, household ids and their histories into the working directory."""
     data = load_dataset(arguments.dataset)
     seeded = arguments.seeded

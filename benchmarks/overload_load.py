@@ -1,0 +1,162 @@
+"""The client of the overload benchmark, in a process of its own: capacity, overload, afterwards.
+
+Asks for rankings on all surfaces, as a shop would. Prints "phase NAME" when a
+phase begins (CPU is read from then on) and one JSON line at the end.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from benchmarks.open_loop import Call, Shot, closed_loop, open_loop, poisson, quantile
+from plait.v1 import types_pb2 as t
+from plait.v1.recommendation_service_pb2 import RecommendRequest, SearchRequest, Shopper
+from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+
+# Of a hundred rankings.
+MIX = {"HOME": 50, "ITEM": 20, "SESSION": 10, "CART": 10, "SEARCH": 10}
+_QUERIES = ("milk", "fresh bread", "yogurt", "chicken soup", "orange juice", "shampoo", "cheese")
+_SURFACES = {name: t.Surface.Value(f"SURFACE_{name}") for name in MIX}
+_DRAWN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure; rates are multiples of the capacity that was found."""
+
+    callers: int
+    warm_up: float
+    capacity: float
+    overload: float
+    times: float
+    after: float
+    calm: float
+
+
+class Asker:
+    """Asks for one ranking after another, drawn once and for all from a seed."""
+
+    def __init__(self, stub: Any, users: Sequence[str], histories: Sequence[Sequence[int]],
+                 *, timeout: float, seed: int) -> None:  # fmt: skip
+        chance = random.Random(seed)  # noqa: S311 -- not for secrets
+        self._timeout = timeout
+        self.surfaces = chance.choices(tuple(MIX), tuple(MIX.values()), k=_DRAWN)
+        self._calls: list[tuple[Any, Any]] = []
+        for surface in self.surfaces:
+            at = chance.randrange(len(users))
+            shopper = Shopper(user_id=users[at])
+            if surface == "SEARCH":
+                request: Any = SearchRequest(shopper=shopper, query=chance.choice(_QUERIES))
+                self._calls.append((stub.Search, request))
+                continue
+            request = RecommendRequest(shopper=shopper, surface=_SURFACES[surface])
+            about = {"ITEM": 1, "CART": 3}.get(surface, 0)
+            request.item_ids.extend(str(key) for key in dict.fromkeys(histories[at][-about:])
+                                    if about)  # fmt: skip
+            self._calls.append((stub.Recommend, request))
+
+    async def ask(self, number: int) -> str:
+        """Ask; return ok, partial, fallback, refused, or another status."""
+        method, request = self._calls[number % _DRAWN]
+        try:
+            answer = await method(request, timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            refused = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            return "refused" if refused else error.code().name
+        if not answer.coverage.partial:
+            return "ok"
+        return "fallback" if answer.coverage.fallback else "partial"
+
+    def surface(self, number: int) -> str:
+        """Which surface a call is for."""
+        return self.surfaces[number % _DRAWN]
+
+
+ANSWERED = ("ok", "partial", "fallback")
+
+
+def answered(shots: Sequence[Shot]) -> list[Shot]:
+    """Return the calls that got a ranking with every source in it."""
+    return [shot for shot in shots if shot.outcome == "ok"]
+
+
+def figures(shots: Sequence[Shot], seconds: float, surface: Any) -> dict[str, Any]:
+    """Summarise a phase; latencies in milliseconds."""
+    good = answered(shots)
+    refused = [shot for shot in shots if shot.outcome == "refused"]
+    offered = Counter(surface(shot.number) for shot in shots)
+    served = Counter(surface(shot.number) for shot in good)
+    return {
+        "seconds": seconds,
+        "offered_per_second": len(shots) / seconds,
+        "goodput_per_second": len(good) / seconds,
+        "outcomes": dict(Counter(shot.outcome for shot in shots)),
+        "p50_ms": 1000 * quantile(good, 0.5),
+        "p99_ms": 1000 * quantile(good, 0.99),
+        "refused_p50_ms": 1000 * quantile(refused, 0.5),
+        "refused_p99_ms": 1000 * quantile(refused, 0.99),
+        "driver_late_p99_ms": 1000 * quantile(
+            [Shot(s.number, s.due, 0, s.late, "") for s in shots], 0.99
+        ),
+        "served_share": {name: served[name] / n for name, n in sorted(offered.items())},
+    }  # fmt: skip
+
+
+def recovered_after(shots: Sequence[Shot]) -> float:
+    """Return when, after the overload, the last call was due that got no ranking; 0 for none."""
+    return max((s.due for s in shots if s.outcome not in ANSWERED), default=0.0)
+
+
+async def measure(ask: Call, surface: Any, plan: Plan, seed: int) -> dict[str, Any]:
+    """Run the phases and return their figures."""
+    await closed_loop(ask, plan.callers, plan.warm_up)
+    print("phase capacity", flush=True)
+    shots = await closed_loop(ask, plan.callers, plan.capacity)
+    found = {"capacity": figures(shots, plan.capacity, surface)}
+    rate = found["capacity"]["goodput_per_second"]
+    print("phase overload", flush=True)
+    shots = await open_loop(ask, poisson(plan.times * rate, plan.overload, seed))
+    found["overload"] = figures(shots, plan.overload, surface)
+    print("phase after", flush=True)
+    shots = await open_loop(ask, poisson(plan.calm * rate, plan.after, seed + 1), len(shots))
+    found["after"] = figures(shots, plan.after, surface)
+    found["after"]["recovered_after_s"] = recovered_after(shots)
+    print("phase end", flush=True)
+    return found
+
+
+async def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Connect, measure, disconnect."""
+    plan = Plan(**json.loads(arguments.plan))
+    users = json.loads((arguments.work / "users.json").read_text())
+    histories = json.loads((arguments.work / "histories.json").read_text())
+    options = [("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.insecure_channel(arguments.address, options=options) as channel:
+        stub = RecommendationServiceStub(channel)
+        asker = Asker(stub, users, histories, timeout=arguments.timeout, seed=arguments.seed)
+        return await measure(asker.ask, asker.surface, plan, arguments.seed)
+
+
+def main() -> None:
+    """Run as `python -m benchmarks.overload_load`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--plan", required=True)
+    parser.add_argument("--timeout", type=float, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    json.dump(asyncio.run(run(arguments)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
