@@ -138,6 +138,68 @@ STAGES = Row(
     ),
 )
 
+_REFUSED = rate("plait_refused_total", 'reason!="cancelled"')
+LOAD = Row(
+    "Is more asked than can be done?",
+    (
+        Panel(
+            "Share of calls refused",
+            "Of all rankings, event and catalogue calls. Above 5 % for 5 minutes somebody is "
+            "paged: give the gateway and its models more CPU, see 'Shedding load' in the runbook.",
+            "percentunit",
+            (
+                Target(
+                    f"({_REFUSED} or vector(0)) / "
+                    f"({rate('plait_admitted_total')} + ({_REFUSED} or vector(0)))",
+                    "refused",
+                ),
+            ),
+            width=4,
+            stat=True,
+            bad_from=0.05,
+        ),
+        Panel(
+            "Quality factor",
+            "The part of the usual candidates that rankings are made of. Below 1 the gateway is "
+            "saving work so that nobody is refused; all day below 1 means too little CPU.",
+            "percentunit",
+            (Target("min(plait_quality_factor)", "least"),),
+            width=4,
+            stat=True,
+        ),
+        Panel(
+            "Calls refused by kind and reason",
+            "full: the queue of its rank is full; no_time: it could not have been in time; "
+            "expired: its time ran out in the queue; cancelled: its caller went. RANK goes first, "
+            "SEARCH and CART last (surface_order).",
+            "reqps",
+            (Target(rate("plait_refused_total", by="kind, reason"), "{{kind}} {{reason}}"),),
+        ),
+        Panel(
+            "Calls admitted by kind",
+            "What was let in, at once or after a wait. Flat while refusals rise: this is all the "
+            "machine can do.",
+            "reqps",
+            (Target(rate("plait_admitted_total", by="kind"), "{{kind}}"),),
+        ),
+        Panel(
+            "Time waited to be admitted, p99",
+            "Zero while there is room. With a full queue about half the time of a ranking.",
+            "s",
+            (Target(quantile(0.99, "plait_admission_wait_seconds", by="kind"), "{{kind}}"),),
+            width=12,
+        ),
+        Panel(
+            "Limit on calls at once",
+            "Learnt from how long calls take. It falls when the machine or the disk gets slower; "
+            "one that only ever falls points at a slow model or a neighbour on the node.",
+            "short",
+            (Target("min by (lane) (plait_admission_limit)", "{{lane}}"),),
+            width=12,
+        ),
+    ),
+)
+
 DATA = Row(
     "Events, catalogue, versions",
     (

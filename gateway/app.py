@@ -8,11 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import grpc
 
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, load_fusion
+from gateway.admission.lanes import build_lanes
 from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
     CatalogServicer,
@@ -137,18 +139,20 @@ class GatewayApplication:
             for c in self._connections.values()
         )
         canaries = Canaries(sources, RecordFile(config.state), self._look_again)
+        lanes = build_lanes(config)
         retrieval = Retrieval(
             sources,
             catalogue,
             new_items,
             VersionedFanOut(canaries.versions_for, self._look_again),
             Quantiles(config.repository, fusion),
-            candidates=config.candidates,
+            candidates=partial(lanes.quality.of, config.candidates),
             search_share=config.search_share,
         )
-        situations = Situations(config, fusion, catalogue, state.trends)
+        situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
         slates = Slates(
             Recommender(situations, catalogue, state.trails, retrieval),
+            lanes.rankings,
             Rankings(
                 catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes
             ),
@@ -158,7 +162,7 @@ class GatewayApplication:
             reserve_ms=config.merge_reserve_ms,
         )
         events = EventTaker(store, catalogue, state.trails, state.trends)
-        return Parts(slates, catalogue, events, keeper, canaries)
+        return Parts(slates, catalogue, events, keeper, canaries, lanes)
 
     def _look_again(self, source: str) -> None:
         self._connections[source].look_again()

@@ -15,6 +15,8 @@ from gateway.replicas.settings import Settings
 from services.runtime.config import require
 from services.runtime.server import ServerConfig
 
+# RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
+SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
 DEFAULT_SOURCES = (
     "cf=127.0.0.1:50051",
     "content=127.0.0.1:50052",
@@ -63,6 +65,22 @@ class GatewayConfig(ServerConfig):
     # rules allow it.
     careful_places: int = 60
     default_page_size: int = 20
+
+    # Part of max_deadline_ms that a ranking should take at most under load; as many are
+    # worked on at once as manage that. Larger: fuller batches, so more rankings a second,
+    # and longer waits; half as much again is spent in the queue, so at most 0.6.
+    load_share: float = 0.45
+    # Who is served first when not all can be: surfaces of one rank side by side, the first
+    # rank first. The last rank is refused first, and under lasting overload altogether.
+    surface_order: tuple[str, ...] = ("SEARCH CART", "HOME ITEM SESSION", "RANK")
+    # Least that load leaves of candidates and careful_places. Lower: more shoppers are
+    # served before any is refused, each from fewer candidates. 1 switches this off.
+    least_quality: float = 0.3
+    # Time that taking events should need at most; as for rankings. A slow disk then leads
+    # to refusals that callers retry rather than to calls that pile up.
+    event_target_ms: int = 100
+    # Catalogue calls under way at once, upserts of up to 1,000 items each; half as many wait.
+    max_catalogue_calls: int = 16
 
     # Newest events of a shopper that models see. More: longer memory, larger requests.
     history_length: int = 200
@@ -127,13 +145,19 @@ class GatewayConfig(ServerConfig):
             "history_length", "session_minutes", "cached_users", "max_markets",
             "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
             "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms", "look_up_ms",
-            "breaker_failures", "breaker_rest_ms",
+            "breaker_failures", "breaker_rest_ms", "event_target_ms", "max_catalogue_calls",
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
         require(self.contact_ms >= 0, "contact_ms must not be negative")
         for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
+        require(0 < self.load_share <= 0.6, "load_share must lie in 0 .. 0.6, and above 0")
+        require(0 < self.least_quality <= 1, "least_quality must lie in 0 .. 1, and above 0")
+        require(
+            sorted(self.ranks()) == sorted(SURFACES),
+            f"surface_order must name each of {', '.join(SURFACES)} once",
+        )
         require(self.max_new_items >= 0, "max_new_items must not be negative")
         require(
             0 <= self.merge_reserve_ms < self.max_deadline_ms,
@@ -149,6 +173,12 @@ class GatewayConfig(ServerConfig):
         require(len(addresses) == len(self.sources), "sources: a name is given twice")
         for name in self.item_encoders:
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
+
+    def ranks(self) -> dict[str, int]:
+        """Return surface to rank, 0 for those served first; a surface named twice is an error."""
+        named = [(s, rank) for rank, side in enumerate(self.surface_order) for s in side.split()]
+        require(len(dict(named)) == len(named), "surface_order: a surface is named twice")
+        return dict(named)
 
     def addresses(self) -> dict[str, str]:
         """Return source name to address, in the order given; raises ValueError."""

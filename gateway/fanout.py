@@ -5,6 +5,7 @@ what the client leaves, at most the server's maximum, less what merging needs.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +27,11 @@ def deadline(remaining: float | None, now: float, *, most_ms: int, reserve_ms: i
     if remaining is not None and remaining < _NO_DEADLINE_SECONDS:
         allowed = min(allowed, remaining)
     return now + allowed - reserve_ms / 1000
+
+
+def expiry(remaining: float | None, now: float) -> float:
+    """Return when nobody waits for an answer any more, on the same clock; inf for never."""
+    return math.inf if remaining is None else now + remaining
 
 
 async def fan_out(

@@ -3,8 +3,14 @@
 Read `Recommender.rank` from top to bottom and you know what happens to a
 request. Nothing here can fail for want of a model: whatever answers is used, and
 with nothing at all the market's trends are the answer.
+
+A batch of answers makes many rankings ready at once. They are merged one in each
+turn of the event loop, so that a call that comes meanwhile (to be refused, or an
+event to be taken) waits for one merge and not for all.
 """
 
+import asyncio
+import math
 import time
 
 import numpy as np
@@ -17,6 +23,7 @@ from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
 from gateway.trails import Trails
 from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
+from services.runtime.errors import DeadlineExceeded
 
 _MOST_DROPPED = 100
 _NO_ROWS = np.zeros(0, np.int32)
@@ -38,26 +45,42 @@ class Recommender:
         self._catalogue = catalogue
         self._trails = trails
         self._retrieval = retrieval
+        self._merging = asyncio.Lock()
 
-    async def rank(self, ask: Ask, until: float) -> Ranking:
-        """Make a ranking; sources must have answered by `until` (time.perf_counter())."""
+    async def rank(self, ask: Ask, until: float, expires: float = math.inf) -> Ranking:
+        """Make a ranking; sources must have answered by `until` (time.perf_counter()).
+
+        Raises DeadlineExceeded, and merges nothing, where its turn comes after `expires`.
+        """
         start = time.perf_counter()
         trail = await self._trails.get(ask.user_id)
         situation = self._situations.build(ask, trail, int(time.time() * 1000))
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)
         answered = time.perf_counter()
-        own = self._catalogue.rows(situation.candidates) if ask.surface == "RANK" else _NO_ROWS
-        pool = build_pool(gathered.query, gathered.candidates, own)
-        stages = [
-            ("read_state", read - start),
-            ("fan_out", answered - read),
-            ("pool", time.perf_counter() - answered),
-        ]
-        pool = run(gathered.query, pool, lambda stage, seconds: stages.append((stage, seconds)))
+        stages = [("read_state", read - start), ("fan_out", answered - read)]
+        async with self._merging:
+            if time.perf_counter() >= expires:
+                raise DeadlineExceeded("the answers of the models came too late to be merged")
+            pool = self._merge(situation, gathered, stages, answered)
         done = time.perf_counter()
         timings = Timings(total=done - start, merge=done - answered, stages=tuple(stages))
         return self._ranking(situation, gathered, pool, timings)
+
+    def _merge(
+        self,
+        situation: Situation,
+        gathered: Gathered,
+        stages: list[tuple[str, float]],
+        since: float,
+    ) -> Pool:
+        """Pool and run every stage, noting what each took; its turn was awaited `since` then."""
+        began = time.perf_counter()
+        ranked = situation.query.surface == "RANK"
+        own = self._catalogue.rows(situation.candidates) if ranked else _NO_ROWS
+        pool = build_pool(gathered.query, gathered.candidates, own)
+        stages += [("turn", began - since), ("pool", time.perf_counter() - began)]
+        return run(gathered.query, pool, lambda stage, seconds: stages.append((stage, seconds)))
 
     def _ranking(
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings

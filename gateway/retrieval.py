@@ -6,7 +6,7 @@ that taste orders results but never adds what the query did not mean.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,16 +48,19 @@ class Retrieval:
         fan_out: VersionedFanOut,
         quantiles: Quantiles,
         *,
-        candidates: int,
+        candidates: Callable[[int], int],
         search_share: float,
     ) -> None:
-        """`candidates` of each source; `search_share` of a search's time may go into finding."""
+        """`candidates`: how many to ask of each source, at least the number given.
+
+        `search_share` of a search's time may go into finding.
+        """
         self._sources = sources
         self._catalogue = catalogue
         self._new_items = new_items
         self._fan_out = fan_out
         self._quantiles = quantiles
-        self._k = candidates
+        self._candidates = candidates
         self._search_share = search_share
 
     async def gather(self, situation: Situation, until: float) -> Gathered:
@@ -87,7 +90,7 @@ class Retrieval:
         finders = tuple(s for s in self._sources if s.reads_text)
         others = tuple(s for s in self._sources if not s.reads_text)
         now, user = time.perf_counter(), situation.ask.user_id
-        find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k)
+        find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k(situation))
         found = await self._ask(finders, find, now + (until - now) * self._search_share, user)
         words: tuple[Rows, Floats] | None = None
         if any(a.outcome is Outcome.OK for a in found.values()):
@@ -106,7 +109,7 @@ class Retrieval:
         rows, coverage = self._catalogue.find_words(situation.text)
         inside = rows < len(columns.keys)
         rows, coverage = rows[inside], coverage[inside]
-        best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k]
+        best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k(situation)]
         return rows[best], coverage[best]
 
     def _question(self, situation: Situation) -> Question:
@@ -114,9 +117,13 @@ class Retrieval:
             history=situation.history,
             history_weight=situation.history_weight,
             text=situation.text,
-            k=self._k,
+            k=self._k(situation),
             candidates=situation.candidates if situation.query.surface == "RANK" else None,
         )
+
+    def _k(self, situation: Situation) -> int:
+        """Candidates asked of each source: fewer under load, but a page full."""
+        return self._candidates(situation.ask.page_size)
 
     async def _ask(
         self, sources: tuple[Source, ...], question: Question, until: float, user_id: str

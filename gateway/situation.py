@@ -12,14 +12,14 @@ import numpy as np
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import item_keys
 from gateway.catalogue import Catalogue
-from gateway.config import GatewayConfig
+from gateway.config import SURFACES, GatewayConfig
 from gateway.fusion.types import Bools, Floats, Ints, Query, Rows
 from gateway.history import HistorySettings, Profile, about, profile
+from gateway.quality import Quality
 from gateway.ruleset import resolve
 from gateway.trends import Trends
 from gateway.types import Ask, Trail
 
-_SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
 _ABOUT_ITEMS = ("ITEM", "CART")
 
 
@@ -41,12 +41,18 @@ class Situations:
     """Builds situations; holds what is the same for all requests."""
 
     def __init__(
-        self, config: GatewayConfig, fusion: FusionArtifact, catalogue: Catalogue, trends: Trends
+        self,
+        config: GatewayConfig,
+        fusion: FusionArtifact,
+        catalogue: Catalogue,
+        trends: Trends,
+        quality: Quality,
     ) -> None:
         self._config = config
         self._fusion = fusion
         self._catalogue = catalogue
         self._trends = trends
+        self._quality = quality
         self._history = HistorySettings(
             length=config.history_length,
             half_life_days=fusion.settings.history_half_life_days,
@@ -54,8 +60,8 @@ class Situations:
             session_minutes=config.session_minutes,
         )
         self._sources = tuple(config.addresses())
-        self._weights = {s: blend_weights(fusion, s, self._sources) for s in _SURFACES}
-        self._settings = {s: fusion.settings_for(s) for s in _SURFACES}
+        self._weights = {s: blend_weights(fusion, s, self._sources) for s in SURFACES}
+        self._settings = {s: fusion.settings_for(s) for s in SURFACES}
 
     def build(self, ask: Ask, trail: Trail, now_ms: int) -> Situation:
         """Combine an ask with the shopper's trail, as of now."""
@@ -99,7 +105,7 @@ class Situations:
         session, session_weight, _ = _known(
             catalogue.rows(theirs.session_keys), theirs.session_weights, None
         )
-        limit = max(self._config.careful_places, ask.page_size)
+        limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         return Query(
             surface=ask.surface,
             sources=self._sources,

@@ -4,12 +4,15 @@ import asyncio
 import time
 
 from gateway import observe
+from gateway.admission.gate import Gate
+from gateway.admission.load import load_seconds
 from gateway.catalogue import Catalogue
 from gateway.exposure import ExposureLog
-from gateway.fanout import deadline
+from gateway.fanout import deadline, expiry
 from gateway.paging import Rankings
 from gateway.recommender import Recommender
-from gateway.types import Ask, Page
+from gateway.types import Ask, Page, Ranking
+from services.runtime.errors import DeadlineExceeded
 
 
 class Slates:
@@ -18,6 +21,7 @@ class Slates:
     def __init__(
         self,
         recommender: Recommender,
+        gate: Gate,
         rankings: Rankings,
         catalogue: Catalogue,
         exposures: ExposureLog | None,
@@ -27,6 +31,7 @@ class Slates:
     ) -> None:
         """`most_ms`: longest a ranking may take; `reserve_ms` of it is kept for merging."""
         self._recommender = recommender
+        self._gate = gate
         self._rankings = rankings
         self._catalogue = catalogue
         self._exposures = exposures
@@ -36,18 +41,28 @@ class Slates:
     async def page(self, ask: Ask, remaining: float | None) -> Page:
         """Return the page an ask is about; `remaining`: seconds the client leaves.
 
-        Raises InvalidArgument or FailedPrecondition for a page token that cannot be used.
+        A first page is made once there is a place for it; the next ones are only cut.
+        Raises InvalidArgument or FailedPrecondition for a page token that cannot be used,
+        ResourceExhausted where too much is asked, DeadlineExceeded.
         """
         if ask.page_token:
             return self._rankings.next_page(ask)
         start = time.perf_counter()
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
+        async with self._gate.admitted(ask.surface, until) as visit:
+            ranking = await self._rank(ask, until, expiry(remaining, start))
+            visit.load_seconds = load_seconds(ranking)
+        return self._rankings.first_page(ranking, ask.page_size)
+
+    async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
+        start = time.perf_counter()
         try:
-            ranking = await self._recommender.rank(ask, until)
+            return await self._recommender.rank(ask, until, expires)
+        except DeadlineExceeded:
+            raise
         except Exception:
             observe.note_failure(ask.surface, time.perf_counter() - start)
             raise
-        return self._rankings.first_page(ranking, ask.page_size)
 
     def shown(self, page: Page, reply_seconds: float, *, first: bool) -> None:
         """Note that a page was answered; called with the reply made, works after it is sent."""

@@ -17,10 +17,12 @@ import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
+from gateway.admission.lanes import CATALOGUE, EVENTS, Lanes
 from gateway.api import read
 from gateway.api.write import Cards, Reply, write_item, write_page
 from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
+from gateway.fanout import expiry
 from gateway.keeper import CatalogueKeeper
 from gateway.rollouts.canaries import Canaries
 from gateway.slates import Slates
@@ -42,6 +44,7 @@ class Parts:
     events: EventTaker
     keeper: CatalogueKeeper
     canaries: Canaries
+    lanes: Lanes
 
 
 class RecommendationServicer:
@@ -92,8 +95,9 @@ class EventServicer:
         self, request: events.RecordEventsRequest, context: _Context
     ) -> events.RecordEventsResponse:
         """Record events, all or none; durable and visible when this returns."""
-        del context
-        recorded = await self._parts().events.record(read.read_events(request, _now_ms()))
+        parts = self._parts()
+        async with parts.lanes.events.admitted(EVENTS, _expiry(context)):
+            recorded = await parts.events.record(read.read_events(request, _now_ms()))
         return events.RecordEventsResponse(
             recorded_count=recorded.new,
             duplicate_count=recorded.duplicates,
@@ -113,8 +117,10 @@ class CatalogServicer:
         self, request: catalog.UpsertItemsRequest, context: _Context
     ) -> catalog.UpsertItemsResponse:
         """Add or replace items, all or none."""
-        items = read.read_items(request)
-        done = await self._parts().keeper.upsert(items, context.time_remaining())
+        parts = self._parts()
+        async with parts.lanes.catalogue.admitted(CATALOGUE, _expiry(context)):
+            items = read.read_items(request)
+            done = await parts.keeper.upsert(items, context.time_remaining())
         return catalog.UpsertItemsResponse(
             created_count=done.created, updated_count=done.updated, embedded_count=done.embedded
         )
@@ -123,8 +129,9 @@ class CatalogServicer:
         self, request: catalog.DeleteItemsRequest, context: _Context
     ) -> catalog.DeleteItemsResponse:
         """Remove items."""
-        del context
-        deleted, missing = await self._parts().keeper.delete(read.read_deletes(request))
+        parts = self._parts()
+        async with parts.lanes.catalogue.admitted(CATALOGUE, _expiry(context)):
+            deleted, missing = await parts.keeper.delete(read.read_deletes(request))
         return catalog.DeleteItemsResponse(deleted_count=deleted, missing_count=missing)
 
     async def GetItem(
@@ -164,6 +171,10 @@ def add_to_server(server: grpc.aio.Server, servicer: Servicer) -> str:
 def _behaviour(servicer: Servicer, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
     method: Callable[[Any, Any], Awaitable[Any]] = getattr(servicer, name)
     return method
+
+
+def _expiry(context: _Context) -> float:
+    return expiry(context.time_remaining(), time.perf_counter())
 
 
 def _now_ms() -> int:

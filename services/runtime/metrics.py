@@ -105,7 +105,7 @@ MERGE_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "plait_stage_seconds",
-    "Time of one stage of a ranking: read_state, fan_out, each fusion stage, reply.",
+    "Time of one stage of a ranking: read_state, fan_out, turn (to merge), fusion stages, reply.",
     ["stage"],
     buckets=_STAGE_BUCKETS,
 )
@@ -132,6 +132,31 @@ CANARY_FALLBACKS = Counter(
     "plait_canary_fallbacks_total",
     "Questions of a canary's shoppers put to the default version, as theirs was not to be had.",
     ["source", "version"],
+)
+ADMITTED = Counter(
+    "plait_admitted_total", "Calls let in by admission: by surface, EVENTS or CATALOGUE.", ["kind"]
+)
+REFUSED = Counter(
+    "plait_refused_total",
+    "Calls not let in: queue full, no_time to be in time, expired or cancelled while waiting.",
+    ["kind", "reason"],
+)
+ADMISSION_WAIT = Histogram(
+    "plait_admission_wait_seconds",
+    "Time a call that was let in had waited for its turn.",
+    ["kind"],
+    buckets=BUCKETS,
+)
+ADMISSION_LIMIT = Gauge(
+    "plait_admission_limit",
+    "Calls that may be worked on at once, as learnt: rankings, events, catalogue.",
+    ["lane"],
+)
+QUALITY_FACTOR = Gauge(
+    "plait_quality_factor",
+    "Part of the usual candidates that rankings are made of; below 1 under load.",
+    # Labelled, so that processes that make no rankings do not expose a 0.
+    ["lane"],
 )
 EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"])
 EVENT_SECONDS = Histogram(

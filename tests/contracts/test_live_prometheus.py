@@ -113,6 +113,8 @@ def value(live: Prometheus, title: str, target: int = 0) -> dict[str, float]:
 
 def test_the_numbers_are_those_that_were_recorded(live: Prometheus) -> None:
     assert value(live, "Partial answers")[""] == pytest.approx(0.1)
+    assert value(live, "Share of calls refused")[""] == pytest.approx(0.5)
+    assert value(live, "Quality factor")[""] == pytest.approx(0.6)
     assert value(live, "No source at all")[""] == pytest.approx(0.02)
     # Within the bucket that holds 50 ms.
     assert 0.025 < value(live, "Time of a ranking", 2)[""] <= 0.05

@@ -1,0 +1,173 @@
+"""The door to one kind of work: so many inside, some waiting by rank, the rest refused at once.
+
+Who may wait is decided on arrival and never taken back, so a refusal costs its
+caller no time: lower ranks may only join while the queue is short, the rest of it
+is kept for higher ones (trunk reservation, as telephone exchanges do it: F. Kelly,
+"Loss networks", 1991). Whoever waits goes in by rank, then by arrival; who has
+no time left goes out before any work was done.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from gateway.admission.limit import Limit
+from gateway.admission.notes import Notes
+from services.runtime.errors import DeadlineExceeded, ResourceExhausted
+
+# Places in the queue for each place inside: a full queue makes a call wait for about
+# this part of the time that it takes.
+_QUEUE_SHARE = 0.5
+# Between two pushbacks in a row; the golden ratio spreads any number of them evenly.
+_GOLDEN = 0.618034
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+
+class _Waiter:
+    __slots__ = ("arrived", "kind", "place", "until")
+
+    def __init__(
+        self, kind: str, until: float, place: asyncio.Future[None], arrived: float
+    ) -> None:
+        self.kind = kind
+        self.until = until
+        self.place = place
+        self.arrived = arrived
+
+
+class Visit:
+    """A call that is inside; `load_seconds` may be set to how long the machine took for it."""
+
+    __slots__ = ("load_seconds",)
+
+    def __init__(self) -> None:
+        self.load_seconds: float | None = None
+
+
+class Gate:
+    """Admits calls of some kinds. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        ranks: Mapping[str, int],
+        limit: Limit,
+        notes: Notes,
+        *,
+        moved: Callable[[float, float], None] = lambda *_: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`ranks`: 0 is served first; `moved` hears of the load and the time, window by window."""
+        self._ranks = ranks
+        self._limit = limit
+        self._notes = notes
+        self._moved = moved
+        self._clock = clock
+        self._queues = [deque[_Waiter]() for _ in range(max(ranks.values()) + 1)]
+        self._inside = 0
+        self._waiting = 0
+        self._pauses = 0
+        self._refused = self._admitted = 0  # in this window
+        notes.limit(limit.value)
+
+    @asynccontextmanager
+    async def admitted(self, kind: str, until: float) -> AsyncIterator[Visit]:
+        """Do something once there is a place for it; `until` (clock) it must be done.
+
+        Raises ResourceExhausted where it will not be done in time, at once, and
+        DeadlineExceeded where that shows only while it waits.
+        """
+        await self._enter(kind, until)
+        visit, began = Visit(), self._clock()
+        try:
+            yield visit
+        except asyncio.CancelledError:
+            # Its caller gave up: it would have taken at least as long.
+            self._leave(max(self._clock() - began, self._limit.typical))
+            raise
+        except BaseException:
+            self._leave(None)  # says nothing about how quick the machine is
+            raise
+        seconds = visit.load_seconds
+        self._leave(self._clock() - began if seconds is None else seconds)
+
+    async def _enter(self, kind: str, until: float) -> None:
+        rank, now = self._ranks[kind], self._clock()
+        if self._inside < self._limit.value and not self._waiting:
+            self._admit(kind, 0.0)
+            return
+        if self._waiting >= self._room(rank):
+            raise self._refusal(kind, "full")
+        if now + self._expected_wait() + self._limit.quickest > until:
+            raise self._refusal(kind, "no_time")
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues[rank].append(_Waiter(kind, until, place, now))
+        self._waiting += 1
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                self._waiting -= 1
+                self._notes.refused(kind, "cancelled")
+            elif place.exception() is None:  # let in and cancelled in the same moment
+                self._leave(None)
+            raise
+
+    def _room(self, rank: int) -> float:
+        """How many may wait when one of this rank comes: half the queue is for the first alone."""
+        whole = max(1.0, _QUEUE_SHARE * self._limit.value)
+        return whole * (1 - rank / (2 * max(1, len(self._queues) - 1)))
+
+    def _expected_wait(self) -> float:
+        return self._limit.typical * (self._waiting + 1) / self._limit.value
+
+    def _admit(self, kind: str, waited: float) -> None:
+        self._inside += 1
+        self._admitted += 1
+        self._notes.admitted(kind, waited)
+
+    def _leave(self, seconds: float | None) -> None:
+        now = self._clock()
+        if seconds is not None and self._limit.note(seconds, self._inside, now):
+            self._notes.limit(self._limit.value)
+            self._moved(self._limit.load, now)
+            self._refused = self._admitted = 0
+        self._inside -= 1
+        while self._inside < self._limit.value and (waiter := self._next()) is not None:
+            self._call_in(waiter, now)
+
+    def _next(self) -> _Waiter | None:
+        for queue in self._queues:
+            while queue:
+                waiter = queue.popleft()
+                if not waiter.place.done():  # else its caller has gone
+                    return waiter
+        return None
+
+    def _call_in(self, waiter: _Waiter, now: float) -> None:
+        self._waiting -= 1
+        if now + self._limit.quickest > waiter.until:
+            self._notes.refused(waiter.kind, "expired")
+            problem = "waited for its turn until too little time was left"
+            waiter.place.set_exception(DeadlineExceeded(problem))
+            return
+        self._admit(waiter.kind, now - waiter.arrived)
+        waiter.place.set_result(None)
+
+    def _refusal(self, kind: str, reason: str) -> ResourceExhausted:
+        self._refused += 1
+        self._notes.refused(kind, reason)
+        return ResourceExhausted(
+            "more is asked than can be answered in time; try again after the pause "
+            "in grpc-retry-pushback-ms",
+            retry_after_ms=int(1000 * self._pause()),
+        )
+
+    def _pause(self) -> float:
+        """Seconds until another try: the longer, the more are refused; never all at one moment."""
+        turn = self._limit.typical + self._expected_wait()
+        crowd = 1 + self._refused / max(1, self._admitted)
+        self._pauses += 1
+        spread = 0.5 + self._pauses * _GOLDEN % 1
+        return min(max(turn * crowd, _SHORTEST_PAUSE), _LONGEST_PAUSE) * spread

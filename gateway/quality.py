@@ -1,0 +1,53 @@
+"""The quality factor: under load every ranking is made of a little less, before any is refused.
+
+A ladder of factors. One step down when the load is high, one step up when it is
+low, nothing in between: a shop at the edge must not flicker. Down is quicker than
+up, because a refused shopper is worse than a ranking of fewer candidates.
+"""
+
+import time
+from collections.abc import Callable
+
+# Few values, so that questions of one moment are alike and share a batch.
+LADDER = (1.0, 0.8, 0.6, 0.45, 0.3)
+# Load, as a part of what is too much, from which a step down is due, and below which up.
+_HIGH, _LOW = 0.7, 0.45
+# Seconds that a step is given to show its effect.
+_DOWN_PAUSE, _UP_PAUSE = 0.2, 0.5
+
+
+class Quality:
+    """Where on the ladder rankings are made."""
+
+    def __init__(
+        self, changed: Callable[[float], None] = lambda _: None, *, floor: float = LADDER[-1]
+    ) -> None:
+        """`changed` hears of each new factor; it never falls below `floor`, 1 switches it off."""
+        self._ladder = tuple(f for f in LADDER if f >= floor)
+        self._rung = 0
+        self._moved = float("-inf")
+        self._changed = changed
+        changed(self.factor)
+
+    @property
+    def factor(self) -> float:
+        """A number in (0, 1]: the part of the usual candidates and careful places."""
+        return self._ladder[self._rung]
+
+    def of(self, usual: int, least: int = 1) -> int:
+        """Return that part of a number, at least `least` (but never more than usual)."""
+        return min(usual, max(round(usual * self.factor), least))
+
+    def note(self, load: float, now: float | None = None) -> None:
+        """Take in the load (1: as much as can be done in time) at a moment, in seconds."""
+        now = time.perf_counter() if now is None else now
+        last = len(self._ladder) - 1
+        if load > _HIGH and self._rung < last and now - self._moved >= _DOWN_PAUSE:
+            self._step(1, now)
+        elif load < _LOW and self._rung > 0 and now - self._moved >= _UP_PAUSE:
+            self._step(-1, now)
+
+    def _step(self, by: int, now: float) -> None:
+        self._rung += by
+        self._moved = now
+        self._changed(self.factor)

@@ -1,0 +1,112 @@
+"""A gateway that is asked more than it can do: real calls, real refusals, real neighbours."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.event_service_pb2 import RecordEventsRequest
+from plait.v1.recommendation_service_pb2 import RecommendRequest, Shopper
+from tests.integration.gateway.test_failures import until
+from tests.integration.gateway.test_metrics import value
+from tests.integration.gateway.world import Shop, open_shop
+
+# More than a gateway lets in and has wait before it has learnt anything.
+CROWD = 150
+SLOW = 0.5
+
+
+async def outcome(call: Awaitable[Any]) -> str:
+    """How a call ended: OK or the name of its status."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+async def crowd(shop: Shop) -> list["asyncio.Task[str]"]:
+    """Fill the gateway with rankings that wait for slow sources; some are refused."""
+    for source in shop.sources.values():
+        source.delay = SLOW
+    refused = value("plait_refused_total", kind="HOME", reason="full")
+    tasks = [asyncio.create_task(outcome(shop.recommend("ann"))) for _ in range(CROWD)]
+
+    async def full() -> bool:
+        return value("plait_refused_total", kind="HOME", reason="full") > refused
+
+    await until(full)
+    return tasks
+
+
+async def test_beyond_the_bound_rankings_are_refused_with_a_pause_and_the_rest_served(
+    shop: Shop,
+) -> None:
+    tasks = await crowd(shop)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shop.recommend("ann")
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(refused.value.trailing_metadata()["grpc-retry-pushback-ms"]) > 0
+    ended = Counter(await asyncio.gather(*tasks))
+    assert ended["RESOURCE_EXHAUSTED"] > 0
+    assert ended["OK"] >= 64  # those that were let in at once
+    assert set(ended) <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+
+
+async def test_a_search_still_finds_a_place_where_home_does_not(shop: Shop) -> None:
+    tasks = await crowd(shop)
+    assert await outcome(shop.recommend("ann")) == "RESOURCE_EXHAUSTED"
+    assert await outcome(shop.search("yogurt")) == "OK"
+    await asyncio.gather(*tasks)
+
+
+async def test_events_and_the_catalogue_are_not_refused_for_a_crowd_of_rankings(
+    shop: Shop,
+) -> None:
+    tasks = await crowd(shop)
+    event = t.Event(user_id="u", item_id="1", type=t.EVENT_TYPE_CART)
+    assert (await shop.events.RecordEvents(RecordEventsRequest(events=[event]))).recorded_count == 1
+    items = [t.Item(item_id="1", title="Yogurt number 1")]
+    assert await outcome(shop.catalog.UpsertItems(UpsertItemsRequest(items=items))) == "OK"
+    await asyncio.gather(*tasks)
+
+
+async def test_pages_of_a_ranking_that_is_made_already_are_never_refused(shop: Shop) -> None:
+    first = await shop.recommend("ann", page_size=5)
+    tasks = await crowd(shop)
+    again = await shop.recommend("ann", page_size=5, page_token=first.next_page_token)
+    assert again.items[0].position == 6
+    await asyncio.gather(*tasks)
+
+
+async def test_a_client_that_has_gone_costs_no_merging(directory: Path) -> None:
+    async with open_shop(directory, max_deadline_ms=20_000) as shop:
+        for source in shop.sources.values():
+            source.delay = 0.5
+        merged = value("plait_merge_seconds_count", surface="HOME")
+        request = RecommendRequest(shopper=Shopper(user_id="ann"), surface=t.SURFACE_HOME)
+        calls = [shop.recommendations.Recommend(request) for _ in range(5)]
+        tasks = [asyncio.create_task(outcome(call)) for call in calls]
+
+        async def asked() -> bool:
+            return bool(shop.sources["cf"].asked)
+
+        await until(asked)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for source in shop.sources.values():
+            source.delay = 0.0
+        await shop.recommend("bob")
+
+        async def noted() -> bool:
+            return value("plait_merge_seconds_count", surface="HOME") > merged
+
+        await until(noted)
+        assert value("plait_merge_seconds_count", surface="HOME") == merged + 1
