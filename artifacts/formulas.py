@@ -36,15 +36,20 @@ def calibrate(scores: Floats, quantiles: Sequence[Quantiles | None]) -> Floats:
     low = np.fmin.reduce(scores, axis=1, keepdims=True)
     spread = np.fmax.reduce(scores, axis=1, keepdims=True) - low
     flat = ~(spread > 0)
-    calibrated = ((scores - low) / np.where(flat, 1, spread)).astype(np.float32)
+    spread[flat] = 1
+    calibrated: Floats = (scores - low) / spread
+    # Of a flat answer min-max says nothing, so its quantile is all there is.
+    within = np.where(flat, np.float32(0), _WITHIN)
+    level = np.full_like(calibrated, _MIDDLE)
     for source, known in enumerate(quantiles):
         if known is not None and len(known[0]):
             # NaN passes through np.interp as NaN.
-            level = np.interp(scores[source], known[1], known[0])
-            within = np.float32(0 if flat[source, 0] else _WITHIN)
-            calibrated[source] = within * calibrated[source] + (1 - within) * level
-        elif flat[source, 0]:
-            calibrated[source] += _MIDDLE  # 0 where there is a score, NaN elsewhere
+            level[source] = np.interp(scores[source], known[1], known[0])
+        elif not flat[source, 0]:
+            within[source] = 1
+    calibrated *= within
+    level *= 1 - within
+    calibrated += level
     return calibrated
 
 

@@ -61,9 +61,9 @@ class GatewayConfig(ServerConfig):
     # Calls in flight to a source; questions that come meanwhile wait and share the next.
     # More: less waiting behind a slow call, smaller batches.
     calls_in_flight: int = 1
-    # Places ordered for variety (about 9 us each), and the least a ranking holds if the
+    # Places ordered for variety (about 3 us each), and the least a ranking holds if the
     # rules allow it.
-    careful_places: int = 60
+    careful_places: int = 40
     default_page_size: int = 20
 
     # Part of max_deadline_ms that a ranking should take at most under load; as many are

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gateway.fusion.types import NORMAL, PINNED, Floats, Pool, Query, Rows
+from gateway.fusion.types import NORMAL, PINNED, Bools, Floats, Pool, Query, Rows
 
 # Results of a query resemble each other because they match; RANK is the caller's own list.
 _AS_SCORED = ("SEARCH", "RANK")
@@ -40,37 +40,67 @@ def diversify(query: Query, pool: Pool) -> Pool:
 def _greedy(query: Query, pool: Pool, head: Rows) -> Rows:
     """Return the chosen as indices into `head`, in order."""
     blend = np.float32(min(max(query.diversity, 0.0), 1.0))
-    pinned = pool.rows[pool.kept & (pool.tier == PINNED)]
     vectors = query.columns.vectors[pool.rows[head]]
-    likeness = blend * np.maximum(vectors @ vectors.T, 0)
-    closest: Floats = np.zeros(len(head), np.float32)
+    relevance: Floats = (1 - blend) * pool.total[head]
+    # Row i: what is left of everybody's relevance once i is chosen.
+    beside = relevance - np.maximum(blend * (vectors @ vectors.T), 0)
+    gain = relevance.copy()
+    pinned = pool.rows[pool.kept & (pool.tier == PINNED)]
     if len(pinned):
-        near = vectors @ query.columns.vectors[pinned].T
-        closest = np.maximum(blend * near.max(axis=1), 0)
-    relevance = (1 - blend) * pool.total[head]
-    provider = query.columns.provider[pool.rows[head]]
-    bound = query.max_per_provider
-    shown = dict(zip(*_counts(query.columns.provider[pinned]), strict=True))
-    if bound is not None:
-        for name, count in shown.items():
-            if count >= bound:
-                relevance[provider == name] = -np.inf
+        near = blend * (vectors @ query.columns.vectors[pinned].T).max(axis=1)
+        gain -= np.maximum(near, 0)
+    places = min(query.limit, len(head))
+    if query.max_per_provider is None:
+        return _choose(gain, beside, places)
+    provider = query.columns.provider
+    return _choose_bounded(
+        gain,
+        beside,
+        places,
+        _Bound(query.max_per_provider, provider[pool.rows[head]], provider[pinned]),
+    )
+
+
+def _choose(gain: Floats, beside: Floats, places: int) -> Rows:
+    """Take the best `places` times; each choice lowers what is like it. Changes `gain`."""
+    chosen: Rows = np.empty(places, np.int32)
+    after = list(beside)
+    for place in range(places):
+        best = gain.argmax()
+        chosen[place] = best
+        gain[best] = -np.inf
+        np.minimum(gain, after[best], out=gain)
+    return chosen
+
+
+class _Bound:
+    """Says whose turn is over: providers that have as many places as they may."""
+
+    def __init__(self, most: int, provider: Rows, pinned: Rows) -> None:
+        self._most = most
+        self._provider = provider
+        self._shown: dict[int, int] = {}
+        for name in pinned.tolist():
+            self._shown[name] = self._shown.get(name, 0) + 1
+        full = [name for name, count in self._shown.items() if count >= most and name >= 0]
+        self.full_at_first: Bools = np.isin(provider, np.array(full, np.int32))
+
+    def full_after(self, at: int) -> Bools | None:
+        """Count the choice `at`; return which entries are out from now on, None if none is."""
+        name = int(self._provider[at])
+        if name < 0:  # whose it is is not known: nobody's places
+            return None
+        self._shown[name] = self._shown.get(name, 0) + 1
+        return self._provider == name if self._shown[name] >= self._most else None
+
+
+def _choose_bounded(gain: Floats, beside: Floats, places: int, bound: _Bound) -> Rows:
+    gain[bound.full_at_first] = -np.inf
     chosen: list[int] = []
-    gain = np.empty_like(relevance)
-    for _ in range(min(query.limit, len(head))):
-        best = int(np.subtract(relevance, closest, out=gain).argmax())
-        if relevance[best] == -np.inf:
-            break
+    while len(chosen) < places and gain[best := int(gain.argmax())] > -np.inf:
         chosen.append(best)
-        relevance[best] = -np.inf
-        np.maximum(closest, likeness[best], out=closest)
-        if bound is not None and (name := int(provider[best])) >= 0:
-            shown[name] = shown.get(name, 0) + 1
-            if shown[name] >= bound:
-                relevance[provider == name] = -np.inf
+        gain[best] = -np.inf
+        np.minimum(gain, beside[best], out=gain)
+        if (out := bound.full_after(best)) is not None:
+            gain[out] = -np.inf
     return np.array(chosen, np.int32)
-
-
-def _counts(provider: Rows) -> tuple[list[int], list[int]]:
-    names, counts = np.unique(provider[provider >= 0], return_counts=True)
-    return names.tolist(), counts.tolist()

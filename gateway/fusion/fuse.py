@@ -13,7 +13,10 @@ import numpy as np
 
 from gateway.fusion import fallback
 from gateway.fusion.pool import with_term
-from gateway.fusion.types import Bools, Floats, Pool, Query
+from gateway.fusion.types import Floats, Pool, Query
+
+# Less is nothing to float32, in which weights are tuned.
+_LEAST = 1e-37
 
 
 def fuse(query: Query, pool: Pool) -> Pool:
@@ -28,8 +31,8 @@ def fuse(query: Query, pool: Pool) -> Pool:
 def convex(query: Query, pool: Pool) -> Floats:
     """Return the weighted sum of the calibrated scores, absent as 0, in 0..1 [P]."""
     del query
-    known = np.isfinite(pool.calibrated)
-    preference: Floats = pool.weights @ np.where(known, pool.calibrated, np.float32(0))
+    # fmax takes the number where the other is NaN; calibrated scores are not below 0.
+    preference: Floats = pool.weights @ np.fmax(pool.calibrated, np.float32(0))
     return preference
 
 
@@ -39,10 +42,13 @@ def renormalised(query: Query, pool: Pool) -> Floats:
     If all of those weigh nothing (a new source without learned weights, alone),
     they share equally: an answer is always worth more than none.
     """
-    answered: Bools = np.logical_not(np.isnan(pool.calibrated).all(axis=1))
-    weights: Floats = np.array([query.weights.get(s, 0.0) for s in query.sources], np.float32)
-    weights = np.where(answered & (weights > 0), weights, np.float32(0))
-    if not weights.sum() > 0:
-        weights = answered.astype(np.float32)
-    share: Floats = np.divide(weights, weights.sum(), dtype=np.float32)
-    return share
+    # A handful of numbers: plain Python is faster than arrays.
+    answered = [not np.isnan(scores).all() for scores in pool.calibrated]
+    weights = [
+        max(query.weights.get(source, 0.0), 0.0) if there else 0.0
+        for source, there in zip(query.sources, answered, strict=True)
+    ]
+    if not sum(weights) > _LEAST:
+        weights = [float(there) for there in answered]
+    total = sum(weights)
+    return np.array([weight / total for weight in weights], np.float32)

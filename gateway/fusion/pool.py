@@ -37,15 +37,26 @@ def build_pool(query: Query, candidates: Candidates, extra: Rows = _EMPTY) -> Po
     if _short(query, rows, answered=bool(named)):
         rows, where, first = _union(query, [*lists, *added, popular_rows(query)])
     scores = np.full((len(query.sources), len(rows)), np.nan, np.float32)
-    end = 0
-    for name, listed in zip(named, lists, strict=True):
-        at = where[end : end + len(listed)] - first
-        end += len(listed)
-        known = (at >= 0) & (at < len(rows))
-        values = np.asarray(candidates[name][1], np.float32)
-        # fmax keeps the number where the other is NaN, so duplicates keep the best.
-        np.fmax.at(scores[query.sources.index(name)], at[known], values[known])
+    if named:
+        values = np.concatenate([np.asarray(candidates[s][1], np.float32) for s in named])
+        numbers = [query.sources.index(s) for s in named]
+        source = np.repeat(np.array(numbers, np.intp), [len(listed) for listed in lists])
+        _fill(scores, source, where[: len(values)] - first, values)
     return _fresh(rows, scores)
+
+
+def _fill(scores: Floats, source: Ints, at: Ints, values: Floats) -> None:
+    """Write values [N] to their sources' rows of the table [S, P], the best of duplicates."""
+    inside = (at >= 0) & (at < scores.shape[1])
+    if not inside.all():
+        source, at, values = source[inside], at[inside], values[inside]
+    flat, cells = scores.reshape(-1), source * scores.shape[1] + at
+    flat[cells] = values
+    # Where another value stands now, something was named twice. fmax keeps the number
+    # where the other is NaN.
+    lost = (flat[cells] != values) & ~np.isnan(values)
+    if lost.any():
+        np.fmax.at(flat, cells, values)
 
 
 def _union(query: Query, lists: list[Rows]) -> tuple[Rows, Ints, int]:
@@ -80,8 +91,10 @@ def _fresh(rows: Rows, scores: Floats) -> Pool:
 
 def with_term(pool: Pool, name: str, values: Floats) -> Pool:
     """Add a named term of the final score, float32 [P]; what is not finite counts as 0."""
-    clean = np.where(np.isfinite(values), values, np.float32(0)).astype(np.float32, copy=False)
-    return replace(pool, terms={**pool.terms, name: clean})
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite, values, np.float32(0))
+    return replace(pool, terms={**pool.terms, name: values.astype(np.float32, copy=False)})
 
 
 def drop(pool: Pool, out: Bools, reason: str) -> Pool:
