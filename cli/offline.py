@@ -4,7 +4,7 @@ What `plait evaluate` calls "fused" is what a storefront gets: `gateway.fusion` 
 the sources' answers with the weights of a fusion artifact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from artifacts.keys import Keys
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Columns, Floats, Query, Rows, RuleSet
 from models.evaluate.fused import Shopper
-from models.fusion.catalogue import COMMON, codes
+from models.fusion.catalogue import codes
 
 _NONE = np.zeros(0, np.int32)
 
@@ -23,15 +23,15 @@ _NONE = np.zeros(0, np.int32)
 class OfflineFusion:
     """Fuses answers as the gateway does; one object per fusion artifact and setting.
 
-    `trends` is each market's trend in ascending key order, as of the moment asked
-    about; `diversity` None takes the artifact's.
+    `trends` says a market's trend [n] in ascending key order at a time, None if there
+    is none; `diversity` None takes the artifact's.
     """
 
     def __init__(
         self,
         artifact: FusionArtifact,
         items: pl.DataFrame,
-        trends: Mapping[str, Floats],
+        trends: Callable[[str, float], Floats | None],
         *,
         sources: tuple[str, ...],
         surface: str = "HOME",
@@ -67,12 +67,13 @@ class OfflineFusion:
     def __call__(self, shopper: Shopper, k: int) -> Keys:
         """Return the keys of the best `k` items."""
         rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
+        trend = self._trends(shopper.market, shopper.now)
         query = replace(
             self._query,
             history=self._rows(shopper.history),
             history_weight=shopper.history_weight,
             rules=rules,
-            trend=self._trends.get(shopper.market, self._trends.get(COMMON, self._flat)),
+            trend=self._flat if trend is None else trend,
             limit=k,
         )
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}

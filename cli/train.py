@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from cli.evaluate import bars
+from cli.bars import bars
+from cli.evaluation.plan import read_settings
 from cli.failures import UserError
 from cli.options import example
 from cli.output import console, print_json, table
 from models.data.dataset import load_dataset
 from models.export import ExportMismatch
-from models.train import PRESETS, SOURCES, TrainConfig, Trained, train_all
+from models.train import FUSION, PRESETS, SOURCES, TrainConfig, Trained, train_all
 
 # The metrics worth a column, in this order; the rest is in the manifest.
 _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
@@ -22,7 +23,7 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
     epilog=example(
         "plait train var/data/complete-journey var/models",
         "plait train data/shop models --preset full --refit",
-        "plait train data/shop models --sources cf --keep-fusion --json",
+        "plait train data/shop models --sources cf --keep-fusion --set cf.top_weights=64",
     ),
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
@@ -42,6 +43,10 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
 @click.option(
     "--refit", is_flag=True, help="Fit the sources once more on all events after tuning the blend."
 )
+@click.option(
+    "--set", "sets", multiple=True, metavar="MODEL.FIELD=VALUE",
+    help="Set a field of a model's training configuration, or of `fusion`; repeatable.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
 def train_command(dataset: Path, repository: Path, **options: Any) -> None:
@@ -56,6 +61,7 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
         fusion=not options["keep_fusion"],
         refit=options["refit"],
         seed=options["seed"],
+        options=read_settings(options["sets"], (*SOURCES, FUSION)),
     )
     data = load_dataset(dataset)
     try:

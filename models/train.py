@@ -9,7 +9,7 @@ and only then, if asked, the sources are fitted once more on everything.
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 
 from artifacts import manifest as manifests
 from models.data.dataset import Dataset
+from models.options import with_options
 from models.progress import Progress, silent
 from models.validation import Holdout, hold_out
 
@@ -43,6 +44,8 @@ class TrainConfig:
     # Fit the sources on all events after the tuning: fresher models for twice the time.
     refit: bool = False
     seed: int = 0
+    # Source or "fusion" -> field of its configuration -> value that replaces the preset's.
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def train_source(
     """Train one source on some of the dataset's events and publish it."""
     began = time.perf_counter()
     module = importlib.import_module(f"models.{source}.train")
-    settings = preset_of(module, config.preset, config.seed)
+    settings = config_of(source, config.preset, config.seed, config.options.get(source))
     path: Path = module.train(settings, dataset.items, events, repository, progress)
     return _trained(source, path, began)
 
@@ -104,6 +107,27 @@ def preset_of(module: Any, preset: str, seed: int) -> Any:
     """Return a trainer's configuration for a preset; its defaults where it has no such one."""
     presets = getattr(module, "PRESETS", {})
     return replace(presets.get(preset) or module.Config(), seed=seed)
+
+
+def config_of(
+    source: str, preset: str, seed: int, options: Mapping[str, object] | None = None
+) -> Any:
+    """Return a trainer's configuration: a preset with some fields set otherwise.
+
+    Raises OptionError for a field there is not, or a value of another type.
+    """
+    config = preset_of(importlib.import_module(f"models.{source}.train"), preset, seed)
+    return with_options(config, source, options or {})
+
+
+def fixed_config(source: str, config: Any, metrics: Mapping[str, float]) -> Any:
+    """Return the configuration that repeats a training without choosing anything again.
+
+    `metrics` are those of its manifest. A trainer that stops early says how by a
+    function `fixed`; others train for a length that is set anyway.
+    """
+    fixed = getattr(importlib.import_module(f"models.{source}.train"), "fixed", None)
+    return fixed(config, metrics) if fixed is not None else config
 
 
 def unsuited(source: str, dataset: Dataset) -> str:
@@ -131,7 +155,7 @@ def _fusion(
 ) -> Trained:
     began = time.perf_counter()
     module = importlib.import_module("models.fusion.train")
-    settings = preset_of(module, config.preset, config.seed)
+    settings = config_of(FUSION, config.preset, config.seed, config.options.get(FUSION))
     window = module.Window(held.known, held.wanted)
     path: Path = module.train(settings, dataset, repository, progress, window)
     return _trained(FUSION, path, began)

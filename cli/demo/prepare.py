@@ -18,8 +18,8 @@ import polars as pl
 from rich.console import Console
 
 from artifacts.layout import versions
+from cli.bars import bars
 from cli.demo.places import Places, Portion
-from cli.evaluate import bars
 from cli.failures import UserError
 from cli.import_ import show_import
 from cli.seed import describe, seed_state

@@ -3,7 +3,8 @@
 DataError
  ├── DatasetError   a dataset directory is missing, incomplete or of the wrong shape
  ├── SourceError    a file to import cannot be read as its format says
- └── SplitError     a protocol does not fit the data
+ ├── SplitError     a protocol does not fit the data
+ └── OptionError    a model has no such setting, or not with such a value
 Every message names the file, column or line and says what to do.
 """
 
@@ -22,3 +23,7 @@ class SourceError(DataError):
 
 class SplitError(DataError):
     """An evaluation protocol does not fit the data."""
+
+
+class OptionError(DataError):
+    """A model has no such setting, or not with such a value."""

@@ -44,26 +44,42 @@ def rank(
 ) -> Lists:
     """Return each user's best `depth` items by one model.
 
-    Excluded items are asked for on top and removed, so that `depth` are left.
+    Items that may not be shown are asked for on top and removed, so that `depth`
+    are left.
     """
     keys = np.zeros((len(task.user_ids), depth), np.int64)
     scores = np.full(keys.shape, np.nan, np.float32)
     seen = seen_counts(task)
     done = 0
     for users in batches(task):
-        history, weight = padded_history(task, users, asking)
         extra = int(seen[users].max()) if task.exclude_seen else 0
-        k = np.full(len(users), depth + extra, np.int64)
+        keys[users], scores[users] = _best(engine, task, users, (depth, extra), asking)
+        done += len(users)
+        progress(done, len(task.user_ids), engine.manifest.source)
+    return Lists(keys, scores)
+
+
+def _best(
+    engine: Engine, task: Task, users: Keys, wanted: tuple[int, int], asking: Asking
+) -> tuple[Keys, Floats]:
+    """Ask for `wanted` (depth, extra) items; for more while too few of them may be shown."""
+    history, weight = padded_history(task, users, asking)
+    depth = wanted[0]
+    ask = sum(wanted)
+    while True:
+        k = np.full(len(users), ask, np.int64)
         answer = engine.run(Question(history=history, history_weight=weight, k=k))
         if answer.item_keys is None:
             raise TypeError(f"{engine.manifest.source}: no item_keys in a retrieve answer")
         hidden = answer.item_keys == 0
+        ended = hidden[:, -1] | (hidden.shape[1] < ask)  # there is no more
         if task.exclude_seen:
             hidden |= _seen(task, users, answer.item_keys)
-        keys[users], scores[users] = _first(answer.item_keys, answer.scores, hidden, depth)
-        done += len(users)
-        progress(done, len(task.user_ids), engine.manifest.source)
-    return Lists(keys, scores)
+        if task.allowed is not None:
+            hidden |= ~np.isin(answer.item_keys, task.allowed)
+        if (ended | ((~hidden).sum(axis=1) >= depth)).all():
+            return _first(answer.item_keys, answer.scores, hidden, depth)
+        ask *= 4
 
 
 def batches(task: Task) -> Iterator[Keys]:

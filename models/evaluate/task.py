@@ -4,14 +4,14 @@ Built from two sets of events, what is known and what came next, so that
 validation and test differ only in the events given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from models.data.interactions import EVENT_WEIGHTS
-from models.evaluate.metrics import Ragged
+from models.evaluate.metrics import Bools, Keys, Ragged
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -32,6 +32,8 @@ class Task:
     exclude_seen: bool
     # Users with targets left out because nothing was known of them.
     without_history: int
+    # Ascending keys of the items that may be shown; None: all.
+    allowed: Keys | None = None
 
 
 def make_task(
@@ -83,6 +85,48 @@ def make_task(
         exclude_seen=exclude_seen,
         without_history=asked.height - len(chosen),
     )
+
+
+def of_users(task: Task, users: Keys) -> Task:
+    """Return the task of some of its users, int64 [V], in that order."""
+    history, at = _taken(task.history, users)
+    return replace(
+        task,
+        user_ids=tuple(task.user_ids[user] for user in users.tolist()),
+        history=history,
+        history_weight=task.history_weight[at],
+        history_time=task.history_time[at],
+        now=task.now[users],
+        market=tuple(task.market[user] for user in users.tolist()),
+        targets=_taken(task.targets, users)[0],
+    )
+
+
+def within(task: Task, keys: Keys, *, history: bool) -> Task:
+    """Return the task of ranking nothing but items of `keys` (ascending).
+
+    With `history` only these are in the histories too, which may become empty.
+    """
+    restricted = replace(task, allowed=keys)
+    if not history:
+        return restricted
+    kept: Bools = np.isin(task.history.keys, keys)
+    lengths = np.bincount(task.history.users[kept], minlength=len(task.user_ids))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return replace(
+        restricted,
+        history=Ragged(task.history.keys[kept], starts),
+        history_weight=task.history_weight[kept],
+        history_time=task.history_time[kept],
+    )
+
+
+def _taken(lists: Ragged, users: Keys) -> tuple[Ragged, Keys]:
+    """Return the lists of some users, and where their keys stood."""
+    lengths = lists.lengths[users]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    at = np.repeat(lists.starts[users] - starts[:-1], lengths) + np.arange(starts[-1])
+    return Ragged(lists.keys[at], starts), at
 
 
 def _draw(ids: pl.Series, users: int | None, seed: int) -> pl.Series:

@@ -14,6 +14,7 @@ import polars as pl
 from artifacts.engine import Engine, Question
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task, make_task
+from models.fusion.surfaces import visits
 
 _BATCH = 32
 _TITLE_WORDS = 2
@@ -45,6 +46,45 @@ def search_task(
     task = make_task(past, targets, exclude_seen=False)
     texts = dict(zip(drawn["asker"].to_list(), drawn["text"].to_list(), strict=True))
     return task, tuple(texts[user] for user in task.user_ids)
+
+
+def basket_searches(
+    items: pl.DataFrame,
+    known: pl.DataFrame,
+    wanted: pl.DataFrame,
+    *,
+    times: str,
+    users: int | None = None,
+    seed: int = 0,
+) -> tuple[Task, tuple[str, ...]]:
+    """Return one search for each user: a category of the next basket, and what it held of it.
+
+    The category is drawn at random (seeded) among those of the user's first visit
+    after what is known; `times` is the dataset's.
+    """
+    named = items.filter(pl.col("category") != "").select("item_key", "category")
+    shoppers = wanted["user_id"].n_unique()
+    every = visits(wanted, times, most=max(wanted.height, shoppers), seed=seed)
+    number = pl.col("user_id").str.split("#").list.last().cast(pl.Int64)
+    first = every.filter(number == number.min().over("shopper"))
+    bought = first.join(named, on="item_key", maintain_order="left")
+    asked = bought.select("shopper", "category").unique().sort("shopper", "category")
+    lot = pl.Series("lot", np.random.default_rng(seed).random(asked.height))
+    asked = asked.with_columns(lot).filter(pl.col("lot") == pl.col("lot").min().over("shopper"))
+    targets = bought.join(asked, on=["shopper", "category"], how="semi")
+    targets = targets.drop("user_id").rename({"shopper": "user_id"})
+    task = make_task(known, targets, exclude_seen=False, users=users, seed=seed)
+    texts = dict(asked.select("shopper", "category").iter_rows())
+    return task, tuple(texts[user].lower() for user in task.user_ids)
+
+
+def by_score(lists: Lists) -> Lists:
+    """Return every list with its best score first; what has none stays last."""
+    order = np.argsort(-np.nan_to_num(lists.scores, nan=-np.inf), axis=1, kind="stable")
+    return Lists(
+        np.take_along_axis(lists.keys, order, axis=1),
+        np.take_along_axis(lists.scores, order, axis=1),
+    )
 
 
 def search_lists(

@@ -18,6 +18,7 @@ from torch import Tensor
 from artifacts.engine import Answer, Question
 from artifacts.engines.graph import left_pad
 from artifacts.keys import KeyIndex, Keys
+from models.curves import Curves
 from models.data.interactions import Interactions
 from models.progress import Progress, silent
 from models.sequence.loss import Negatives, negative_probability, next_loss
@@ -26,6 +27,8 @@ from models.sequence.prepare import Batch, Windows, epoch
 from plait.v1.manifest_pb2 import Manifest
 
 _WARM_UP = 30  # steps
+# Steps from one point of the loss curve to the next; a point is the mean of those between.
+_CURVE_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Plan:
     evaluations: int
     patience: int
     seed: int
+    # Last step, though the learning rate falls as if `steps` were to come; 0: `steps`.
+    stop_after: int = 0
 
 
 def fit(
@@ -50,20 +55,24 @@ def fit(
     plan: Plan,
     *,
     judge: Callable[[SequenceModel], float] | None = None,
+    curves: Curves | None = None,
     progress: Progress = silent,
 ) -> int:
     """Train in place; return the steps after which the kept state was reached.
 
     With a judge (higher is better) the best state seen is kept, and training stops
-    after `patience` looks without a better one; without, the last state is.
+    after `patience` looks without a better one; without, the last state is. `curves`
+    gets the loss and what the judge said.
     """
+    curves = curves if curves is not None else Curves()
     optimiser = _optimiser(model, plan)
     counts = torch.from_numpy(np.bincount(data.row, minlength=model.shape.items + 1))
     chance = negative_probability(counts, plan.negative_power)
     negatives = Negatives(plan.negatives, chance)
     torch.manual_seed(plan.seed)
     every = max(1, plan.steps // max(1, plan.evaluations))
-    look = _Look(judge, plan.patience)
+    look = _Look(judge, plan.patience, curves)
+    losses: list[float] = []
     began, step = time.monotonic(), 0
     for step, batch in enumerate(_forever(data, windows, plan.seed), start=1):
         seconds = time.monotonic() - began - look.seconds
@@ -71,9 +80,13 @@ def fit(
         if share < 1:
             loss = _step(model, optimiser, batch, negatives, _rate(plan, step, share))
             progress(round(1000 * share), 1000, f"loss {loss:.3f}")
+            losses.append(loss)
+        if len(losses) == _CURVE_STEPS:
+            curves.add("loss", step, float(np.mean(losses)))
+            losses.clear()
         if step % every == 0 or share >= 1:
             look.at(model, step)
-        if share >= 1 or look.enough:
+        if share >= 1 or look.enough or step == plan.stop_after:
             break
     look.restore(model)
     model.eval()
@@ -83,8 +96,11 @@ def fit(
 class _Look:
     """Keeps the best state that a judge has seen."""
 
-    def __init__(self, judge: Callable[[SequenceModel], float] | None, patience: int) -> None:
+    def __init__(
+        self, judge: Callable[[SequenceModel], float] | None, patience: int, curves: Curves
+    ) -> None:
         self._judge = judge
+        self._curves = curves
         self._patience = patience
         self._best = -np.inf
         self._state: dict[str, Any] | None = None
@@ -104,6 +120,7 @@ class _Look:
         began = time.monotonic()
         score = self._judge(model)
         self.seconds += time.monotonic() - began
+        self._curves.add("validation", step, score)
         self._waited += 1
         if score > self._best:
             self._best, self._waited, self.step = score, 0, step

@@ -5,8 +5,8 @@ are held out while the model trains and its metrics are taken, and learned in a
 few last steps before it is shipped.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from artifacts import layout
 from artifacts.engines.graph import GraphEngine
 from artifacts.keys import Keys
 from artifacts.manifest import MODEL
+from models.curves import Curves
 from models.data.errors import DatasetError
 from models.data.interactions import Interactions, interactions
 from models.export import Origin, finish, new_manifest, sample_histories, wire_inputs, wire_outputs
@@ -76,6 +77,9 @@ class Config:
     validation_users: int = 500
     # Last steps on all events, the held-out ones included; 0 ships what was measured.
     finishing_steps: int = 40
+    # Train on all events and stop at this step, without looking at held-out ones: to repeat
+    # a run whose best step is known, on more data. 0: hold out and look.
+    stop_after: int = 0
     # Items with fewer events are unknown to this source.
     min_item_events: int = 2
     # Threads of torch. Two save a third of the time on two idle cores, and cost ten times as
@@ -136,6 +140,15 @@ def train(
         return path
 
 
+def fixed(config: Config, metrics: Mapping[str, float]) -> Config:
+    """Return the configuration that repeats a finished training, from its manifest's metrics.
+
+    It stops where that one was best and holds nothing out, so it may learn from the
+    events that one was judged by.
+    """
+    return replace(config, stop_after=int(metrics["steps"]))
+
+
 def _learn(
     config: Config,
     items: pl.DataFrame,
@@ -146,7 +159,8 @@ def _learn(
     held = hold_out(events)
     known = _same_rows(items, held.known, data)
     judges = tasks(held, users=config.validation_users, seed=config.seed)
-    learn = known if held.wanted.height and (np.diff(known.starts) > 1).any() else data
+    judged = not config.stop_after and held.wanted.height and (np.diff(known.starts) > 1).any()
+    learn = known if judged else data
     progress(0, 1000, "starting point")
     model = new_model(config, learn)
 
@@ -155,18 +169,20 @@ def _learn(
         return found.get("ndcg@10", 0.0) + found.get("ndcg_next@10", 0.0)
 
     chosen: Callable[[SequenceModel], float] | None = judge if learn is known else None
+    curves = Curves()
     steps = fit(
         model,
         learn,
         windows(config),
         plan(config),
         judge=chosen,
+        curves=curves,
         progress=part(progress, 0.01, 0.85),
     )
-    metrics: dict[str, float] = {"steps": float(steps)}
+    metrics: dict[str, float] = {"steps": float(steps), **curves.metrics()}
     if chosen is not None:
         metrics.update(measure(TorchEngine(model, data.item_keys), judges, items.height))
-    if chosen is not None and config.finishing_steps:
+    if (chosen is not None or config.stop_after) and config.finishing_steps:
         final = plan(config, finishing=True)
         fit(model, data, windows(config), final, progress=part(progress, 0.87, 0.95))
     return model, metrics
@@ -226,6 +242,7 @@ def plan(config: Config, *, finishing: bool = False) -> Plan:
         evaluations=config.evaluations,
         patience=config.patience,
         seed=config.seed + (1 if finishing else 0),
+        stop_after=0 if finishing else config.stop_after,
     )
 
 

@@ -1,4 +1,4 @@
-"""How well searches are answered, and what the two halves would do alone.
+"""How well searches are answered, by products that people rated.
 
 Two judgements of one ranking: condensed nDCG orders the judged products only (is
 the order right?), full nDCG ranks the whole catalogue and counts what nobody
@@ -7,7 +7,7 @@ lexical are the same engine with another weight, so they differ in nothing else.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,45 +15,41 @@ import numpy.typing as npt
 import polars as pl
 
 from artifacts import manifest as manifests
-from artifacts.engine import Question, Scores
-from artifacts.engines.text import TextEngine
+from artifacts.engine import Engine, Question, Scores
+from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import Keys
-from models.data.dataset import Dataset
-from models.data.errors import DatasetError
+from models.progress import Progress, silent
 
 Gains = npt.NDArray[np.float64]
-HALVES = {"lexical": 0.0, "dense": 1.0}
-_DISCOUNT = 1 / np.log2(np.arange(2, 12))
+_HALVES = {"lexical": 0.0, "dense": 1.0}
 
 
-def evaluate_search(dataset: Dataset, artifact_dir: Path) -> dict[str, float]:
-    """Return "{lexical,dense,hybrid}.{condensed,full}_ndcg@10" over the dataset's queries.
-
-    Each also with the suffix "/tuned" and "/held_out" for the halves of the queries
-    (by hash of their text) on which the engine's weights were and were not chosen.
-    Gain 2^rating - 1. Raises DatasetError where the dataset has no queries.
-    """
-    if dataset.queries is None or not dataset.queries.height:
-        raise DatasetError(f"{dataset.path}: no queries.parquet, there is nothing to judge by")
+def halves(artifact_dir: Path) -> dict[str, TextEngine]:
+    """Load a text artifact three times: "lexical" and "dense" alone, "hybrid" as it is served."""
     manifest, keys = manifests.verify(artifact_dir)
-    own = manifest.engine_parameters.get("dense_weight", 0.5)
-    found: dict[str, float] = {}
-    for name, weight in {**HALVES, "hybrid": own}.items():
-        manifest.engine_parameters["dense_weight"] = weight
-        engine = TextEngine(artifact_dir, manifest, keys)
-        rows = [(held_out(q), *ndcgs(engine, q, k, r)) for q, k, r in judged(dataset.queries)]
-        table = np.array(rows, np.float64)  # [queries, (held out, condensed, full)]
-        for part, chosen in (
-            ("", table),
-            ("/tuned", table[table[:, 0] == 0]),
-            ("/held_out", table[table[:, 0] == 1]),
-        ):
-            for column, kind in ((1, "condensed"), (2, "full")):
-                values = chosen[:, column]
-                values = values[np.isfinite(values)]
-                if len(values):
-                    found[f"{name}.{kind}_ndcg@10{part}"] = float(values.mean())
+    own = manifest.engine_parameters.get("dense_weight", DENSE_WEIGHT)
+    found = {}
+    for name, weight in {**_HALVES, "hybrid": own}.items():
+        changed = type(manifest)()
+        changed.CopyFrom(manifest)
+        changed.engine_parameters["dense_weight"] = weight
+        found[name] = TextEngine(artifact_dir, changed, keys)
     return found
+
+
+def search_values(
+    engine: Engine, queries: pl.DataFrame, ks: Sequence[int], progress: Progress = silent
+) -> dict[str, Gains]:
+    """Return "condensed_ndcg@k" and "full_ndcg@k" of every query, float64 [Q], gain 2^rating - 1.
+
+    In the order of `judged`; a query for which nothing is relevant is not among them.
+    """
+    asked = list(judged(queries))
+    rows = []
+    for number, (query, keys, ratings) in enumerate(asked):
+        rows.append(ndcgs(engine, query, keys, ratings, ks))
+        progress(number + 1, len(asked), "searching")
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
 
 def held_out(query: str) -> bool:
@@ -62,24 +58,33 @@ def held_out(query: str) -> bool:
 
 
 def judged(queries: pl.DataFrame) -> Iterator[tuple[str, Keys, Gains]]:
-    """Yield each query with its judged item keys [J] and their ratings [J]."""
-    for (query,), rows in queries.sort("query", "item_key").group_by("query", maintain_order=True):
+    """Yield each query with its judged item keys [J] and their ratings [J].
+
+    Only queries with a product rated above 0: no ranking of the others is better
+    than another.
+    """
+    relevant = queries.filter(pl.col("rating").max().over("query") > 0)
+    for (query,), rows in relevant.sort("query", "item_key").group_by("query", maintain_order=True):
         yield str(query), rows["item_key"].to_numpy(), rows["rating"].to_numpy().astype(np.float64)
 
 
-def ndcgs(engine: TextEngine, query: str, keys: Keys, ratings: Gains) -> tuple[float, float]:
-    """Return condensed and full nDCG@10 of one query; NaN where nothing is relevant."""
+def ndcgs(
+    engine: Engine, query: str, keys: Keys, ratings: Gains, ks: Sequence[int]
+) -> Mapping[str, float]:
+    """Return condensed and full nDCG of one query at each k, by name; one rating is above 0."""
     gains = 2.0**ratings - 1
-    ideal = _dcg(np.sort(gains)[::-1])
-    if not ideal:
-        return np.nan, np.nan
+    best = np.sort(gains)[::-1]
     scores = engine.run(_question(query, candidates=keys)).scores[0]
-    condensed = _dcg(gains[np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")])
-    ranked = engine.run(_question(query)).item_keys
+    condensed = gains[np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]
+    ranked = engine.run(_question(query, k=max(ks))).item_keys
     gain = dict(zip(keys.tolist(), gains.tolist(), strict=True))
     shown = ranked[0].tolist() if ranked is not None else []
-    full = _dcg(np.array([gain.get(key, 0.0) for key in shown]))
-    return condensed / ideal, full / ideal
+    full = np.array([gain.get(key, 0.0) for key in shown])
+    found = {}
+    for k in ks:
+        found[f"condensed_ndcg@{k}"] = _dcg(condensed, k) / _dcg(best, k)
+        found[f"full_ndcg@{k}"] = _dcg(full, k) / _dcg(best, k)
+    return found
 
 
 def known_items(
@@ -120,17 +125,17 @@ def sample_queries(
     return (*names, *(" ".join(title.split()[:3]) for title in words))
 
 
-def _question(query: str, candidates: Keys | None = None) -> Question:
+def _question(query: str, candidates: Keys | None = None, k: int = 10) -> Question:
     nothing: Scores = np.zeros((1, 0), np.float32)
     return Question(
         history=np.zeros((1, 0), np.int64),
         history_weight=nothing,
         query=(query,),
-        k=None if candidates is not None else np.array([10], np.int64),
+        k=None if candidates is not None else np.array([k], np.int64),
         candidates=None if candidates is None else candidates[None],
     )
 
 
-def _dcg(gains: Gains) -> float:
-    top = gains[:10]
-    return float(top @ _DISCOUNT[: len(top)])
+def _dcg(gains: Gains, k: int) -> float:
+    top = gains[:k]
+    return float(top @ (1 / np.log2(np.arange(2, len(top) + 2))))

@@ -1,55 +1,27 @@
 """The evaluation: metrics by definition, tasks without leaks, every item in the race."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.engine import Answer, Question
-from models.data.schema import EVENTS
 from models.evaluate.fused import Shopper, rank_fused
-from models.evaluate.metrics import Keys, Ragged, per_user, summarise
-from models.evaluate.popularity import PopularityEngine
+from models.evaluate.metrics import Keys, per_user, summarise
+from models.evaluate.popularity import PopularityEngine, recently_popular
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
-from models.evaluate.task import make_task
+from models.evaluate.rrf import reciprocal_rank_fusion
+from models.evaluate.task import make_task, of_users, within
 from plait.v1.manifest_pb2 import Manifest
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def ragged(*lists: list[int]) -> Ragged:
-    starts = np.cumsum([0, *map(len, lists)])
-    flat = [key for keys in lists for key in keys]
-    return Ragged(np.array(flat, np.int64), starts.astype(np.int64))
-
-
-def events(*rows: tuple[str, int, int]) -> pl.DataFrame:
-    """Purchases from (user, item key, day)."""
-    table = pl.DataFrame(
-        {
-            "user_id": [user for user, _, _ in rows],
-            "item_key": [key for _, key, _ in rows],
-            "type": "purchase",
-            "time": [START + timedelta(days=day) for _, _, day in rows],
-            "order": list(range(len(rows))),
-            "quantity": 1.0,
-            "price": None,
-            "market": "north",
-            "query": None,
-            "split": None,
-        },
-        schema_overrides=EVENTS,
-    )
-    return table.select(list(EVENTS))
+from tests.unit.evaluate.builders import START, events, ragged
 
 
 def by_definition(ranked: list[int], targets: set[int], k: int) -> tuple[float, float, float]:
     """Recall, NDCG and reciprocal rank, written out as in the textbook."""
-    places = [i for i, key in enumerate(ranked) if key in targets and key != 0]
+    places = [i for i, key in enumerate(ranked[:k]) if key in targets and key != 0]
     gain = sum(1 / math.log2(i + 2) for i in places if i < k)
     ideal = sum(1 / math.log2(i + 2) for i in range(min(k, len(targets))))
     found = sum(i < k for i in places)
@@ -71,7 +43,8 @@ def test_metrics_are_those_of_the_textbook(users: list[tuple[list[int], set[int]
         recall, ndcg, reciprocal = by_definition(shown, wanted, k)
         assert found[f"recall@{k}"][user] == pytest.approx(recall)
         assert found[f"ndcg@{k}"][user] == pytest.approx(ndcg)
-        assert found["mrr"][user] == pytest.approx(reciprocal)
+        assert found[f"mrr@{k}"][user] == pytest.approx(reciprocal)
+        assert found[f"hit@{k}"][user] == float(recall > 0)
         precision = found[f"precision@{k}"][user]
         harmonic = 2 * precision * recall / (precision + recall) if precision else 0.0
         assert found[f"f1@{k}"][user] == pytest.approx(harmonic)
@@ -164,3 +137,82 @@ def test_the_fusion_gets_what_the_sources_answered() -> None:
     assert seen[1].seen.tolist() == [1, 2]
     assert seen[1].market == "north"
     assert seen[1].now == (START + timedelta(days=9)).timestamp()
+
+
+def test_a_hand_computed_ranking_has_its_numbers() -> None:
+    # Targets at places 2 and 4 of five; three wanted in all.
+    found = per_user(np.array([[9, 1, 8, 2, 7]]), ragged([1, 2, 3]), [1, 2, 5])
+    assert found["recall@5"][0] == pytest.approx(2 / 3)
+    assert found["precision@5"][0] == pytest.approx(2 / 5)
+    assert found["f1@5"][0] == pytest.approx(2 * (2 / 5) * (2 / 3) / (2 / 5 + 2 / 3))
+    ideal = 1 + 1 / math.log2(3) + 1 / 2
+    assert found["ndcg@5"][0] == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal)
+    assert [found[f"mrr@{k}"][0] for k in (1, 2, 5)] == [0, 0.5, 0.5]
+    assert [found[f"hit@{k}"][0] for k in (1, 2, 5)] == [0, 1, 1]
+
+
+def test_a_ranking_shorter_than_k_counts_as_ending_there() -> None:
+    found = per_user(np.array([[1]]), ragged([1, 2]), [5])
+    assert found["recall@5"][0] == 0.5
+    assert found["precision@5"][0] == pytest.approx(0.2)
+
+
+def test_only_allowed_items_are_shown_however_many_others_come_first() -> None:
+    known = events(("a", 1, 0), ("b", 2, 0))
+    task = make_task(known, events(("a", 90, 9), ("b", 95, 9)))
+    allowed = np.arange(80, 100)
+    found = rank(Recorder(), within(task, allowed, history=False), 3, Asking())
+    assert found.keys.tolist() == [[80, 81, 82], [80, 81, 82]]
+
+
+def test_a_history_can_be_cut_to_the_items_that_compete() -> None:
+    known = events(("a", 1, 0), ("a", 85, 1), ("b", 2, 0))
+    task = make_task(known, events(("a", 90, 9), ("b", 95, 9)))
+    cut = within(task, np.arange(80, 100), history=True)
+    assert cut.history.keys.tolist() == [85]
+    assert cut.history.lengths.tolist() == [1, 0]
+    assert len(cut.history_weight) == len(cut.history_time) == 1
+    assert cut.targets is task.targets
+    keys, _ = padded_history(cut, np.array([0, 1]), Asking())
+    assert keys.tolist() == [[85], [0]]
+
+
+def test_a_task_of_some_users_is_theirs_in_the_order_asked() -> None:
+    known = events(("a", 1, 0), ("a", 2, 1), ("b", 3, 0), ("c", 4, 0))
+    task = make_task(known, events(("a", 5, 9), ("b", 6, 9), ("c", 7, 9), ("c", 8, 9)))
+    some = of_users(task, np.array([2, 0]))
+    assert some.user_ids == ("c", "a")
+    assert some.history.keys.tolist() == [4, 1, 2]
+    assert some.targets.keys.tolist() == [7, 8, 5]
+
+
+def test_recently_popular_is_what_sold_in_the_days_before_asking_and_never_after() -> None:
+    old = [(f"u{i}", 1, 0) for i in range(9)]
+    recent = [("v1", 2, 95), ("v2", 2, 96), ("v3", 3, 97)]
+    later = [(f"w{i}", 4, 100.5) for i in range(5)]
+    known = events(*old, *recent, *later, ("me", 9, 50))
+    task = make_task(known, events(("me", 2, 100)), exclude_seen=False)
+    found = recently_popular(known, task, 3, days=7)
+    assert found.keys.tolist() == [[2, 3, 0]]
+
+
+def test_everyone_is_told_what_was_popular_on_their_own_day() -> None:
+    known = events(("a", 9, 1), ("b", 9, 41), *((f"u{i}", 1, 8) for i in range(3)), ("v", 2, 45))
+    wanted = events(("a", 7, 10), ("b", 7, 50))
+    task = make_task(known, wanted, together=False)
+    found = recently_popular(known, task, 2, days=7)
+    assert found.keys.tolist() == [[1, 0], [2, 0]]
+
+
+def test_reciprocal_ranks_add_up_and_ties_go_to_the_lower_key() -> None:
+    def answer(*keys: int):
+        return np.array(keys, np.int64), np.zeros(len(keys), np.float32)
+
+    nobody = np.zeros(0, np.int64)
+    shopper = Shopper(
+        history=nobody, history_weight=np.zeros(0, np.float32), seen=nobody, market="",
+        now=0.0, answers={"a": answer(1, 2, 3), "b": answer(2, 1, 4)},
+    )  # fmt: skip
+    # 1 and 2 have 1/61 + 1/62 each; 3 and 4 have 1/63.
+    assert reciprocal_rank_fusion(shopper, 10).tolist() == [1, 2, 3, 4]
+    assert reciprocal_rank_fusion(shopper, 1).tolist() == [1]

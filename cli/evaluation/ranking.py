@@ -1,0 +1,248 @@
+"""Ranking for everyone in every way that is a row: each ranking is kept and found again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from artifacts.fusion import FusionArtifact
+from cli.evaluation.plan import RECENT_DAYS
+from cli.evaluation.training import Job, Sources
+from cli.evaluation.ways import Trends, Way, offline, trends_of, ways
+from models.evaluate.fused import Fuse, rank_fused
+from models.evaluate.judge import Entry
+from models.evaluate.popularity import PopularityEngine, recently_popular
+from models.evaluate.ranking import Lists, rank
+from models.evaluate.rrf import reciprocal_rank_fusion
+from models.evaluate.task import Task, of_users
+from models.evaluate.work import Arrays, code_of, digest
+from models.fusion.config import readers
+from models.progress import Progress
+
+# Users that a sweep over settings asks, and the settings.
+_SWEEP_USERS = 2000
+DIVERSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One set of questions, and how to tell it from any other."""
+
+    task: Task
+    key: Mapping[str, Any]
+    surface: str = "HOME"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What one way to rank answered, and what it cost."""
+
+    lists: Lists
+    seconds: float
+    cpu_ms: float  # a user
+    key: str
+
+
+def baselines(job: Job, asked: Asked) -> tuple[list[Entry], dict[str, str]]:
+    """Rank by popularity; also return why a row is left out."""
+    found: list[Entry] = []
+    skipped: dict[str, str] = {}
+    for name in (n for n in ("popular-7d", "popular") if n in job.plan.rows):
+        if name == "popular-7d" and not asked.task.timed:
+            skipped[name] = "events have no times"
+            continue
+        answers = popular(job, asked, recent=name == "popular-7d")
+        note = (
+            f"best sellers of the last {RECENT_DAYS:g} days"
+            if name == "popular-7d"
+            else ("best sellers of all time")
+        )
+        found.append(_entry(name + job.suffix, "baseline", answers, note))
+    return found, skipped
+
+
+def popular(job: Job, asked: Asked, *, recent: bool = False) -> Answers:
+    """Rank by the best sellers of the last days before asking, or of all time."""
+    depth = max(job.plan.depth, *job.plan.ks)
+    name = "popular-7d" if recent else "popular"
+
+    def make(progress: Progress) -> Lists:
+        known, task = job.parts.known, asked.task
+        if recent:
+            return recently_popular(known, task, depth, days=RECENT_DAYS, progress=progress)
+        return rank(PopularityEngine(known), task, depth, job.plan.asking, progress)
+
+    key = {"row": name, "depth": depth, "code": code_of("models.evaluate.popularity")}
+    return kept(job, asked, (name, key), make)
+
+
+def alone(job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
+    """Rank by each model by itself, by label."""
+    depth = max(job.plan.depth, *job.plan.ks)
+    able = readers({label: source.engine for label, source in sources.found.items()})
+    found = {}
+    for label in able:
+        source = sources.found[label]
+        key = {
+            "source": source.key,
+            "depth": depth,
+            "asking": digest(str(job.plan.asking)),
+            "code": code_of("models.evaluate.ranking", "artifacts.engines.text"),
+        }
+
+        def make(progress: Progress, engine: Any = source.engine) -> Lists:
+            return rank(engine, asked.task, depth, job.plan.asking, progress)
+
+        found[label] = kept(job, asked, (label, key), make)
+    return found
+
+
+def model_entries(
+    job: Job, sources: Sources, answers: Mapping[str, Answers], trained: Sources
+) -> list[Entry]:
+    """Return the rows of the models; `trained` names how long the first training took."""
+    entries = []
+    for label, found in answers.items():
+        source = sources.found[label]
+        said = ", ".join(f"{name}={value}" for name, value in source.model.options.items())
+        seconds = trained.found[label].seconds
+        if source is not trained.found[label] and seconds is not None:
+            seconds += source.seconds or 0.0
+        entry = _entry(label + job.suffix, "model", found, said)
+        version = int(source.engine.manifest.version)
+        entries.append(replace(entry, version=version, seconds_train=seconds))
+    return entries
+
+
+class Together:
+    """Ranks by the fused sources, in one way after another."""
+
+    def __init__(
+        self, job: Job, asked: Asked, sources: Sources, answers: Mapping[str, Answers]
+    ) -> None:
+        self._job, self._asked = job, asked
+        able = {n: s for n, s in sources.fused().items() if s.model.label in answers}
+        self._answers = {name: answers[s.model.label] for name, s in able.items()}
+        depth = job.plan.depth
+        self._lists = {
+            name: Lists(a.lists.keys[:, :depth], a.lists.scores[:, :depth])
+            for name, a in self._answers.items()
+        }
+        self._cpu_ms = sum(a.cpu_ms for a in self._answers.values())
+
+    def rrf(self) -> list[Entry]:
+        """Rank by reciprocal rank fusion."""
+        key = {"row": "rrf", "code": code_of("models.evaluate.rrf")}
+        answers = self._fuse("rrf", key, lambda: reciprocal_rank_fusion, self._asked)
+        return [self._entry("rrf", answers, "reciprocal ranks, nothing tuned")]
+
+    def ways(self, artifact: FusionArtifact, key: str) -> list[Entry]:
+        """Rank in every way there is; `key` tells the artifact from any other."""
+        task, surface = self._asked.task, self._asked.surface
+        trends = self._trends(artifact)
+        entries = []
+        for way in ways(artifact, self._job.plan.rows, surface, timed=task.timed):
+            answers = self._way(artifact, way, (key, trends), self._asked)
+            entries.append(self._entry(way.name, answers, way.note, artifact.version))
+        return entries
+
+    def sweep(self, artifact: FusionArtifact, key: str) -> tuple[dict[float, Answers], Asked]:
+        """Rank with more and more variety, for the first users; return these too."""
+        drawn = np.arange(min(len(self._asked.task.user_ids), _SWEEP_USERS))
+        some = replace(
+            self._asked,
+            task=of_users(self._asked.task, drawn),
+            key={**self._asked.key, "first": len(drawn)},
+        )
+        trends = self._trends(artifact)
+        found = {}
+        for diversity in DIVERSITIES:
+            way = Way(f"diversity {diversity:g}", "fused", "", lambda own: own, diversity)
+            found[diversity] = self._way(artifact, way, (key, trends), some)
+        return found, some
+
+    def _trends(self, artifact: FusionArtifact) -> Trends:
+        job = self._job
+        return trends_of(artifact, self._asked.task, job.dataset.items, job.parts.known)
+
+    def _way(
+        self, artifact: FusionArtifact, way: Way, given: tuple[str, Trends], asked: Asked
+    ) -> Answers:
+        key = {
+            "fusion": given[0],
+            "quantiles": digest({n: q[1].tolist() for n, q in artifact.quantiles.items()}),
+            "row": way.name,
+            "surface": asked.surface,
+            "code": code_of("cli.evaluation.ways"),
+        }
+
+        def fuse() -> Fuse:
+            return offline(
+                artifact,
+                way,
+                self._job.dataset.items,
+                sources=tuple(self._lists),
+                trends=given[1],
+                surface=asked.surface,
+            )
+
+        return self._fuse(way.name, key, fuse, asked)
+
+    def _fuse(
+        self, name: str, key: Mapping[str, Any], fuse: Callable[[], Fuse], asked: Asked
+    ) -> Answers:
+        """Rank by a fusion, which is only made if the ranking is not there yet."""
+        size = len(asked.task.user_ids)
+        lists = {n: Lists(a.keys[:size], a.scores[:size]) for n, a in self._lists.items()}
+        most, asking = max(self._job.plan.ks), self._job.plan.asking
+
+        def make(progress: Progress) -> Lists:
+            ranked = rank_fused(fuse(), asked.task, lists, k=most, asking=asking, progress=progress)
+            return Lists(ranked, np.full(ranked.shape, np.nan, np.float32))
+
+        whole = {
+            **key,
+            "answers": {n: a.key for n, a in self._answers.items()},
+            "ks": most,
+            "depth": self._job.plan.depth,
+            "fused": code_of("models.evaluate.fused"),
+        }
+        return kept(self._job, asked, (name, whole), make)
+
+    def _entry(self, name: str, answers: Answers, note: str, version: int | None = None) -> Entry:
+        entry = _entry(name + self._job.suffix, "fusion", answers, note)
+        return replace(entry, version=version, cpu_ms=entry.cpu_ms + self._cpu_ms)
+
+
+def kept(
+    job: Job,
+    asked: Asked,
+    named: tuple[str, Mapping[str, Any]],
+    make: Callable[[Progress], Lists],
+) -> Answers:
+    """Return a ranking that was made before, or make it and take its time.
+
+    `named` is what is ranked, and a key that tells it from any other ranking for the
+    same questions.
+    """
+    name, key = named
+    whole = {**key, "asked": asked.key}
+
+    def measured() -> Arrays:
+        progress = job.stages(f"rank {name}{job.suffix}")
+        began, cpu = time.perf_counter(), time.process_time()
+        lists = make(progress)
+        spent = np.array([time.perf_counter() - began, time.process_time() - cpu])
+        return {"keys": lists.keys, "scores": lists.scores, "seconds": spent}
+
+    arrays = job.work.arrays("ranking", whole, measured)
+    seconds, cpu = arrays["seconds"].tolist()
+    each = 1000 * cpu / max(len(asked.task.user_ids), 1)
+    return Answers(Lists(arrays["keys"], arrays["scores"]), seconds, each, digest(whole))
+
+
+def _entry(name: str, kind: str, answers: Answers, note: str) -> Entry:
+    ranked = answers.lists.keys
+    return Entry(name, kind, ranked, note, None, None, answers.seconds, answers.cpu_ms)

@@ -1,0 +1,93 @@
+"""The whole of an evaluation: from a dataset and a plan to a report."""
+
+from dataclasses import replace
+from typing import Any
+
+from cli.evaluation.crossing import cross_domain_tables
+from cli.evaluation.plan import Plan
+from cli.evaluation.searching import bought_table, rated_table
+from cli.evaluation.tables import home_table
+from cli.evaluation.training import Job, Stages
+from cli.machine import describe
+from models.data.dataset import Dataset
+from models.data.errors import OptionError
+from models.evaluate.parts import Parts, as_of, base_protocol, make_parts
+from models.evaluate.report import Report, Table
+from models.evaluate.work import Work, file_digest
+from models.progress import silent
+
+
+def evaluate(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) -> Report:
+    """Run the plan; raises DataError and ArtifactError with messages for people."""
+    job = make_job(dataset, plan, stages)
+    tables, skipped = _tables(job)
+    measure = plan.measure("condensed_ndcg" if rated(dataset, plan) else "ndcg")
+    return Report(
+        dataset=dataset.info.name,
+        source=dataset.info.source,
+        protocol=plan.protocol,
+        judged=plan.judged,
+        split=job.parts.note,
+        trained_on="train and validation" if plan.with_validation else "train",
+        exclude_seen=plan.exclude_seen and plan.protocol != "search",
+        ks=plan.ks,
+        main=measure.main,
+        confidence=measure.how.confidence,
+        draws=plan.draws,
+        tables=tuple(tables),
+        skipped=skipped,
+        notes=dataset.info.notes,
+        machine=describe(),
+        settings=plan.settings(),
+    )
+
+
+def rated(dataset: Dataset, plan: Plan) -> bool:
+    """Whether rated queries are what judges."""
+    return plan.protocol == "search" and dataset.queries is not None and dataset.queries.height > 0
+
+
+def _tables(job: Job) -> tuple[list[Table], dict[str, str]]:
+    plan = job.plan
+    # Who is asked at one moment knows the same trends; left-out events have their own.
+    together = base_protocol(job.dataset, plan.protocol) == "time-split"
+    if plan.protocol == "cross-domain":
+        return cross_domain_tables(job, together=together)
+    if rated(job.dataset, plan):
+        table, skipped = rated_table(job)
+    elif plan.protocol == "search":
+        table, skipped = bought_table(job)
+    else:
+        table, skipped = home_table(job, together=together)
+    return [table], skipped
+
+
+def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) -> Job:
+    """Split the data and find the place of its parts; raises SplitError, OptionError."""
+    if plan.with_validation and plan.judged == "validation":
+        raise OptionError(
+            "what is judged cannot be trained on: leave out --with-validation, or judge the test"
+        )
+    work = Work(plan.work, fresh=plan.fresh)
+    if rated(dataset, plan):
+        # The catalogue and the queries are all there is to it: no event is held out.
+        events = dataset.events
+        parts = Parts(events, events.clear(), events.clear(), "nothing is held out: queries judge")
+    else:
+        parts = make_parts(
+            dataset, plan.protocol, judged=plan.judged, fused=plan.fuses, seed=plan.seed
+        )
+        dataset = replace(dataset, items=as_of(dataset.items, parts.train))
+    return Job(plan, work, dataset, parts, _key(dataset, plan), stages)
+
+
+def _key(dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return what tells these parts of these data from any others."""
+    return {
+        "data": file_digest(dataset.path),
+        "protocol": "rated" if rated(dataset, plan) else base_protocol(dataset, plan.protocol),
+        "judged": plan.judged,
+        # Decides where validation is judged whether the models keep the part tuned on.
+        "fused": plan.fuses and plan.judged == "validation",
+        "seed": plan.seed,
+    }

@@ -1,0 +1,181 @@
+"""Searches: rated ones where the data has them, else what was bought after asking for its kind.
+
+Rated: how well products are ordered that people judged, by words alone, by
+meaning alone, and by both. Bought: a shopper asks for a product type (the
+category of what the next basket holds); the text model finds candidates, and the
+row that knows the shopper should put the product bought first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from artifacts.engine import Engine
+from cli.evaluation.ranking import Answers, Asked, kept
+from cli.evaluation.tables import checked, make_table, rank_rows, with_extras
+from cli.evaluation.training import Job, Source, Sources, train_sources
+from models.data.errors import OptionError
+from models.evaluate.judge import Entry, compared
+from models.evaluate.metrics import Doubles
+from models.evaluate.ranking import Lists
+from models.evaluate.report import SliceResult, Table
+from models.evaluate.work import Arrays, code_of, digest
+from models.fusion.config import TEXT
+from models.fusion.queries import basket_searches, by_score, search_lists
+from models.progress import Progress
+from models.text.evaluate import halves, held_out, judged, search_values
+
+
+def rated_table(job: Job) -> tuple[Table, dict[str, str]]:
+    """Judge by the dataset's rated queries; also say which rows are left out."""
+    queries = job.dataset.queries
+    if queries is None:
+        raise ValueError("no rated queries")
+    models = tuple(m for m in job.plan.models if m.source == TEXT)
+    if not models:
+        raise OptionError("rated queries judge the text model: name text in --models")
+    others = {m.label: "answers no query by itself" for m in job.plan.models if m.source != TEXT}
+    job = replace(job, plan=replace(job.plan, models=models))
+    sources = train_sources(job)
+    several = len(sources.found) > 1
+    entries: list[Entry] = []
+    values: list[dict[str, Doubles]] = []
+    for label, source in sources.found.items():
+        for name, engine in halves(source.directory).items():
+            entry, found = _rated(job, source, (name, engine), queries)
+            entries.append(replace(entry, name=f"{label} {name}" if several else name))
+            values.append(found)
+    if not values or not len(next(iter(values[0].values()), ())):
+        raise OptionError(f"{job.dataset.path}: no query has a product rated above 0")
+    return _rated_table(job, entries, values, queries), {**others, **sources.skipped}
+
+
+def _rated(
+    job: Job, source: Source, half: tuple[str, Engine], queries: pl.DataFrame
+) -> tuple[Entry, dict[str, Doubles]]:
+    name, engine = half
+    key = {
+        "source": source.key,
+        "half": name,
+        "ks": job.plan.ks,
+        "queries": digest(queries.rows()),
+        "code": code_of("models.text.evaluate"),
+    }
+
+    def make() -> Arrays:
+        progress = job.stages(f"search {source.model.label} {name}")
+        return dict(search_values(engine, queries, job.plan.ks, progress))
+
+    found = job.work.arrays("searches", key, make)
+    note = {"lexical": "words alone", "dense": "meaning alone"}.get(name, "both, as served")
+    nothing = np.zeros((0, 0), np.int64)
+    version = int(engine.manifest.version)
+    return Entry(name, "model", nothing, note, version, source.seconds), found
+
+
+def _rated_table(
+    job: Job,
+    entries: Sequence[Entry],
+    values: Sequence[Mapping[str, Doubles]],
+    queries: pl.DataFrame,
+) -> Table:
+    texts = [query for query, _, _ in judged(queries)]
+    by = job.plan.measure("condensed_ndcg")
+    rows, differences = compared(entries, values, [{}] * len(entries), by)
+    slices = []
+    for group, name, what, chosen in _query_slices(texts):
+        if chosen.any() and not chosen.all():
+            part = [{n: v[chosen] for n, v in row.items()} for row in values]
+            inside, _ = compared(entries, part, [{}] * len(entries), by)
+            metrics = {row.name: row.metrics for row in inside}
+            ends = {row.name: row.intervals[by.main] for row in inside}
+            count = int(chosen.sum())
+            slices.append(SliceResult(group, name, what, count, count, metrics, ends))
+    return Table(
+        title="Rated searches",
+        unit="queries",
+        users=len(texts),
+        users_without_history=queries["query"].n_unique() - len(texts),
+        targets=queries.filter(pl.col("query").is_in(texts)).height,
+        catalogue=job.dataset.items.height,
+        rows=rows,
+        differences=differences,
+        slices=tuple(slices),
+    )
+
+
+def _query_slices(texts: Sequence[str]) -> list[tuple[str, str, str, np.ndarray]]:
+    words = np.array([len(text.split()) for text in texts])
+    unseen = np.array([held_out(text) for text in texts])
+    return [
+        ("settings", "tuned on", "half of the queries, on which the engine's weights were chosen",
+         ~unseen),
+        ("settings", "held out", "the other half, by hash of the text", unseen),
+        ("words", "one word", "", words == 1),
+        ("words", "two words", "", words == 2),
+        ("words", "three words or more", "", words >= 3),
+    ]  # fmt: skip
+
+
+def bought_table(job: Job) -> tuple[Table, dict[str, str]]:
+    """Judge by baskets: the product type is asked for, the product bought is looked for."""
+    plan = job.plan
+    if TEXT not in {m.source for m in plan.models}:
+        raise OptionError("a search needs the text model to find candidates: name text in --models")
+    task, texts = basket_searches(
+        job.dataset.items,
+        job.parts.known,
+        job.parts.wanted,
+        times=job.dataset.info.times,
+        users=plan.users,
+        seed=plan.seed,
+    )
+    key = {
+        "parts": job.key,
+        "searches": True,
+        "users": plan.users,
+        "seed": plan.seed,
+        "code": code_of("models.fusion.queries"),
+    }
+    asked = Asked(checked(task, job), key, surface="SEARCH")
+
+    def ask(job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
+        return _searched(job, asked, sources, texts)
+
+    ranked = rank_rows(job, asked, ask)
+    table = make_table(job, asked, ranked.entries, "Product types searched, products bought")
+    skipped = dict.fromkeys(
+        [row for row in plan.rows if row.startswith("popular")], "the question is a query"
+    )
+    return with_extras(table, job, asked, ranked), {**skipped, **ranked.sources.skipped}
+
+
+def _searched(
+    job: Job, asked: Asked, sources: Sources, texts: tuple[str, ...]
+) -> dict[str, Answers]:
+    """Let the text model find candidates, and every model put them in its own order."""
+    finder = sources.fused()[TEXT]
+    found = {}
+    for label, source in sources.found.items():
+        own = source.model.source == TEXT
+        engines = {label: source.engine}
+        if not own:
+            engines[TEXT] = finder.engine
+        name = label if own else TEXT
+        key = {
+            "source": source.key,
+            "finder": finder.key,
+            "depth": job.plan.depth,
+            "asking": digest(str(job.plan.asking)),
+            "code": code_of("models.fusion.queries", "artifacts.engines.text"),
+        }
+
+        def make(_: Progress, engines: dict[str, Engine] = engines, name: str = name) -> Lists:
+            asking = (asked.task, texts)
+            lists = search_lists(engines, name, asking, job.plan.depth, job.plan.asking)
+            return by_score(lists[next(iter(engines))])
+
+        found[label] = kept(job, asked, (f"searches by {label}", key), make)
+    return found

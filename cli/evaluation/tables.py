@@ -1,0 +1,177 @@
+"""One table: everyone asked, every row ranked, all of it judged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from artifacts.fusion import FusionArtifact
+from cli.evaluation.ranking import Answers, Asked, Together, alone, baselines, model_entries
+from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
+from models.curves import curves_of
+from models.data.errors import SplitError
+from models.evaluate.judge import Entry, judge, reliability
+from models.evaluate.looks import Looks, beyond, make_looks
+from models.evaluate.metrics import per_user
+from models.evaluate.report import Bin, Point, Table
+from models.evaluate.slices import make_slices
+from models.evaluate.task import Task, make_task
+from models.evaluate.work import code_of
+from models.fusion.config import quantiles_of
+
+Ask = Callable[[Job, Asked, Sources], dict[str, Answers]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The rows of one job, and what else there is to say about them."""
+
+    entries: list[Entry]
+    sources: Sources
+    answers: Mapping[str, Answers]
+    diversity: tuple[Point, ...] = ()
+    diversity_users: int = 0
+    fusion: Mapping[str, Any] = field(default_factory=dict)
+
+
+def home_table(job: Job, *, together: bool) -> tuple[Table, dict[str, str]]:
+    """Ask for what each user did next; also say which rows are left out, and why."""
+    asked = ask_for(job, together=together)
+    ranked = rank_rows(job, asked)
+    popular, skipped = baselines(job, asked)
+    table = make_table(job, asked, [*popular, *ranked.entries], "What users did next")
+    return with_extras(table, job, asked, ranked), {**skipped, **ranked.sources.skipped}
+
+
+def ask_for(job: Job, *, together: bool) -> Asked:
+    """Return the questions of all users judged. Raises SplitError where there is nobody."""
+    plan = job.plan
+    task = make_task(
+        job.parts.known,
+        job.parts.wanted,
+        exclude_seen=plan.exclude_seen,
+        users=plan.users,
+        seed=plan.seed,
+        together=together,
+    )
+    key = {
+        "parts": job.key,
+        "exclude_seen": plan.exclude_seen,
+        "users": plan.users,
+        "seed": plan.seed,
+        "together": together,
+        "code": code_of("models.evaluate.task", "models.evaluate.parts"),
+    }
+    return Asked(checked(task, job), key)
+
+
+def checked(task: Task, job: Job) -> Task:
+    """Return the task; raises SplitError where nobody can be asked."""
+    if not task.user_ids:
+        raise SplitError(
+            f"{job.dataset.path}: nobody judged has a history and a target ({job.parts.note}); "
+            "try another protocol, or --include-seen where people buy again"
+        )
+    return task
+
+
+def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
+    """Train, tune and rank all rows but the baselines."""
+    plan = job.plan
+    trained = train_sources(job)
+    tuned = train_fusion(job, trained) if plan.fuses else None
+    sources = train_sources(job, again=trained) if plan.with_validation else trained
+    answers = ask(job, asked, sources)
+    ranked = Ranked(model_entries(job, sources, answers, trained), sources, answers)
+    if not answers:
+        return ranked
+    fuse = Together(job, asked, sources, answers)
+    if "rrf" in plan.rows:
+        ranked.entries.extend(fuse.rrf())
+    if tuned is None:
+        return ranked
+    artifact, key = refreshed(tuned[0], sources), tuned[1]
+    ranked.entries.extend(fuse.ways(artifact, key))
+    ranked = replace(ranked, fusion=_learned(artifact, sources, asked.surface))
+    varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"
+    return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
+
+
+def make_table(job: Job, asked: Asked, entries: Sequence[Entry], title: str) -> Table:
+    """Judge the entries; raises SplitError where there is nothing to judge."""
+    if not entries:
+        raise SplitError(f"{job.dataset.path}: no row is left to judge; name others in --models")
+    task = asked.task
+    learned = job.parts.known if job.plan.with_validation else job.parts.train
+    slices = make_slices(task, job.dataset.items, learned, job.parts.known)
+    looks = looks_of(job, task)
+    judged = judge(entries, task, looks, slices, job.plan.measure())
+    return Table(
+        title=title,
+        unit="users",
+        users=len(task.user_ids),
+        users_without_history=task.without_history,
+        targets=len(task.targets.keys),
+        catalogue=looks.competing,
+        rows=judged.rows,
+        differences=judged.differences,
+        slices=judged.slices,
+    )
+
+
+def with_extras(table: Table, job: Job, asked: Asked, ranked: Ranked) -> Table:
+    """Add what is no metric: calibration, learning curves, the sweep and the weights."""
+    engines = {label: source.engine for label, source in ranked.sources.found.items()}
+    calibration: dict[str, tuple[Bin, ...]] = {
+        label + job.suffix: reliability(answers.lists, asked.task, quantiles_of(engines[label]))
+        for label, answers in ranked.answers.items()
+        if engines[label].manifest.score_quantiles
+    }
+    curves = {label + job.suffix: curves_of(e.manifest.metrics) for label, e in engines.items()}
+    return replace(
+        table,
+        calibration={**table.calibration, **calibration},
+        curves={**table.curves, **{name: found for name, found in curves.items() if found}},
+        diversity=ranked.diversity or table.diversity,
+        diversity_users=ranked.diversity_users or table.diversity_users,
+        fusion=ranked.fusion or table.fusion,
+    )
+
+
+def looks_of(job: Job, task: Task) -> Looks:
+    """Return what the catalogue and the known events say about items."""
+    return make_looks(job.dataset.items, job.parts.known, task.allowed)
+
+
+def _swept(job: Job, ranked: Ranked, fuse: Together, tuned: tuple[FusionArtifact, str]) -> Ranked:
+    """Measure the fused ranking at several settings of its diversity."""
+    found, asked = fuse.sweep(*tuned)
+    looks, ks = looks_of(job, asked.task), job.plan.ks
+    points = []
+    for setting, answers in found.items():
+        keys = np.pad(
+            answers.lists.keys, ((0, 0), (0, max(0, max(ks) - answers.lists.keys.shape[1])))
+        )
+        values = per_user(keys, asked.task.targets, ks)
+        more, total = beyond(keys, looks, asked.task.history, ks)
+        means = {name: float(v.mean()) for name, v in {**values, **more}.items()}
+        points.append(Point(setting, {**means, **total}))
+    return replace(ranked, diversity=tuple(points), diversity_users=len(asked.task.user_ids))
+
+
+def _learned(artifact: FusionArtifact, sources: Sources, surface: str) -> dict[str, Any]:
+    """Return what the fusion learned, for the report."""
+    settings = artifact.settings_for(surface)
+    return {
+        "version": artifact.version,
+        "surface": surface,
+        "sources": {name: source.model.label for name, source in sources.fused().items()},
+        "weights": dict(artifact.weights[surface]),
+        "ranker": settings.ranker,
+        "w_trend": settings.w_trend,
+        "w_cross_domain": settings.w_cross_domain,
+        "w_session": settings.w_session,
+        "w_cost": settings.w_cost,
+        "diversity": settings.diversity,
+    }

@@ -1,0 +1,102 @@
+"""The ways to fuse that are rows of a table. A new one is one entry of WAYS.
+
+The one idea: a way is a change to the fusion artifact, run by the stages that
+serve. So every way is asked with the same candidates and differs from another in
+nothing but what its name says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from artifacts.formulas import Floats
+from artifacts.fusion import FusionArtifact, FusionSettings
+from cli.offline import OfflineFusion
+from models.evaluate.task import Task
+from models.fusion.catalogue import COMMON, DailyTrends, make_catalogue, market_trends
+
+Trends = Callable[[str, float], Floats | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to fuse."""
+
+    name: str
+    row: str  # the name in --models that asks for it
+    note: str
+    change: Callable[[FusionSettings], FusionSettings]
+    diversity: float | None = 0.0  # None: the artifact's
+    # Says by the settings of the surface whether it differs from the others at all.
+    differs: Callable[[FusionSettings], bool] = lambda _: True
+
+
+def _without(**settings: Any) -> Callable[[FusionSettings], FusionSettings]:
+    return lambda own: replace(own, **settings)
+
+
+_NO_TERMS = _without(ranker="convex", w_trend=0.0, w_cross_domain=0.0, w_session=0.0, w_cost=0.0)
+
+WAYS = (
+    Way("convex", "convex", "tuned weights alone, no other term", _NO_TERMS),
+    Way("fused", "fused", "all terms, most relevant first", lambda own: own),
+    Way(
+        "fused, as served", "fused", "with the variety that is served",
+        lambda own: own, None, lambda own: own.diversity > 0,
+    ),
+    Way(
+        "fused, no cross-domain", "fused", "without the cross-domain term",
+        _without(w_cross_domain=0.0), 0.0, lambda own: own.w_cross_domain > 0,
+    ),
+    Way(
+        "fused, no trends", "fused", "without the trend term",
+        _without(w_trend=0.0), 0.0, lambda own: own.w_trend > 0,
+    ),
+)  # fmt: skip
+
+
+def ways(
+    artifact: FusionArtifact, rows: tuple[str, ...], surface: str, *, timed: bool
+) -> list[Way]:
+    """Return the ways that `rows` ask for and that differ with this artifact."""
+    own = artifact.settings_for(surface)
+    if not timed:
+        own = replace(own, w_trend=0.0)
+    if len(artifact.domain_names) < 2:
+        own = replace(own, w_cross_domain=0.0)
+    if surface == "SEARCH":
+        own = replace(own, diversity=0.0)  # answers to a query are not varied
+    return [way for way in WAYS if way.row in rows and way.differs(own)]
+
+
+def offline(
+    artifact: FusionArtifact,
+    way: Way,
+    items: pl.DataFrame,
+    *,
+    sources: tuple[str, ...],
+    trends: Trends,
+    surface: str,
+) -> OfflineFusion:
+    """Return the fusion that serves, changed in one way."""
+    settings = way.change(artifact.settings_for(surface))
+    changed = replace(artifact, settings=settings, surface_settings={})
+    return OfflineFusion(
+        changed, items, trends, sources=sources, surface=surface, diversity=way.diversity
+    )
+
+
+def trends_of(
+    artifact: FusionArtifact, task: Task, items: pl.DataFrame, known: pl.DataFrame
+) -> Trends:
+    """Return the markets' trends at the time of asking; never from what came after."""
+    half_life = artifact.settings.trend_half_life_days
+    catalogue = make_catalogue(items, artifact.vectors)
+    if not task.timed:
+        return lambda _market, _now: None
+    if len(set(task.now.tolist())) > 1:
+        return DailyTrends(catalogue, known, half_life)
+    found = market_trends(catalogue, known, float(task.now[0]), half_life)
+    return lambda market, _now: found.get(market, found.get(COMMON))

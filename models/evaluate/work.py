@@ -1,0 +1,130 @@
+"""Finished parts of long work, kept on disk and found again.
+
+The one idea: a part's place is a hash of everything it depends on: the data, the
+settings, the parts it was made from, and the source code that makes it. So work
+that was interrupted goes on where it stopped, a change redoes exactly what it
+concerns, and nothing stale is ever found.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+KEY = "key.json"
+# Packages whose code decides what a part holds.
+_OURS = {"artifacts", "models", "gateway", "cli"}
+
+
+class Work:
+    """A directory of parts: DIR/<what>-<hash>/, each with a key.json that says what it is."""
+
+    def __init__(self, root: Path, *, fresh: bool = False) -> None:
+        """`fresh` makes every part anew once, whatever is there."""
+        self._root = root
+        self._fresh = fresh
+        self._used: set[Path] = set()
+
+    def part(self, what: str, key: Mapping[str, Any]) -> Path:
+        """Return the directory of a part, made if need be; what is in it decides if it is done."""
+        path = self._root / f"{what}-{digest(key)}"
+        if self._fresh and path not in self._used:
+            shutil.rmtree(path, ignore_errors=True)
+        self._used.add(path)
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / KEY).exists():
+            _write(path / KEY, json.dumps(key, indent=1, default=str, sort_keys=True).encode())
+        return path
+
+    def arrays(self, what: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays of a part; `make` is called if they are not there or not readable."""
+        path = self.part(what, key) / "arrays.npz"
+        try:
+            # numpy does not close a file that it cannot read.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            made = make()
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as draft:
+            np.savez(draft, allow_pickle=False, **made)
+        Path(draft.name).replace(path)
+        return made
+
+
+def digest(key: Any) -> str:
+    """Return 16 hex digits for any value that JSON, or str, can write."""
+    text = json.dumps(key, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return a hash of a dataset's files, or of one file."""
+    found = hashlib.sha256()
+    files = sorted(path.glob("*")) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            found.update(file.name.encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def code_of(*modules: str) -> str:
+    """Return a hash of the source of modules and of all of ours that they import, lazily or not."""
+    seen: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and (imports := _imports(name)) is not None:
+            seen.add(name)
+            waiting += imports
+    return digest([(name, _source(name)) for name in sorted(seen)])
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...] | None:
+    """Return the modules of ours that a module imports; None if it is no module."""
+    text = _source(name)
+    if text is None:
+        return None
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(n for n in found if n.partition(".")[0] in _OURS)
+
+
+@cache
+def _source(name: str) -> str | None:
+    """Return the text of a module, which is not imported for it; None if there is none."""
+    top, *rest = name.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent.joinpath(*rest)
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file all at once."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(draft).replace(path)

@@ -1,0 +1,57 @@
+"""Settings given as text for a frozen configuration: checked, and named in every complaint."""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from models.data.errors import OptionError
+
+T = TypeVar("T")
+
+
+def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
+    """Return `config` (a dataclass) with fields replaced; text is read as JSON where it is.
+
+    A list becomes a tuple, a whole number may stand for a fraction. Raises
+    OptionError naming `what`, the field, and what there is.
+    """
+    hints = typing.get_type_hints(type(config))
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in hints:
+            raise OptionError(
+                f"{what} has no setting {name!r}; there are: {', '.join(sorted(hints))}"
+            )
+        read = _read(value)
+        if not _fits(read, hints[name], getattr(config, name)):
+            raise OptionError(
+                f"{what}: {name} is {value!r}, expected something like {getattr(config, name)!r}"
+            )
+        given[name] = float(read) if isinstance(getattr(config, name), float) else read
+    try:
+        return dataclasses.replace(config, **given)  # type: ignore[type-var]
+    except ValueError as error:
+        raise OptionError(f"{what}: {error}") from None
+
+
+def _read(value: object) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    return tuple(found) if isinstance(found, list) else found
+
+
+def _fits(value: object, hint: Any, usual: object) -> bool:
+    """Say whether a value has the type of a field: that of its usual value, or None."""
+    if value is None or usual is None:
+        return usual is None or type(None) in typing.get_args(hint)
+    if isinstance(usual, bool) or isinstance(value, bool):
+        return isinstance(usual, bool) and isinstance(value, bool)
+    if isinstance(usual, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(usual))
