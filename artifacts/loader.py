@@ -16,6 +16,7 @@ from plait.v1.manifest_pb2 import Manifest
 # serves it: only the text images hold tantivy.
 ENGINES = {
     "graph": "artifacts.engines.graph:GraphEngine",
+    "indexed": "artifacts.engines.indexed:IndexedEngine",
     "text": "artifacts.engines.text:TextEngine",
 }
 

@@ -22,14 +22,19 @@ from artifacts.engine import Answer, Bools, Question, Scores
 from artifacts.engines.encoder import WIDTH, TextEncoder
 from artifacts.engines.graph import left_pad
 from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, LexicalIndex
+from artifacts.engines.nearest import PROBES, NearestSearch
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
 from plait.v1.manifest_pb2 import Manifest
 
-_INPUTS = {"vector", "history", "history_weight", "candidates", "k"}
-_OUTPUTS = ["rows", "scores", "candidate_scores", "text_vector"]
+_INPUTS = {"vector", "history", "history_weight", "candidates"}
+_FOUND = ["rows", "scores"]
+_OUTPUTS = ["candidate_scores", "text_vector"]
+# Which distinct vector (from 0, in the order of the table) each row has, int32 [n]; there
+# where an index searches.
+WHERE = "where.npy"
 # Weight of the dense half, unless the manifest's engine_parameters say otherwise.
 DENSE_WEIGHT = 0.8
 # The dense half nominates at least this many items of a query.
@@ -80,13 +85,17 @@ class TextEngine:
         parameters = manifest.engine_parameters
         self._weight = np.float32(parameters.get("dense_weight", DENSE_WEIGHT))
         self._max_history = int(parameters.get("max_history", 0))
+        probes = int(parameters.get(PROBES, 0))
+        self._finder = _Finder(directory, probes, len(keys)) if probes else None
         inputs = {i.name for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
-        if inputs != _INPUTS or outputs != set(_OUTPUTS):
+        wanted = _INPUTS if probes else _INPUTS | {"k"}
+        promised = {*_OUTPUTS} if probes else {*_FOUND, *_OUTPUTS}
+        if inputs != wanted or outputs != promised:
             raise ArtifactCorrupt(
                 f"{directory / MODEL}: the graph has inputs {sorted(inputs)} and outputs "
-                f"{sorted(outputs)}, the engine 'text' wants {sorted(_INPUTS)} and "
-                f"{sorted(_OUTPUTS)}; train the version anew"
+                f"{sorted(outputs)}, the engine 'text' wants {sorted(wanted)} and "
+                f"{sorted(promised)}; train the version anew"
             )
 
     def run(self, question: Question) -> Answer:
@@ -133,7 +142,8 @@ class TextEngine:
         keys = np.zeros((len(queries), top), np.int64)
         scores = np.full((len(queries), top), np.nan, np.float32)
         for row in np.flatnonzero((dense.vector != 0).any(axis=1)).tolist():
-            rows, values = dense.rows[row], dense.scores[row]
+            named = dense.rows[row] != 0
+            rows, values = dense.rows[row][named], dense.scores[row][named]
             if row in words:
                 rows, values = self._merge(dense, row, words[row], int(k[row]))
             size = min(int(k[row]), top, len(rows))
@@ -145,7 +155,7 @@ class TextEngine:
         """Unite what both halves nominate for one query, best first, each item once."""
         cosine = dense.candidate_scores[row, : len(words.rows)]
         values = self._blend(cosine, words.scores, words.scale)
-        fresh: Bools = ~np.isin(dense.rows[row], words.rows)
+        fresh: Bools = (dense.rows[row] != 0) & ~np.isin(dense.rows[row], words.rows)
         rest, cosine = dense.rows[row][fresh], dense.scores[row][fresh]
         if words.cut and len(values) >= k > 0:
             # The words of these items count no more than those of the last one listed:
@@ -197,6 +207,42 @@ class TextEngine:
             "history": history,
             "history_weight": weight,
             "candidates": candidates,
-            "k": np.array([max(1, min(k, len(self._index)))], np.int64),
         }
-        return _Dense(*self._session.run(_OUTPUTS, feed)), unknown
+        top = max(1, min(k, len(self._index)))
+        if self._finder is None:
+            feed["k"] = np.array([top], np.int64)
+            return _Dense(*self._session.run([*_FOUND, *_OUTPUTS], feed)), unknown
+        scores, used = self._session.run(_OUTPUTS, feed)
+        return _Dense(*self._finder.find(used, top), scores, used), unknown
+
+
+class _Finder:
+    """Finds items by an index over the distinct vectors (nearest.py)."""
+
+    def __init__(self, directory: Path, probes: int, size: int) -> None:
+        self._search = NearestSearch.open(directory, probes)
+        try:
+            where = np.load(directory / WHERE, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ArtifactCorrupt(f"{directory / WHERE}: cannot be read ({error})") from None
+        if where.shape != (size,):
+            raise ArtifactCorrupt(
+                f"{directory / WHERE}: {where.shape} for {size} items; train the version anew"
+            )
+        # The rows of each vector stand together.
+        self._rows = np.argsort(where, kind="stable").astype(np.int64) + 1
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(where))])
+
+    def find(self, vectors: Scores, k: int) -> tuple[Keys, Scores]:
+        """Return the best k rows of each vector and their scores [B, k], 0 and -inf behind them."""
+        found, cosines = self._search.search(vectors, min(k, len(self._starts) - 1))
+        rows = np.zeros((len(vectors), k), np.int64)
+        scores = np.full((len(vectors), k), -np.inf, np.float32)
+        for at in range(len(vectors)):
+            distinct = found[at][found[at] > 0] - 1
+            firsts, sizes = self._starts[distinct], np.diff(self._starts)[distinct]
+            each = np.repeat(firsts + sizes - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
+            many = min(k, len(each))
+            rows[at, :many] = self._rows[each[:many]]
+            scores[at, :many] = np.repeat(cosines[at, : len(distinct)], sizes)[:many]
+        return rows, scores

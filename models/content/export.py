@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 from artifacts.engines.encoder import ENCODER, TOKENIZER
 from artifacts.engines.item_tower import TOWER
+from artifacts.engines.nearest import TABLE
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
-from models.content.model import Content, Items, Served, Tower
+from models.content.model import Content, Indexed, Items, Served, Tower
 from models.export import check_parity
+from models.index import Index, map_table, save_index
 from models.text.encode import prepare_encoder
 
 # Cosine-like scores and coordinates of unit vectors: torch against ONNX.
 EXPORT_TOLERANCE = 1e-4
 # float32 [n, d]: row i belongs to item_keys.npy[i]. The fusion compares items by them.
-VECTORS = "item_vectors.npy"
+VECTORS = TABLE
 _OPSET = 17
 # Names of a graph, inputs first, and which of their dimensions are of any size.
 Axes = dict[str, tuple[str, ...]]
@@ -33,6 +35,7 @@ _SERVED: Axes = {
     "candidate_scores": ("B", "C"),
     "embedding": ("B",),
 }
+_INDEXED: Axes = {n: _SERVED[n] for n in _SERVED if n not in {"k", "rows", "scores"}}
 _TOWER: Axes = dict.fromkeys(("text_vector", "fields", "words", "price", "item_vector"), ("M",))
 
 
@@ -50,23 +53,48 @@ class NewItem(nn.Module):
 
 
 def save(
-    model: Content, vectors: Tensor, features: Items, directory: Path, encoder: Path | None = None
+    model: Content,
+    vectors: Tensor,
+    features: Items,
+    directory: Path,
+    *,
+    encoder: Path | None = None,
+    index: Index | None = None,
 ) -> float:
     """Write everything but the manifest; return the largest difference from torch.
 
-    vectors [n, d] of all items, features of the same. Raises ExportMismatch.
+    vectors [n, d] of all items, features of the same; with an index of them the
+    artifact is one for the indexed engine, its rows in the order of the index. Raises
+    ExportMismatch.
     """
-    np.save(directory / VECTORS, vectors.numpy())
     home = encoder or prepare_encoder()
     for name in (ENCODER, TOKENIZER):
         shutil.copyfile(home / name, directory / name)
-    served = Served(model, vectors).eval()
-    worst = _export(served, directory / MODEL, _SERVED, (_asked(len(vectors), 2), 4))
-    worst = max(worst, _compare(served, directory / MODEL, _SERVED, (_asked(len(vectors), 5), 4)))
+    if index is None:
+        worst = _save_exact(model, vectors, directory)
+    else:
+        worst = _save_indexed(model, vectors, directory, index)
     tower = NewItem(model.tower).eval()
     worst = max(worst, _export(tower, directory / TOWER, _TOWER, (_described(features, 2), 4)))
     probe = (_described(features, 64), 4)
     return max(worst, _compare(tower, directory / TOWER, _TOWER, probe))
+
+
+def _save_exact(model: Content, vectors: Tensor, directory: Path) -> float:
+    np.save(directory / VECTORS, vectors.numpy())
+    served = Served(model, vectors).eval()
+    worst = _export(served, directory / MODEL, _SERVED, (_asked(len(vectors), 2), 4))
+    return max(worst, _compare(served, directory / MODEL, _SERVED, (_asked(len(vectors), 5), 4)))
+
+
+def _save_indexed(model: Content, vectors: Tensor, directory: Path, index: Index) -> float:
+    save_index(directory, vectors.numpy(), index)
+    few = Indexed(model, vectors[:8]).eval()
+    worst = _export(few, directory / MODEL, _INDEXED, (_asked(len(few.vectors), 2)[:3], 3))
+    map_table(directory / MODEL, "vectors", directory / VECTORS)
+    served = Indexed(model, vectors[torch.from_numpy(index.order)]).eval()
+    probe = (_asked(len(vectors), 5)[:3], 3)
+    return max(worst, _compare(served, directory / MODEL, _INDEXED, probe))
 
 
 def _asked(n: int, batch: int) -> tuple[Tensor, ...]:

@@ -173,3 +173,26 @@ class Served(nn.Module):
         # A tensor as k keeps it an input of the graph.
         best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
         return best.indices + 1, best.values, scores.gather(1, candidates), users
+
+
+class Indexed(nn.Module):
+    """The graph of artifacts/engines/indexed.py: it ends at the user, an index finds the items."""
+
+    vectors: Tensor
+    exponent: Tensor
+
+    def __init__(self, model: Content, vectors: Tensor) -> None:
+        """vectors [n, d], of row 1 .. n."""
+        super().__init__()
+        self.mix = model.user
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("exponent", model.recency.detach().clamp(min=0).clone())
+
+    def forward(self, history: Tensor, weight: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """candidate_scores [B, C], users [B, d]; what row 0 scores means nothing."""
+        real = torch.where(history != 0, weight, torch.zeros_like(weight))
+        users = user_vectors(self.mix, self._of(history), real, self.exponent)
+        return (self._of(candidates) @ users[:, :, None])[:, :, 0], users
+
+    def _of(self, rows: Tensor) -> Tensor:
+        return self.vectors[(rows - 1).clamp(min=0)]

@@ -13,16 +13,18 @@ import torch
 
 from artifacts import layout
 from artifacts.engines.graph import GraphEngine
-from artifacts.keys import Keys
+from artifacts.engines.indexed import ENGINE, IndexedEngine
+from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.content.export import EXPORT_TOLERANCE, save
 from models.content.fit import Schedule, fit, item_vectors
-from models.content.model import Content, Shape, Tower
+from models.content.model import Content, Indexed, Shape, Tower
 from models.content.prepare import Catalogue, Moments, catalogue
 from models.content.validate import measured
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
 from models.export import (
+    Histories,
     Origin,
     finish,
     new_manifest,
@@ -30,6 +32,7 @@ from models.export import (
     wire_inputs,
     wire_outputs,
 )
+from models.index import INDEX_FROM, Index, build_index, measures, settings
 from models.progress import Progress, part, silent
 from models.threads import torch_threads
 from models.validation import hold_out
@@ -68,6 +71,9 @@ class Config:
     validation_users: int = 1_000
     # Newest events of a history that count in serving.
     max_history: int = 200
+    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
+    # hundred is missed; see models/index.py.
+    index_from: int = INDEX_FROM
     # Threads of torch, see models/threads.py.
     threads: int = 1
     seed: int = 0
@@ -105,26 +111,39 @@ def train(
     with torch_threads(config.threads):
         learn(model, config, known, (items, events), part(progress, 0.8, 0.95), further=True)
     vectors = _vectors(model, known, events)
+    wanted = events.filter(pl.col("type") != "dislike")
+    histories = sample_histories(wanted, newest=config.max_history, seed=config.seed)
+    index = _index(config, model, vectors, known.keys, histories)
+    keys = known.keys if index is None else known.keys[index.order]
     with layout.publish(repository, SOURCE) as (directory, version):
-        worst = save(model, vectors, known.features, directory)
+        worst = save(model, vectors, known.features, directory, index=index)
+        parameters = {"max_history": config.max_history, "hash_buckets": config.hash_buckets}
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
-            engine="graph",
+            engine="graph" if index is None else ENGINE,
             inputs=wire_inputs(),
             outputs=wire_outputs(embedding=config.width),
-            metrics={**metrics, "export_difference": worst},
+            metrics={**metrics, "export_difference": worst, **measures(index)},
             tolerance=EXPORT_TOLERANCE,
-            engine_parameters={
-                "max_history": config.max_history,
-                "hash_buckets": config.hash_buckets,
-            },
+            engine_parameters={**parameters, **settings(index)},
         )
-        engine = GraphEngine(directory, manifest, known.keys)
-        wanted = events.filter(pl.col("type") != "dislike")
-        histories = sample_histories(wanted, newest=config.max_history, seed=config.seed)
-        finish(directory, manifest, known.keys, engine, histories)
+        served = GraphEngine if index is None else IndexedEngine
+        finish(directory, manifest, keys, served(directory, manifest, keys), histories)
     progress(1000, 1000, "done")
     return repository / SOURCE / str(version)
+
+
+def _index(
+    config: Config, model: Content, vectors: torch.Tensor, keys: Keys, histories: Histories
+) -> Index | None:
+    """Index the vectors of a large catalogue, measured with the vectors of some users."""
+    if len(keys) < config.index_from:
+        return None
+    rows = torch.from_numpy(KeyIndex(keys).rows(histories.keys))
+    with torch.no_grad():
+        _, users = Indexed(model, vectors)(rows, torch.from_numpy(histories.weight), rows[:, :1])
+    known = (rows != 0).any(1)
+    return build_index(vectors.numpy(), users[known].numpy(), seed=config.seed)
 
 
 def build(config: Config, known: Catalogue) -> Content:

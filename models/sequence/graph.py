@@ -1,17 +1,26 @@
 """The trained model as an ONNX graph, proven to compute the same.
 
 Attention only answers for the newest place when serving, so the last layer
-computes that one alone.
+computes that one alone. For a large catalogue the graph ends at the state, an index
+finds the items, and item vectors lie in a file beside it (models/index.py).
 """
 
+import copy
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from artifacts.engine import Scores
+from artifacts.engines.nearest import TABLE
+from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
+from models.index import Index, map_table, save_index
 from models.sequence.model import SequenceModel
 
 # ONNX against torch: scores are about -10 to 15, float32 sums of other order differ by 1e-5.
@@ -25,38 +34,148 @@ def export_model(model: SequenceModel, path: Path) -> float:
     Raises ExportMismatch above EXPORT_TOLERANCE.
     """
     model.eval()
+    inputs = ("history", "candidates", "k")
+    _export(model, path, probe(model, 2, min(5, model.shape.length), 4, 3), (inputs, _OUTPUTS))
+    probes = [probe(model, b, n, c, k) for b, n, c, k in _probes(model)]
+    return _worst(model, path, probes, (inputs, _OUTPUTS))
+
+
+class IndexedModel(nn.Module):
+    """The graph of artifacts/engines/indexed.py over a table of (item vector, bias)."""
+
+    table: Tensor
+
+    def __init__(self, model: SequenceModel, table: Tensor, rows: Tensor) -> None:
+        """table [m, d + 1]; its rows are the model's `rows` int64 [m]."""
+        super().__init__()
+        width = model.shape.width
+        self.register_buffer("table", table)
+        # The same network, reading its item vectors from the table.
+        self.network = copy.copy(model)
+        self.network._modules = {**model._modules, "items": _Rows(self, width)}
+        again = torch.cat([model.repeat_item[:1], model.repeat_item[rows]]).detach()
+        self.network._parameters = {
+            **{n: p for n, p in model._parameters.items() if n != "bias"},
+            "repeat_item": nn.Parameter(again),
+        }
+
+    def forward(self, history: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """history int64 [B, T], candidates [B, C] -> their scores [B, C], embedding [B, d + 1]."""
+        state = self.network.states(history, newest_only=True)[:, 0]
+        embedding = functional.pad(state, (0, 1), value=1.0)
+        scores = (self.of(candidates) @ embedding[:, :, None])[:, :, 0]
+        if self.network.shape.repeats:
+            last = torch.full_like(history[:, :1], history.shape[1] - 1)
+            seen = self.network.occurrences(history, last)[:, 0]  # [B, T]
+            same = (candidates[:, :, None] == history[:, None, :]).to(seen.dtype)  # [B, C, T]
+            scores = self.network.mixed(scores, (same @ seen[:, :, None])[:, :, 0])
+        return scores, embedding
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return vectors and biases of rows of any shape; what row 0 has means nothing."""
+        return self.table[(rows - 1).clamp(min=0)]
+
+
+class _Rows(nn.Module):
+    """Stands in for the embedding; holds no parameters, and the owner in a list, not as a part."""
+
+    def __init__(self, owner: IndexedModel, width: int) -> None:
+        super().__init__()
+        self._owner = [owner]
+        self._width = width
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self._owner[0].of(rows)[..., : self._width]
+
+
+def item_table(model: SequenceModel) -> Scores:
+    """Return (item vector, bias) of every item, float32 [n, d + 1]."""
+    with torch.no_grad():
+        table = torch.cat([model.items.weight[1:], model.bias[1:, None]], 1)
+    found: Scores = table.numpy()
+    return found
+
+
+def user_vectors(model: SequenceModel, history: Keys) -> Scores:
+    """Return the embedding of each history of rows [B, T], 0-padded on the left; [B, d + 1]."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(history), 32):
+            rows = torch.from_numpy(history[start : start + 32])
+            state = model.states(rows, newest_only=True)[:, 0]
+            parts.append(functional.pad(state, (0, 1), value=1.0).numpy())
+    return np.concatenate(parts)
+
+
+def export_indexed(model: SequenceModel, path: Path, index: Index) -> float:
+    """Write the graph of a large catalogue, the table and the lists; see export_model."""
+    model.eval()
+    table, names = item_table(model), (("history", "candidates"), _OUTPUTS[2:])
+    save_index(path.parent, table, index)
+    rows = torch.from_numpy(index.order) + 1
+    few = IndexedModel(model, torch.from_numpy(table[:8]), rows).eval()
+    _export(few, path, _few(probe(model, 2, min(5, model.shape.length), 4, 3)), names)
+    map_table(path, "table", path.parent / TABLE)
+    whole = IndexedModel(model, torch.from_numpy(table[index.order]), rows).eval()
+    probes = [probe(model, b, n, c, k)[:2] for b, n, c, k in _probes(model)]
+    return _worst(whole, path, probes, names)
+
+
+def _few(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Keep to the first rows, which are all that the table in the export has."""
+    return tuple(rows.clamp(max=8) for rows in inputs[:2])
+
+
+def _probes(model: SequenceModel) -> tuple[tuple[int, int, int, int], ...]:
+    return (1, 1, 1, 1), (3, model.shape.length, 7, 10)
+
+
+def _export(
+    model: nn.Module,
+    path: Path,
+    given: tuple[Tensor, ...],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    axes: Mapping[str, Mapping[int, str]] = {
+        "history": {0: "B", 1: "L"},
+        "candidates": {0: "B", 1: "C"},
+        "rows": {0: "B", 1: "K"},
+        "scores": {0: "B", 1: "K"},
+        "candidate_scores": {0: "B", 1: "C"},
+        "embedding": {0: "B"},
+    }
     with warnings.catch_warnings():
         # The newer exporter needs packages we do not ship; this one does all we use.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            probe(model, 2, min(5, model.shape.length), 4, 3),
+            given,
             str(path),
-            input_names=["history", "candidates", "k"],
-            output_names=list(_OUTPUTS),
-            dynamic_axes={
-                "history": {0: "B", 1: "L"},
-                "candidates": {0: "B", 1: "C"},
-                "rows": {0: "B", 1: "K"},
-                "scores": {0: "B", 1: "K"},
-                "candidate_scores": {0: "B", 1: "C"},
-                "embedding": {0: "B"},
-            },
+            input_names=list(names[0]),
+            output_names=list(names[1]),
+            dynamic_axes={n: axes[n] for n in (*names[0], *names[1]) if n in axes},
             opset_version=17,
             dynamo=False,
             # Folding would store the transposed item vectors a second time.
             do_constant_folding=False,
         )
+
+
+def _worst(
+    model: nn.Module,
+    path: Path,
+    probes: Sequence[tuple[Tensor, ...]],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> float:
+    """Return the largest difference between torch and the graph over some inputs."""
     session = open_session(path)
     worst = 0.0
-    for batch, length, candidates, k in ((1, 1, 1, 1), (3, model.shape.length, 7, 10)):
-        inputs = probe(model, batch, length, candidates, k)
-        names = ("history", "candidates", "k")
-        feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+    for inputs in probes:
+        feed = {name: tensor.numpy() for name, tensor in zip(names[0], inputs, strict=True)}
         with torch.no_grad():
             trained = model(*inputs)
-        exported = session.run(list(_OUTPUTS), feed)
-        for name, ours, theirs in zip(_OUTPUTS, trained, exported, strict=True):
+        exported = session.run(list(names[1]), feed)
+        for name, ours, theirs in zip(names[1], trained, exported, strict=True):
             if name != "rows":  # equal scores may change places
                 found = check_parity(name, ours.numpy(), theirs, tolerance=EXPORT_TOLERANCE)
                 worst = max(worst, found)

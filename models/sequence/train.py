@@ -14,16 +14,32 @@ import polars as pl
 import torch
 
 from artifacts import layout
-from artifacts.engines.graph import GraphEngine
-from artifacts.keys import Keys
+from artifacts.engines.graph import GraphEngine, left_pad
+from artifacts.engines.indexed import ENGINE, HISTORY_SCORES, IndexedEngine
+from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.curves import Curves
 from models.data.errors import DatasetError
 from models.data.interactions import Interactions, interactions
-from models.export import Origin, finish, new_manifest, sample_histories, wire_inputs, wire_outputs
+from models.export import (
+    Histories,
+    Origin,
+    finish,
+    new_manifest,
+    sample_histories,
+    wire_inputs,
+    wire_outputs,
+)
+from models.index import INDEX_FROM, Index, build_index, measures, settings
 from models.progress import Progress, part
 from models.sequence.fit import Plan, TorchEngine, fit
-from models.sequence.graph import EXPORT_TOLERANCE, export_model
+from models.sequence.graph import (
+    EXPORT_TOLERANCE,
+    export_indexed,
+    export_model,
+    item_table,
+    user_vectors,
+)
 from models.sequence.model import SequenceModel, Shape
 from models.sequence.prepare import Windows, spectral_vectors
 from models.threads import torch_threads
@@ -82,6 +98,9 @@ class Config:
     stop_after: int = 0
     # Items with fewer events are unknown to this source.
     min_item_events: int = 2
+    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
+    # hundred is missed; see models/index.py.
+    index_from: int = INDEX_FROM
     # Threads of torch. Two save a third of the time on two idle cores, and cost ten times as
     # much where another process wants one of them.
     threads: int = 1
@@ -255,18 +274,35 @@ def _publish(
     keys: Keys,
     repository: Path,
 ) -> Path:
+    histories = sample_histories(events, newest=config.max_history, seed=config.seed)
+    index = _index(config, model, keys, histories)
     with layout.publish(repository, SOURCE) as (directory, version):
-        worst = export_model(model, directory / MODEL)
+        if index is None:
+            worst = export_model(model, directory / MODEL)
+        else:
+            worst, keys = export_indexed(model, directory / MODEL, index), keys[index.order]
+        # A model that copies scores the items of a history otherwise than the index does.
+        own = {} if index is None else {HISTORY_SCORES: float(config.repeats)}
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
-            engine="graph",
+            engine="graph" if index is None else ENGINE,
             inputs=wire_inputs(),
             outputs=wire_outputs(embedding=config.width + 1),
-            metrics={**metrics, "export_difference": worst},
+            metrics={**metrics, "export_difference": worst, **measures(index)},
             tolerance=EXPORT_TOLERANCE,
-            engine_parameters={"max_history": config.max_history},
+            engine_parameters={"max_history": config.max_history, **own, **settings(index)},
         )
-        engine = GraphEngine(directory, manifest, keys)
-        histories = sample_histories(events, newest=config.max_history, seed=config.seed)
-        finish(directory, manifest, keys, engine, histories)
+        served = GraphEngine if index is None else IndexedEngine
+        finish(directory, manifest, keys, served(directory, manifest, keys), histories)
     return repository / SOURCE / str(version)
+
+
+def _index(config: Config, model: SequenceModel, keys: Keys, histories: Histories) -> Index | None:
+    """Index the vectors of a large catalogue, measured with the states of some users."""
+    if len(keys) < config.index_from:
+        return None
+    model.eval()
+    rows = KeyIndex(keys).rows(histories.keys)
+    rows, _ = left_pad(rows, histories.weight, config.max_history)
+    users = user_vectors(model, rows[(rows != 0).any(axis=1)])
+    return build_index(item_table(model), users, seed=config.seed)

@@ -147,3 +147,29 @@ class DenseSearch(nn.Module):
         # A tensor as k keeps it an input of the graph.
         best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
         return best.indices + 1, best.values, scores.gather(1, candidates), used
+
+
+class IndexedSearch(nn.Module):
+    """As DenseSearch, for a catalogue whose items an index finds: ends at the vector used."""
+
+    vectors: Tensor
+    where: Tensor
+
+    def __init__(self, vectors: Tensor, where: Tensor) -> None:
+        """vectors float32 [u, d] distinct unit rows; where int64 [n] in 0 .. u - 1."""
+        super().__init__()
+        self.register_buffer("vectors", vectors)
+        # What row 0, no item, scores means nothing.
+        self.register_buffer("where", functional.pad(where, (1, 0)).to(torch.int32))
+
+    def forward(
+        self, vector: Tensor, history: Tensor, weight: Tensor, candidates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See DenseSearch.forward -> candidate_scores [B, C], the vector that was used [B, d]."""
+        real = torch.where(history != 0, weight, torch.zeros_like(weight))
+        liked = self.vectors[self.where[history]]  # [B, L, d]
+        profile = functional.normalize((liked * real[:, :, None]).sum(1), dim=1)
+        asked = (vector != 0).any(1, keepdim=True)  # [B, 1]
+        used = torch.where(asked, vector, profile)
+        scores = self.vectors[self.where[candidates]] @ used[:, :, None]
+        return scores[:, :, 0], used

@@ -18,11 +18,12 @@ import torch
 
 from artifacts import layout
 from artifacts.engine import Scores
-from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH
+from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, build_lexical
-from artifacts.engines.text import DENSE_WEIGHT, TextEngine
+from artifacts.engines.nearest import TABLE
+from artifacts.engines.text import DENSE_WEIGHT, WHERE, TextEngine
 from artifacts.item_text import item_text, split_description
-from artifacts.keys import Keys
+from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
 from models.data.errors import DatasetError
@@ -36,13 +37,16 @@ from models.export import (
     wire_inputs,
     wire_outputs,
 )
+from models.index import INDEX_FROM, Index, build_index, map_table, measures, save_index, settings
 from models.progress import Progress, part
 from models.text.encode import encode_texts, prepare_encoder
 from models.text.evaluate import known_items, sample_queries
-from models.text.model import DenseSearch
+from models.text.model import DenseSearch, IndexedSearch
 
 # A cosine in ONNX against the same in torch.
 EXPORT_TOLERANCE = 1e-5
+_INPUTS = ("vector", "history", "history_weight", "candidates", "k")
+_SEARCHED = ("candidate_scores", "text_vector")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class Config:
     # Newest events that make up a shopper's profile where there is no query. More is
     # steadier, less follows the moment.
     max_history: int = 50
+    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
+    # hundred is missed; see models/index.py.
+    index_from: int = INDEX_FROM
     # Of the sampled requests; nothing else is random.
     seed: int = 0
     # Where the exported encoder is kept between runs. It depends on nothing but its package.
@@ -85,26 +92,46 @@ def train(
             shutil.copyfile(encoder / name, directory / name)
         progress(900, 1000, "indexing words")
         build_lexical(directory / LEXICAL, map(document, items.iter_rows(named=True)))
-        worst = export_search(vectors, directory / MODEL)
+        queries = sample_queries(items, events, seed=config.seed)
+        histories = _histories(events, keys, queries, config)
+        index = _index(config, vectors, keys, histories, directory)
+        if index is None:
+            worst = export_search(vectors, directory / MODEL)
+        else:
+            worst = export_indexed(vectors, directory / MODEL, index)
         manifest = new_manifest(
             Origin("text", version, config, events),
             engine="text",
             inputs=wire_inputs(reads_query=True),
             outputs=wire_outputs(embedding=WIDTH),
-            metrics={"export_difference": worst},
+            metrics={"export_difference": worst, **measures(index)},
             tolerance=EXPORT_TOLERANCE,
             engine_parameters={
                 "dense_weight": config.dense_weight,
                 "max_history": config.max_history,
+                **settings(index),
             },
         )
         engine = TextEngine(directory, manifest, keys)
         progress(950, 1000, "searching for known items")
         manifest.metrics.update(known_items(engine, items, seed=config.seed))
-        queries = sample_queries(items, events, seed=config.seed)
-        finish(directory, manifest, keys, engine, _histories(events, keys, queries, config))
+        finish(directory, manifest, keys, engine, histories)
     progress(1000, 1000, "text artifact written")
     return repository / "text" / str(version)
+
+
+def _index(
+    config: Config, vectors: Scores, keys: Keys, histories: Histories, directory: Path
+) -> Index | None:
+    """Index a large catalogue's distinct vectors, measured with queries and shoppers' profiles."""
+    if len(keys) < config.index_from:
+        return None
+    rows = KeyIndex(keys).rows(histories.keys[:, -config.max_history :])
+    profiles = (vectors[np.maximum(rows - 1, 0)] * (rows > 0)[:, :, None]).sum(axis=1)
+    asked = np.concatenate([TextEncoder(directory).encode(histories.queries), profiles])
+    length = np.linalg.norm(asked, axis=1, keepdims=True)
+    users = (asked / np.maximum(length, 1e-9))[length[:, 0] > 0].astype(np.float32)
+    return build_index(distinct_rows(vectors)[0], users, seed=config.seed)
 
 
 def item_texts(items: pl.DataFrame) -> list[str]:
@@ -138,37 +165,85 @@ def export_search(vectors: Scores, path: Path) -> float:
 
     vectors float32 [n, d], unit or zero rows. Raises ExportMismatch.
     """
-    distinct, where = np.unique(vectors, axis=0, return_inverse=True)
-    model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where.astype(np.int64))).eval()
-    names = ["vector", "history", "history_weight", "candidates", "k"]
-    outputs = ["rows", "scores", "candidate_scores", "text_vector"]
-    second = {"history": "L", "history_weight": "L", "candidates": "C", "rows": "k", "scores": "k"}
-    axes = {n: {0: "B"} for n in [*names[:-1], *outputs]}
-    for name, axis in {**second, "candidate_scores": "C"}.items():
-        axes[name][1] = axis
+    distinct, where = distinct_rows(vectors)
+    model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where)).eval()
+    names = (_INPUTS, ("rows", "scores", *_SEARCHED))
+    _export(model, path, _probe(len(vectors), 2, 3, 4, vectors.shape[1]), names)
+    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1]), names)
+
+
+def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
+    """Write the dense half of a large catalogue, with the index of its distinct vectors."""
+    distinct, where = distinct_rows(vectors)
+    place = np.empty_like(index.order)
+    place[index.order] = np.arange(len(index.order))
+    where = place[where]
+    np.save(path.parent / WHERE, where.astype(np.int32))
+    save_index(path.parent, distinct, index)
+    names = (_INPUTS[:-1], _SEARCHED)
+    few = IndexedSearch(torch.from_numpy(distinct[:8]), torch.from_numpy(where)).eval()
+    # The table in the export has a few vectors; asked is about items that have these.
+    rows = torch.from_numpy(np.flatnonzero(where < len(few.vectors))[:2] + 1)
+    probe = list(_probe(len(vectors), 2, 3, 4, vectors.shape[1])[:-1])
+    probe[1], probe[3] = rows[probe[1] % len(rows)], rows[probe[3] % len(rows)]
+    _export(few, path, tuple(probe), names)
+    map_table(path, "vectors", path.parent / TABLE)
+    model = IndexedSearch(torch.from_numpy(distinct[index.order]), torch.from_numpy(where)).eval()
+    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1])[:-1], names)
+
+
+def distinct_rows(vectors: Scores) -> tuple[Scores, Keys]:
+    """Return the distinct rows [u, d] and which of them each row is, int64 [n].
+
+    By their bytes: a million rows of width 384 are not compared number by number.
+    """
+    whole = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.strides[0]))).ravel()
+    _, first, where = np.unique(whole, return_index=True, return_inverse=True)
+    return vectors[first], where.astype(np.int64)
+
+
+def _export(
+    model: torch.nn.Module,
+    path: Path,
+    given: tuple[torch.Tensor, ...],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    second = {"history": "L", "history_weight": "L", "candidates": "C", "candidate_scores": "C"}
+    second |= {"rows": "k", "scores": "k"}
+    axes = {n: {0: "B"} for n in (*names[0], *names[1]) if n != "k"}
+    for name, axis in second.items():
+        if name in axes:
+            axes[name][1] = axis
     with warnings.catch_warnings():
         # The newer exporter needs packages we do not ship; this one does all we use.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            _probe(len(vectors), 2, 3, 4, vectors.shape[1]),
+            given,
             str(path),
-            input_names=names,
-            output_names=outputs,
+            input_names=list(names[0]),
+            output_names=list(names[1]),
             dynamic_axes=axes,
             opset_version=17,
             dynamo=False,
             # Folding would store the transposed vectors a second time.
             do_constant_folding=False,
         )
-    probe = _probe(len(vectors), 3, 5, 2, vectors.shape[1])
+
+
+def _worst(
+    model: torch.nn.Module,
+    path: Path,
+    given: tuple[torch.Tensor, ...],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> float:
     with torch.no_grad():
-        trained = model(*probe)
-    feed = {name: tensor.numpy() for name, tensor in zip(names, probe, strict=True)}
-    exported = open_session(path).run(outputs, feed)
+        trained = model(*given)
+    feed = {name: tensor.numpy() for name, tensor in zip(names[0], given, strict=True)}
+    exported = open_session(path).run(list(names[1]), feed)
     return max(
         check_parity(name, a.numpy(), b, tolerance=EXPORT_TOLERANCE)
-        for name, a, b in zip(outputs, trained, exported, strict=True)
+        for name, a, b in zip(names[1], trained, exported, strict=True)
         if name != "rows"  # equal scores may change places
     )
 
