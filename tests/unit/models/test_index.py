@@ -1,6 +1,7 @@
 """A large catalogue's artifact answers as the small one's does, through an index."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from models.index import RECALL, build_index, exact_best, recall, save_index
 from models.progress import silent
 from tests.support.shop import shop
 
-TRAINERS = {
+TRAINERS: dict[str, tuple[Any, Any]] = {
     "content": (
         content.train,
         content.Config(width=16, hash_buckets=512, steps=20, further_steps=2, batch=32,
