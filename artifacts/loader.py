@@ -17,6 +17,7 @@ from plait.v1.manifest_pb2 import Manifest
 ENGINES = {
     "graph": "artifacts.engines.graph:GraphEngine",
     "indexed": "artifacts.engines.indexed:IndexedEngine",
+    "neighbours": "artifacts.engines.neighbours:NeighbourEngine",
     "text": "artifacts.engines.text:TextEngine",
 }
 

@@ -6,6 +6,7 @@ held-out events and stands in the manifest (`ndcg@10` beside `dense_ndcg@10`).
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from scipy import sparse
 
 from artifacts import layout
 from artifacts.engines.graph import GraphEngine, left_pad
+from artifacts.engines.neighbours import ENGINE, NeighbourEngine, Neighbourhoods
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
-from models.cf.graph import save_graph, tables
-from models.cf.model import Floats, Indices, Inverse, invert, neighbours
+from models.cf.graph import save_graph, save_neighbours, tables
+from models.cf.local import LocalWeights, companions, local_weights
+from models.cf.model import Floats, Indices, Inverse, inverter, neighbours
 from models.cf.prepare import recency, saturated, user_item_matrix
 from models.cf.tune import Choice, judges, popularity_scale, tune
 from models.data.errors import DatasetError
@@ -35,6 +38,7 @@ from models.export import (
     wire_inputs,
     wire_outputs,
 )
+from models.index import INDEX_FROM
 from models.progress import Progress, part, silent
 from models.validation import hold_out, measure, tasks
 from plait.v1.manifest_pb2 import Manifest
@@ -42,6 +46,10 @@ from plait.v1.manifest_pb2 import Manifest
 SOURCE = "cf"
 # ONNX against numpy, relative to the greatest score: both sum the same float32 numbers.
 EXPORT_TOLERANCE = 1e-4
+# Items that the comparison of files and numpy is about.
+_PROBED = 50_000
+# (history rows [B, L], weights [B, L], candidate rows [B, C]) -> scores [B, C]
+Scorer = Callable[[Keys, Floats, Keys], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +67,17 @@ class Config:
     half_life_days: float = 90.0
     # Items with fewer events are unknown to this source: nothing can be learned from one.
     min_item_events: int = 2
-    # Only so many items, the most popular ones, take part. Time grows as n^2 times the
-    # smaller of users and items; with more users than items it also takes 4 n^2 bytes.
-    max_items: int = 60_000
-    # The same limit while settings are chosen and measured; they hardly depend on the
-    # rest. What is left out counts as missed, so the metrics err on the low side.
+    # With more items than this, each is predicted from its nearest companions only
+    # (models/cf/local.py). All at once takes time as n^2 times the smaller of users and
+    # items, a quarter of an hour for these, and with more users than items 4 n^2 bytes.
+    dense_items: int = 40_000
+    # Only so many items, the most popular ones, take part while settings are chosen and
+    # measured; they hardly depend on the rest. What is left out counts as missed, so the
+    # metrics err on the low side.
     max_tuning_items: int = 12_500
+    # From this many items on a request adds up only what its history's items name, instead
+    # of an array over all items; the answers are the same.
+    index_from: int = INDEX_FROM
     # Users that settings are judged by: fewer is faster, more is steadier.
     validation_users: int = 1_000
     # Newest events of a history that count, as in serving.
@@ -102,31 +115,44 @@ def train(
     model learns from all. Complete Journey takes about half a minute on two
     cores. Raises DatasetError if the events hold no two items.
     """
-    choice, metrics = validate(config, items, events, part(progress, 0.0, 0.55))
-    keys, x = prepare(config, items, events, config.max_items)
+    keys, x = prepare(config, items, events)
+    local = len(keys) > config.dense_items
+    choice, metrics = validate(config, items, events, part(progress, 0.0, 0.55), local=local)
     progress(550, 1000, "regression on all events")
-    fitted = strongest(config, choice, invert(x, choice.regularisation), (keys, x))
+    inverse = _inverter(x, local=local)(choice.regularisation)
+    fitted = strongest(config, choice, inverse, (keys, x))
     progress(900, 1000, "exporting")
     with layout.publish(repository, SOURCE) as (directory, version):
         origin = Origin(SOURCE, version, config, events)
         manifest = export(fitted, choice, origin, metrics, directory)
-        engine = GraphEngine(directory, manifest, fitted.keys)
+        served = GraphEngine if manifest.engine == "graph" else NeighbourEngine
+        engine = served(directory, manifest, fitted.keys)
         finish(directory, manifest, fitted.keys, engine, _histories(config, fitted.keys, events))
     progress(1000, 1000, "done")
     return repository / SOURCE / str(version)
 
 
 def validate(
-    config: Config, items: pl.DataFrame, events: pl.DataFrame, progress: Progress = silent
+    config: Config,
+    items: pl.DataFrame,
+    events: pl.DataFrame,
+    progress: Progress = silent,
+    *,
+    local: bool = False,
 ) -> tuple[Choice, dict[str, float]]:
-    """Choose settings on held-out events and measure them as served; `events` hold both."""
+    """Choose settings on held-out events and measure them as served; `events` hold both.
+
+    `local` takes the regressions of large catalogues.
+    """
     held = hold_out(events)
     if not held.wanted.height or not held.known.height:
         return Choice(sorted(config.regularisations)[len(config.regularisations) // 2]), {}
-    keys, x = prepare(config, items, held.known, config.max_tuning_items)
+    keys, x = prepare(config, items, held.known, most=config.max_tuning_items)
     both = tasks(held, users=config.validation_users, seed=config.seed)
     judged = judges(both[1], KeyIndex(keys), Asking(history_length=config.max_history))
-    choice, inverse = tune(x, judged, config.regularisations, part(progress, 0.0, 0.6))
+    trying = part(progress, 0.0, 0.6)
+    invert = _inverter(x, local=local)
+    choice, inverse = tune(x, judged, config.regularisations, trying, invert=invert)
     progress(600, 1000, "measuring what is served")
     fitted = strongest(config, choice, inverse, (keys, x))
     with tempfile.TemporaryDirectory(prefix="plait-cf-") as scratch:
@@ -135,6 +161,7 @@ def validate(
         parameters = {"max_history": float(config.max_history)}
         engine = GraphEngine(path, Manifest(engine_parameters=parameters), fitted.keys)
         metrics = measure(engine, both, items.height)
+    # Before the weaker weights were left away.
     metrics |= {"dense_ndcg@10": choice.new_ndcg, "dense_ndcg_next@10": choice.next_ndcg}
     return choice, metrics
 
@@ -145,18 +172,34 @@ def strongest(
     """Keep the strongest weights of a regression on `data`: keys [n] and X [U, n]."""
     keys, x = data
     scale = popularity_scale(x, choice.popularity_discount)
-    kept = neighbours(inverse, scale, keep=min(config.top_weights, x.shape[1] - 1))
+    keep = min(config.top_weights, x.shape[1] - 1)
+    if isinstance(inverse, LocalWeights):
+        kept = inverse.strongest(scale, keep=keep)
+    else:
+        kept = neighbours(inverse, scale, keep=keep)
     rows, values = tables(kept, repeat_weight=choice.repeat_weight)
     return Fitted(keys, rows, values)
+
+
+def _inverter(x: sparse.csr_matrix, *, local: bool) -> Callable[[float], Inverse]:
+    if not local:
+        return inverter(x)
+    found = companions(x)
+    return lambda regularisation: local_weights(found, regularisation)
 
 
 def export(
     fitted: Fitted, choice: Choice, origin: Origin, metrics: dict[str, float], directory: Path
 ) -> Manifest:
-    """Write model.onnx, prove it equal to numpy, return the manifest without samples."""
+    """Write the model's files, prove them equal to numpy, return the manifest without samples."""
     config: Config = origin.config
-    _save(fitted, choice, directory)
-    worst = _parity(fitted, choice, directory, config)
+    large = len(fitted.keys) >= config.index_from
+    if large:
+        exponent = choice.recency_exponent
+        save_neighbours(fitted.rows, fitted.values, recency_exponent=exponent, directory=directory)
+    else:
+        _save(fitted, choice, directory)
+    worst = _parity(fitted, choice, _scorer(directory, large=large), config)
     chosen = {
         "regularisation": choice.regularisation,
         "recency_exponent": choice.recency_exponent,
@@ -165,7 +208,7 @@ def export(
     }
     return new_manifest(
         origin,
-        engine="graph",
+        engine=ENGINE if large else "graph",
         inputs=wire_inputs(),
         outputs=wire_outputs(),
         metrics={**metrics, **chosen, "export_difference": worst},
@@ -190,23 +233,41 @@ def reference_scores(
     return found
 
 
-def _parity(fitted: Fitted, choice: Choice, directory: Path, config: Config) -> float:
-    """Compare graph and numpy on random histories with gaps, repeats and every length."""
+def _parity(fitted: Fitted, choice: Choice, scores: Scorer, config: Config) -> float:
+    """Compare files and numpy on random histories with gaps, repeats and every length."""
     random = np.random.default_rng(config.seed)
-    history = random.integers(0, len(fitted.rows), (8, 40))
+    n = len(fitted.keys)
+    # Of a large catalogue a part stands for all: what a million items say takes a gigabyte.
+    history = random.integers(0, min(n, _PROBED) + 1, (8, 40))
     history[:, 20:30] = history[:, :10]
     weight = random.random(history.shape).astype(np.float32)
     history, weight = left_pad(history * (random.random(history.shape) < 0.8), weight, 0)
-    candidates = np.tile(np.arange(len(fitted.rows)), (len(history), 1))
-    feed = {"history": history, "history_weight": weight, "candidates": candidates}
-    session = open_session(directory / MODEL)
-    exported = session.run(["candidate_scores"], {**feed, "k": np.array([1], np.int64)})[0]
     expected = reference_scores(fitted, history, weight, recency_exponent=choice.recency_exponent)
+    named = np.unique(fitted.rows[np.unique(history)])[-_PROBED:]
+    candidates = np.tile(named.astype(np.int64), (len(history), 1))
     # What cancels out exactly in one order of summing leaves a speck in another, so no
     # opinion is compared as 0.
-    compared = [np.where(np.isfinite(s), s, 0) for s in (expected, exported)]
+    answers = (expected[:, named], scores(history, weight, candidates))
+    compared = [np.where(np.isfinite(s), s, 0) for s in answers]
     size = max(float(np.abs(compared[0]).max()), 1e-6)
     return check_parity("cf", compared[0] / size, compared[1] / size, tolerance=EXPORT_TOLERANCE)
+
+
+def _scorer(directory: Path, *, large: bool) -> Scorer:
+    """Return what scores candidate rows by the files as they were written."""
+    if large:
+        summing = Neighbourhoods.open(directory)
+        return summing.score
+    session = open_session(directory / MODEL)
+
+    def score(history: Keys, weight: Floats, candidates: Keys) -> Floats:
+        feed = {"history": history, "history_weight": weight, "candidates": candidates}
+        out: list[Floats] = session.run(
+            ["candidate_scores"], {**feed, "k": np.array([1], np.int64)}
+        )
+        return out[0]
+
+    return score
 
 
 def _save(fitted: Fitted, choice: Choice, directory: Path) -> None:
@@ -215,11 +276,11 @@ def _save(fitted: Fitted, choice: Choice, directory: Path) -> None:
 
 
 def prepare(
-    config: Config, items: pl.DataFrame, events: pl.DataFrame, most: int
+    config: Config, items: pl.DataFrame, events: pl.DataFrame, *, most: int | None = None
 ) -> tuple[Keys, sparse.csr_matrix]:
     """Return the keys [n] of the items that take part and X [U, n].
 
-    `most` limits n. Raises DatasetError.
+    `most` limits n to the most popular. Raises DatasetError.
     """
     found = interactions(items, events, min_item_events=config.min_item_events)
     if len(found.item_keys) < 2:
@@ -227,7 +288,7 @@ def prepare(
             "events: fewer than two items have events enough to learn from; "
             f"each needs {config.min_item_events} (min_item_events)"
         )
-    if len(found.item_keys) > most:
+    if most is not None and len(found.item_keys) > most:
         counts = np.bincount(found.row, minlength=len(found.item_keys) + 1)[1:]
         popular = pl.Series(found.item_keys[np.argsort(-counts, kind="stable")[:most]])
         items = items.filter(pl.col("item_key").is_in(popular.implode()))

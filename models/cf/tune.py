@@ -5,6 +5,7 @@ whether bought items come first hides everything else; only the weight of buying
 again is judged by what really came next.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,13 +79,15 @@ def tune(
     judged: Judges,
     regularisations: tuple[float, ...],
     progress: Progress,
+    *,
+    invert: Callable[[float], Inverse] | None = None,
 ) -> tuple[Choice, Inverse]:
-    """Return the best settings for X [U, n] and their regression.
+    """Return the best settings for X [U, n] and their regression, made by `invert`.
 
     Recency is chosen at the middle lambda, which is tried first, and kept for the
     others: the two hardly depend on each other.
     """
-    invert = inverter(x)
+    invert = invert or inverter(x)
     middle = regularisations[len(regularisations) // 2]
     ordered = [middle, *(r for r in regularisations if r != middle)]
     exponents = tuple(judged.histories)

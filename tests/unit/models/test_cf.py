@@ -1,5 +1,6 @@
 """EASE in both forms, its strongest weights, and the graph that serves them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -9,9 +10,12 @@ from scipy import sparse
 
 from artifacts.engine import Question
 from artifacts.engines.graph import GraphEngine
+from artifacts.engines.neighbours import NeighbourEngine
+from artifacts.errors import ArtifactCorrupt
 from artifacts.loader import load
 from artifacts.manifest import verify
-from models.cf.graph import save_graph, tables
+from models.cf.graph import save_graph, save_neighbours, tables
+from models.cf.local import companions, local_weights
 from models.cf.model import (
     DualInverse,
     Neighbours,
@@ -212,3 +216,94 @@ def test_too_few_events_are_refused_with_the_setting_that_decides(tmp_path):
     items, events = shop(users=1, events_each=1)
     with pytest.raises(DatasetError, match="min_item_events"):
         train(PRESETS["quick"], items, events, tmp_path)
+
+
+def both_forms(tmp_path, kept, exponent=0.5, repeat=0.2):
+    """The same weights behind the small catalogue's engine and the large one's."""
+    rows, values = tables(kept, repeat_weight=repeat)
+    keys = 100 + np.arange(len(rows) - 1)
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir(), large.mkdir()
+    save_graph(rows, values, recency_exponent=exponent, path=small / "model.onnx")
+    save_neighbours(rows, values, recency_exponent=exponent, directory=large)
+    manifest = Manifest(engine_parameters={"max_history": 10})
+    return GraphEngine(small, manifest, keys), NeighbourEngine(large, manifest, keys)
+
+
+def test_a_large_catalogues_engine_answers_as_the_small_ones(tmp_path):
+    x = matrix(60, 90, seed=4)
+    kept = neighbours(DualInverse(dual_factors(x), 5.0), np.ones(90, np.float32), keep=12)
+    small, large = both_forms(tmp_path, kept)
+    random = np.random.default_rng(0)
+    history = random.integers(99, 190, (5, 14))
+    history[1, :4] = 0
+    history[2] = 0
+    history[3, 5:] = 120
+    weight = random.random(history.shape).astype(np.float32)
+    for asked in (
+        {"k": np.array([7, 90, 3, 200, 1])},
+        {"candidates": np.tile(np.arange(98, 192), (5, 1))},
+    ):
+        first, second = (e.run(Question(history, weight, **asked)) for e in (small, large))
+        np.testing.assert_allclose(second.scores, first.scores, atol=1e-5)
+        assert second.unknown_items == first.unknown_items
+        if first.item_keys is not None:
+            assert np.array_equal(second.item_keys, first.item_keys)
+
+
+def test_a_question_leaves_nothing_behind_for_the_next(tmp_path):
+    _, engine = both_forms(tmp_path, chain())
+    question = Question(np.array([[101, 102]]), np.ones((1, 2), np.float32), k=np.array([4]))
+    first = engine.run(question)
+    engine.run(replace(question, k=None, candidates=np.array([[100, 103]])))
+    np.testing.assert_array_equal(engine.run(question).scores, first.scores)
+
+
+def test_tables_of_another_size_are_refused(tmp_path):
+    both_forms(tmp_path, chain())
+    np.save(tmp_path / "large" / "said.npy", np.zeros((2, 2), np.float32))
+    with pytest.raises(ArtifactCorrupt, match=r"said\.npy.*train the version anew"):
+        NeighbourEngine(tmp_path / "large", Manifest(), 100 + np.arange(4))
+
+
+def test_with_every_item_for_a_companion_the_local_regression_is_the_whole_one():
+    # Any two items have a buyer in common.
+    x = sparse.csr_matrix(np.random.default_rng(0).random((40, 20), np.float32))
+    whole = weights_of(PrimalInverse(x, 3.0), 20)
+    local = local_weights(companions(x, most=19), 3.0, features=19)
+    np.testing.assert_allclose(weight_rows(local, 0, 20), whole, atol=1e-4)
+    np.testing.assert_allclose(predictions(local, x), x.toarray() @ whole, atol=1e-3)
+
+
+def test_the_strongest_local_weights_are_kept_without_a_dense_row():
+    x = matrix(40, 30)
+    scale = np.linspace(0.5, 2, 30, dtype=np.float32)
+    local = local_weights(companions(x, most=12), 3.0, features=8)
+    ours, theirs = local.strongest(scale, keep=5), neighbours(local, scale, keep=5)
+    for item in range(30):
+        pairs = [
+            {
+                (i, round(float(v), 5))
+                for i, v in zip(f.items[item], f.values[item], strict=True)
+                if v
+            }
+            for f in (ours, theirs)
+        ]
+        assert pairs[0] == pairs[1]
+
+
+def test_an_item_bought_alone_has_no_companions():
+    x = sparse.csr_matrix(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], np.float32))
+    found = companions(x, most=2)
+    assert found.items.tolist() == [[1, 3], [0, 3], [3, 3]]
+    assert not local_weights(found, 1.0, features=2).weights[2].nnz
+
+
+def test_a_large_catalogue_trains_locally_and_serves_what_its_histories_name(tmp_path):
+    items, events = shop()
+    config = Config(regularisations=(1.0, 10.0), validation_users=60, dense_items=10, index_from=10)
+    path = train(config, items, events, tmp_path)
+    manifest, _ = verify(path)
+    assert manifest.engine == "neighbours"
+    assert manifest.metrics["ndcg@10"] > popularity(items, events)["ndcg@10"]
+    load(path)
