@@ -1,12 +1,14 @@
 """What does the same job cost on Plait, on bare ONNX Runtime, and on other systems?
 
-Throughput, p50, p99 and CPU-milliseconds a request for 1, 16 and 64 callers. Rounds
-are interleaved, so that a slow minute of the machine hits every system; reported
-are medians over rounds. No system is measured before it has answered a set of
-fixed requests with the same top 20 as the others, and every answer that counts has
-been checked.
+Closed loop: throughput, p50, p99 and CPU-milliseconds a request for 1, 16 and 64
+callers. Open loop: latency at fractions of the rate that each system could do at
+most. Costs: what longer histories, more sources and candidates, metrics and
+explaining cost Plait. Rounds are interleaved, so that a slow minute of the machine
+hits every system; reported are medians over rounds. No system is measured before
+it has answered a set of fixed requests with the same top 20 as the others, and
+every answer that counts has been checked.
 
-python -m benchmarks.compare [--only NAME,...] [--quick] [--json FILE]
+python -m benchmarks.compare [--only NAME,...] [--parts closed,open,costs] [--quick]
 """
 
 import argparse
@@ -15,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.contest import CHECKED, Contest, median
+from benchmarks import costs, machine
+from benchmarks.contest import Contest, Examiner, Row, median
 from benchmarks.job.publish import repository
 from benchmarks.job.reference import Reference
 from benchmarks.job.state import write_state
@@ -28,17 +31,21 @@ from benchmarks.job.world import world
 from benchmarks.load import SHOPPERS
 from benchmarks.measure import Client
 from benchmarks.systems import line_up
+from benchmarks.systems.plait import Plait
 from benchmarks.systems.process import ROOT
 from benchmarks.tables import show
 from cli.failures import UserError
 
-LENGTHS = (50,)
+PARTS = ("closed", "open", "costs")
+# Loaded by the clock too: those that matter beside each other, and stay up.
+_BY_THE_CLOCK = ("plait", "plait-whole", "plain", "triton")
+_FRACTIONS = (0.25, 0.5, 0.8)
 
 
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing or differs."""
-    arguments = parse()
     try:
+        arguments = parse()
         result = run(arguments)
     except UserError as error:
         print(error.message, file=sys.stderr)
@@ -54,33 +61,77 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure everything; nothing is left running."""
     began = time.monotonic()
     models, shop = repository(arguments.seed), world(arguments.seed)
-    loads = {n: {"callers": int(n)} for n in arguments.callers.split(",")}
-    floors = []
-    with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
-        work = Path(name)
-        write_state(work / "state.sqlite", shop, SHOPPERS, LENGTHS)
-        systems = line_up(models, work, arguments.only.split(",") if arguments.only else [])
-        checks = (shop.histories(SHOPPERS)[:CHECKED], Reference(models))
-        with (
-            Client(models, arguments.seed) as client,
-            closing(Contest(systems, client, checks, say(began))) as contest,
-        ):
-            contest.start()
-            for number in range(arguments.rounds):
-                floors.append(floor(models, arguments.seed))
-                contest.round(loads, arguments.seconds, arguments.seed + number)
-            measured = contest.medians()
-            rounds = {row.system.name: row.rounds for row in contest.rows}
-    return {
+    examiner, say = Examiner(shop, Reference(models)), teller(began)
+    result: dict[str, Any] = {
         "question": "the same job on every system: four ONNX models, union, sum, top 20",
         "machine": machine.describe(),
         "seed": arguments.seed,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
+    }
+    with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
+        work = Path(name)
+        write_state(work / "state.sqlite", shop, SHOPPERS, costs.LENGTHS)
+        systems = line_up(models, work, arguments.only)
+        with (
+            Client(models, arguments.seed) as client,
+            closing(Contest(systems, client, examiner, say)) as contest,
+        ):
+            contest.start()
+            closed = {n: {"callers": int(n)} for n in arguments.callers}
+            measured = _closed(contest, arguments, models, closed)
+            result |= measured
+            if "open" in arguments.parts:
+                result["open_loop"] = _open(contest, arguments, set(closed))
+            plait = systems.get("plait")
+            if "costs" in arguments.parts and isinstance(plait, Plait):
+                lines = costs.variants(plait, models, work)
+                with closing(Contest(lines, client, examiner, say)) as other:
+                    other.start()
+                    result["costs"] = _costs(other, arguments)
+    return result | {"took_seconds": time.monotonic() - began}
+
+
+def _closed(
+    contest: Contest, arguments: argparse.Namespace, models: Path, loads: Mapping[str, Any]
+) -> dict[str, Any]:
+    floors = []
+    for number in range(arguments.rounds):
+        floors.append(floor(models, arguments.seed))
+        contest.round(lambda _key, _row: loads, arguments.seconds, arguments.seed + number)
+    return {
         "floor": median(floors),
-        "closed_loop": measured,
-        "every_round": rounds,
-        "took_seconds": time.monotonic() - began,
+        "closed_loop": contest.medians(),
+        "every_round": {row.system.name: dict(row.rounds) for row in contest.rows.values()},
+    }
+
+
+def _open(contest: Contest, arguments: argparse.Namespace, closed: set[str]) -> dict[str, Any]:
+    """Load each system by the clock, at fractions of the most it did in the closed loop."""
+
+    def plan(key: str, row: Row) -> dict[str, dict[str, float]]:
+        if key not in _BY_THE_CLOCK or row.missing:
+            return {}
+        medians = [median(row.rounds[name])["requests_per_second"] for name in closed]
+        return {f"{f:.0%}": {"rate": f * max(medians)} for f in _FRACTIONS}
+
+    for number in range(arguments.rounds):
+        contest.round(plan, arguments.seconds, arguments.seed + number)
+    return {
+        row.system.name: {n: median(seen) for n, seen in row.rounds.items() if n not in closed}
+        for key, row in contest.rows.items()
+        if key in _BY_THE_CLOCK and not row.missing
+    }
+
+
+def _costs(contest: Contest, arguments: argparse.Namespace) -> dict[str, Any]:
+    for number in range(arguments.rounds):
+        contest.round(lambda _key, _row: costs.LOAD, arguments.seconds, arguments.seed + number)
+    medians = contest.medians()
+    ratios = costs.ratios({key: row.rounds.get("16", []) for key, row in contest.rows.items()})
+    return {
+        name: loads if "not available" in loads else loads["16"] | {"cpu_ratio": ratios[name]}
+        for name, loads in medians.items()
     }
 
 
@@ -97,23 +148,35 @@ def floor(models: Path, seed: int) -> dict[str, Any]:
     return found
 
 
-def say(began: float) -> Any:
+def teller(began: float) -> Callable[[str], None]:
     """Return what tells a person how far the run is."""
     return lambda text: print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; raises UserError."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
-    parser.add_argument("--only", default="", metavar="NAME,...", help="only these systems")
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured per round and load")
-    parser.add_argument("--callers", default="1,16,64", help="numbers of callers")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write everything here as well")
+    add("--only", type=_names, default=[], metavar="NAME,...", help="only these systems")
+    add("--parts", type=_names, default=PARTS, metavar="PART,...", help=", ".join(PARTS))
+    add("--seconds", type=float, default=2.5, help="measured per round and load")
+    add("--callers", type=_names, default=["1", "16", "64"], help="numbers of callers")
+    add("--rounds", type=int, default=3)
+    add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
+    add("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.seconds, arguments.rounds = 1.0, 1
+    if not {"closed"} <= set(arguments.parts) <= set(PARTS):
+        raise UserError(f"--parts: some of {', '.join(PARTS)}, always with 'closed'")
+    return arguments
+
+
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 from benchmarks.job.merge import Keys
 from benchmarks.job.reference import Reference
 from benchmarks.job.wire import CODECS, WrongReply, differences
+from benchmarks.job.world import World
+from benchmarks.load import SHOPPERS
 from benchmarks.measure import Client, Figures, task
 from benchmarks.systems.process import NotAvailable
 from benchmarks.systems.system import Door, System
@@ -35,42 +37,72 @@ class Row:
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
 
 
+# What a row is to be measured under: name of the load -> arguments of Task.
+Plan = Callable[[str, Row], Mapping[str, Mapping[str, Any]]]
+
+
+class Examiner:
+    """Fixed requests, and the answers that they must have."""
+
+    def __init__(self, shop: World, reference: Reference) -> None:
+        self._shop = shop
+        self._reference = reference
+
+    def check(self, name: str, door: Door) -> None:
+        """Ask the fixed requests; raises Disagreement, or NotAvailable where one fails."""
+        histories = self._shop.histories(SHOPPERS, door.length)[:CHECKED]
+        expected = self._reference.answer(histories)
+        for number, (reply, failure) in enumerate(asyncio.run(_ask_all(door, histories))):
+            if failure:
+                raise NotAvailable(f"request {number}: {failure}")
+            try:
+                answer = CODECS[door.codec].reply(reply)
+            except WrongReply as error:
+                raise NotAvailable(f"request {number}: {error}") from None
+            why = differences(answer, expected[number]) if door.exact else ""
+            if why:
+                raise Disagreement(f"{name} answers request {number} differently: {why}")
+
+
 class Contest:
     """Holds the rows; `close()` leaves nothing running."""
 
     def __init__(
-        self, systems: Sequence[System], client: Client, checks: tuple[Keys, Reference],
+        self, systems: Mapping[str, System], client: Client, examiner: Examiner,
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """`checks`: the fixed histories [CHECKED, L] and what answers them."""
-        self.rows = [Row(system) for system in systems]
+        self.rows = {key: Row(system) for key, system in systems.items()}
         self._client = client
-        self._histories, reference = checks
-        self._expected = reference.answer(self._histories)
+        self._examiner = examiner
         self._say = say
 
     def start(self) -> None:
         """Start and check everything that may stay up."""
-        for row in self.rows:
+        for row in self.rows.values():
             if row.system.resident:
                 self._open(row)
 
-    def round(self, loads: Mapping[str, Mapping[str, Any]], seconds: float, seed: int) -> None:
-        """Measure every system under every load (name -> arguments of Task), once."""
-        for name, how in loads.items():
-            for row in self.rows:
-                if row.system.resident:
-                    self._measure(row, name, task_of(row, seconds, seed, how))
-        for row in self.rows:
-            if not row.system.resident and not row.missing:
+    def round(self, plan: Plan, seconds: float, seed: int) -> None:
+        """Measure every system under every load that is planned for it, once.
+
+        Load by load, so that the same load on two systems is moments apart; a system
+        that costs something at rest has its turn when the others have had theirs.
+        """
+        plans = {key: plan(key, row) for key, row in self.rows.items()}
+        staying = {key: row for key, row in self.rows.items() if row.system.resident}
+        for name in dict.fromkeys(name for key in staying for name in plans[key]):
+            for key, row in staying.items():
+                self._measure(row, name, seconds, seed, plans[key].get(name))
+        for key, row in self.rows.items():
+            if key not in staying and not row.missing and plans[key]:
                 self._open(row)
-                for name, how in loads.items():
-                    self._measure(row, name, task_of(row, seconds, seed, how))
+                for name, how in plans[key].items():
+                    self._measure(row, name, seconds, seed, how)
                 self._shut(row)
 
     def close(self) -> None:
         """Stop everything, the last started first."""
-        for row in reversed(self.rows):
+        for row in reversed(self.rows.values()):
             self._shut(row)
 
     def medians(self) -> dict[str, Any]:
@@ -78,14 +110,14 @@ class Contest:
         return {
             row.system.name: {"not available": row.missing} if row.missing
             else {name: median(rounds) for name, rounds in row.rounds.items()}
-            for row in self.rows
+            for row in self.rows.values()
         }  # fmt: skip
 
     def _open(self, row: Row) -> None:
         self._say(f"starting {row.system.name}")
         try:
             row.door = row.system.start()
-            self._check(row.system.name, row.door)
+            self._examiner.check(row.system.name, row.door)
         except Disagreement:
             raise
         except (NotAvailable, UserError, OSError) as error:
@@ -100,41 +132,24 @@ class Contest:
         row.door = None
         row.system.stop()
 
-    def _measure(self, row: Row, name: str, wanted: Any) -> None:
-        if wanted is None:
+    def _measure(
+        self, row: Row, name: str, seconds: float, seed: int, how: Mapping[str, Any] | None
+    ) -> None:
+        if row.door is None or how is None:
             return
         self._say(f"{row.system.name}, {name}")
         try:
-            seen = self._client.measure(wanted, row.system)
+            seen = self._client.measure(task(row.door, seconds, seed, **how), row.system)
         except NotAvailable as error:
             self._lose(row, error)
             return
         row.rounds.setdefault(name, []).append(seen)
-
-    def _check(self, name: str, door: Door) -> None:
-        """Ask the fixed requests; raises Disagreement, or NotAvailable where it fails."""
-        replies = asyncio.run(_ask_all(door, self._histories))
-        for number, (reply, failure) in enumerate(replies):
-            if failure:
-                raise NotAvailable(f"request {number}: {failure}")
-            try:
-                answer = CODECS[door.codec].reply(reply)
-            except WrongReply as error:
-                raise NotAvailable(f"request {number}: {error}") from None
-            why = differences(answer, self._expected[number]) if door.exact else ""
-            if why:
-                raise Disagreement(f"{name} answers request {number} differently: {why}")
 
 
 async def _ask_all(door: Door, histories: Keys) -> list[tuple[bytes, str]]:
     codec = CODECS[door.codec]
     async with open_pipe(door.kind, door.address, door.path, codec.content_type) as pipe:
         return [await pipe.ask(codec.request(n, h), 20.0) for n, h in enumerate(histories)]
-
-
-def task_of(row: Row, seconds: float, seed: int, how: Mapping[str, Any]) -> Any:
-    """Return the task of a row under a load, None where it cannot be asked."""
-    return None if row.door is None else task(row.door, seconds, seed, **how)
 
 
 def median(rounds: Sequence[Figures]) -> Figures:

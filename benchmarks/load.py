@@ -6,9 +6,7 @@ never credited with a wrong or partial answer, nor slowed by the check. Its own
 CPU is not counted, but it shares the machine, so it does as little as it can.
 
 Closed loop: N callers, each asks, waits and asks again. Open loop: arrivals at a
-fixed mean rate (Poisson, seeded), whatever the system does; latency counts from
-the moment a request was due, so a stall is charged to every request it delayed
-(no coordinated omission).
+fixed mean rate, whatever the system does (benchmarks/open_loop.py).
 
 Speaks JSON lines on stdin and stdout: a `Task` in; "measuring" and "measured" out
 at the ends of the measured stretch, then a result.
@@ -21,7 +19,7 @@ import random
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from benchmarks.job.merge import Keys
 from benchmarks.job.reference import Reference
 from benchmarks.job.wire import CODECS, Answer, Codec, WrongReply, differences
 from benchmarks.job.world import World, world
+from benchmarks.open_loop import Shot, closed_loop, open_loop, poisson
 from benchmarks.transport import Pipe, open_pipe
 
 # The histories in a run: enough that no cache of a whole answer is warm by accident.
@@ -57,15 +56,14 @@ class Task:
     exact: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What happened within the measured stretch."""
 
-    measuring: bool = False
-    stopping: bool = False
-    seconds: list[float] = field(default_factory=list)
-    failures: Counter[str] = field(default_factory=Counter)
-    replies: list[tuple[int, bytes]] = field(default_factory=list)
+    seconds: float
+    client_cpu: float  # seconds of this process
+    shots: list[Shot]
+    replies: list[tuple[int, bytes]]  # shopper's number and what came back
 
 
 class Load:
@@ -76,52 +74,39 @@ class Load:
         self._pipe = pipe
         self._requests = requests
         self._chance = random.Random(task.seed)  # noqa: S311 -- not for secrets
-        self.seen = Seen()
+        self._replies: dict[int, tuple[int, bytes]] = {}
 
-    async def run(self) -> float:
-        """Warm up, measure; return the seconds measured."""
-        work = self._open_loop() if self._task.rate else self._closed_loop()
-        running = asyncio.create_task(work)
+    async def run(self) -> Seen:
+        """Warm up, measure, and return what was seen in between."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        running = asyncio.create_task(self._shoot(self._task.warm_up + self._task.seconds))
         await asyncio.sleep(self._task.warm_up)
-        self.seen.measuring, began = True, time.perf_counter()
+        cpu, began = time.process_time(), loop.time()
         print("measuring", flush=True)
         await asyncio.sleep(self._task.seconds)
-        self.seen.measuring, took = False, time.perf_counter() - began
+        cpu, ended = time.process_time() - cpu, loop.time()
         print("measured", flush=True)
-        self.seen.stopping = True
-        await running
-        return took
+        shots = [s for s in await running if began <= start + self._when(s) < ended]
+        replies = [self._replies[s.number] for s in shots if s.outcome == ""]
+        return Seen(ended - began, cpu, shots, replies)
 
-    async def _closed_loop(self) -> None:
-        await asyncio.gather(*(self._caller() for _ in range(self._task.callers)))
+    async def _shoot(self, seconds: float) -> list[Shot]:
+        if self._task.rate:
+            return await open_loop(self._ask, poisson(self._task.rate, seconds, self._task.seed))
+        return await closed_loop(self._ask, self._task.callers, seconds)
 
-    async def _caller(self) -> None:
-        while not self.seen.stopping:
-            await self._ask(time.perf_counter())
+    def _when(self, shot: Shot) -> float:
+        """Say when a call counts: by the clock when it was due, else when it was answered."""
+        return shot.due if self._task.rate else shot.due + shot.took
 
-    async def _open_loop(self) -> None:
-        due, asked = time.perf_counter(), set()
-        while not self.seen.stopping:
-            due += self._chance.expovariate(self._task.rate)
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            one = asyncio.create_task(self._ask(due))
-            asked.add(one)
-            one.add_done_callback(asked.discard)
-        await asyncio.gather(*asked)
-
-    async def _ask(self, due: float) -> None:
-        """Ask for a shopper; latency counts from `due`."""
-        number = self._chance.randrange(len(self._requests))
-        # A request of an open loop counts where it was due, however late it ends.
-        counted = self.seen.measuring
-        reply, failure = await self._pipe.ask(self._requests[number], _TIMEOUT)
-        if not (counted if self._task.rate else self.seen.measuring):
-            return
-        self.seen.seconds.append(time.perf_counter() - due)
-        if failure:
-            self.seen.failures[failure] += 1
-        else:
-            self.seen.replies.append((number, reply))
+    async def _ask(self, number: int) -> str:
+        """Ask for some shopper; return "", or what went wrong."""
+        shopper = self._chance.randrange(len(self._requests))
+        reply, failure = await self._pipe.ask(self._requests[shopper], _TIMEOUT)
+        if not failure:
+            self._replies[number] = shopper, reply
+        return failure
 
 
 def wrong(seen: Seen, codec: Codec, expected: list[Answer] | None) -> Counter[str]:
@@ -168,10 +153,14 @@ async def perform(task: Task, requests: Requests) -> dict[str, Any]:
     expected = requests.expected(task.length) if task.exact else None
     bodies = [codec.request(number, history) for number, history in enumerate(histories)]
     async with open_pipe(task.kind, task.address, task.path, codec.content_type) as pipe:
-        load = Load(task, pipe, bodies)
-        took = await load.run()
-    failures = load.seen.failures + wrong(load.seen, codec, expected)
-    return {"seconds": took, "latencies": load.seen.seconds, "failures": dict(failures)}
+        seen = await Load(task, pipe, bodies).run()
+    failures = Counter(s.outcome for s in seen.shots if s.outcome) + wrong(seen, codec, expected)
+    return {
+        "seconds": seen.seconds,
+        "client_cpu": seen.client_cpu,
+        "latencies": [shot.took for shot in seen.shots],
+        "failures": dict(failures),
+    }
 
 
 def main() -> None:

@@ -28,6 +28,10 @@ def show(result: Mapping[str, Any]) -> None:
         if "not available" in loads:
             out.print(f"{name}: not available: {loads['not available']}", markup=False)
     out.print(_processes(measured))
+    if "open_loop" in result:
+        out.print(_open(result["open_loop"]))
+    if "costs" in result:
+        out.print(_costs(result["costs"]))
     out.print(_floor(result["floor"]))
 
 
@@ -79,4 +83,42 @@ def _floor(floor: Mapping[str, Any]) -> Any:
             "four models and the merge", batch,
             f"{cost['wall_ms_per_request']:.2f}", f"{cost['cpu_ms_per_request']:.2f}",
         )  # fmt: skip
+    return made
+
+
+def _open(measured: Mapping[str, Any]) -> Any:
+    made = table(
+        "By the clock", ">Of the most", ">Requests/s", ">p50 ms", ">p99 ms", ">CPU ms", ">Failed %"
+    )
+    for name, loads in measured.items():
+        for fraction, seen in loads.items():
+            made.add_row(
+                name,
+                fraction,
+                f"{seen['requests_per_second']:.0f}",
+                f"{seen['p50_ms']:.1f}",
+                f"{seen['p99_ms']:.1f}",
+                f"{seen['cpu_ms_per_request']:.2f}",
+                f"{100 * seen['failed'] / seen['requests']:.1f}",
+            )
+    return made
+
+
+def _costs(lines: Mapping[str, Any]) -> Any:
+    made = table(
+        "Plait, 16 at a time", ">Requests/s", ">p50 ms", ">CPU ms", ">First line = 1",
+        ">Gateway's CPU ms",
+    )  # fmt: skip
+    for name, seen in lines.items():
+        if "not available" in seen:
+            made.add_row(name, "not available", "", "", "", "")
+            continue
+        made.add_row(
+            name,
+            f"{seen['requests_per_second']:.0f}",
+            f"{seen['p50_ms']:.1f}",
+            f"{seen['cpu_ms_per_request']:.2f}",
+            f"{seen['cpu_ratio']:.2f}",
+            f"{seen['cpu_ms_by_process']['gateway']:.2f}",
+        )
     return made

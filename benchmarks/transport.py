@@ -1,19 +1,17 @@
 """Bytes there and bytes back, over gRPC or HTTP/1.1, as cheaply as Python can.
 
-gRPC carries the bytes as they are, no message is built or read. HTTP is spoken
-over kept-alive connections, one for each request under way, with the least a
-server needs to see; a general client costs several times as much.
+gRPC calls share one connection (benchmarks/grpc_pipe.py); HTTP/1.1 has a kept-alive
+connection for each request under way, with the least a server needs to see. A
+general client costs several times as much of either.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-import grpc
-
-_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+from benchmarks.grpc_pipe import Http2
 
 
 class Pipe(Protocol):
@@ -29,11 +27,7 @@ async def open_pipe(
     kind: str, address: str, path: str, content_type: str = ""
 ) -> AsyncIterator[Pipe]:
     """Open a pipe to HOST:PORT and one method or URL path."""
-    if kind == "grpc":
-        async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-            yield GrpcPipe(channel, path)
-        return
-    pipe = HttpPipe(address, path, content_type)
+    pipe = GrpcPipe(address, path) if kind == "grpc" else HttpPipe(address, path, content_type)
     try:
         yield pipe
     finally:
@@ -41,18 +35,36 @@ async def open_pipe(
 
 
 class GrpcPipe:
-    """One channel; calls share its connection."""
+    """One connection, made with the first call; calls share it."""
 
-    def __init__(self, channel: Any, path: str) -> None:
-        self._call = channel.unary_unary(path)
+    def __init__(self, address: str, path: str) -> None:
+        self._address = address
+        self._path = path
+        self._opening = asyncio.Lock()
+        self._connection: Http2 | None = None
 
     async def ask(self, body: bytes, seconds: float) -> tuple[bytes, str]:
-        """See Pipe."""
+        """See Pipe; all calls have the time of the first."""
         try:
-            reply: bytes = await self._call(body, timeout=seconds)
-        except grpc.aio.AioRpcError as error:
-            return b"", error.code().name
-        return reply, ""
+            connection = self._connection or await self._open(seconds)
+        except OSError as error:
+            return b"", type(error).__name__
+        return await connection.ask(body)
+
+    async def _open(self, seconds: float) -> Http2:
+        async with self._opening:
+            if self._connection is None:
+                host, _, port = self._address.rpartition(":")
+                loop = asyncio.get_running_loop()
+                _, self._connection = await loop.create_connection(
+                    lambda: Http2(self._address, self._path, seconds), host, int(port)
+                )
+        return self._connection
+
+    def close(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 class HttpPipe:

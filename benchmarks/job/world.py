@@ -45,8 +45,9 @@ class World:
         for row in range(count):
             liked = draw.choice(_CLUSTERS, _LIKED + length // 100, replace=False)
             weight = np.full(len(self.keys), _BY_CHANCE / len(self.keys))
-            for cluster in liked:
-                weight[members[cluster]] += (1 - _BY_CHANCE) / len(liked) / len(members[cluster])
+            share = (1 - _BY_CHANCE) / len(liked)
+            for mine in (members[cluster] for cluster in liked):
+                weight[mine] += share / max(1, len(mine))
             made[row] = draw.choice(self.keys, length, replace=False, p=weight / weight.sum())
         return made
 

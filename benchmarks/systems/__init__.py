@@ -6,28 +6,26 @@ from pathlib import Path
 from benchmarks.systems.bento import Bento
 from benchmarks.systems.environment import PeersEnvironment
 from benchmarks.systems.plain import Plain, PlainNewest
-from benchmarks.systems.plait import DEFAULTS, JOB, FurtherGateway, Plait
+from benchmarks.systems.plait import DEFAULTS, FurtherGateway, Plait, Through
 from benchmarks.systems.ray_serve import RayServe
 from benchmarks.systems.system import System
 from benchmarks.systems.triton import Triton
 from cli.failures import UserError
 
 
-def line_up(repository: Path, work: Path, only: Sequence[str]) -> list[System]:
-    """Return the systems to measure, in the order of the table; `only`: short names.
+def line_up(repository: Path, work: Path, only: Sequence[str]) -> dict[str, System]:
+    """Return the systems to measure by short name, in the order of the table.
 
     Two are measured only where they are named: Ray Serve and BentoML with each request
     asked alone, which is how their guides compose models, and two to six times slower.
 
-    Raises UserError for a name there is not.
+    Raises UserError for a name in `only` that there is not.
     """
     peers = PeersEnvironment()
     plait = Plait(repository, work / "state.sqlite", work)
     every: dict[str, System] = {
         "plait": plait,
-        "plait-events": FurtherGateway(
-            "Plait, history in the request", plait, JOB, "events", exact=True
-        ),
+        "plait-events": Through("Plait, history in the request", plait, codec="events"),
         "plait-whole": FurtherGateway("Plait, whole pipeline, defaults", plait, DEFAULTS),
         "plain": Plain(repository, work),
         "plain-newest": PlainNewest(repository, work, peers),
@@ -45,5 +43,5 @@ def line_up(repository: Path, work: Path, only: Sequence[str]) -> list[System]:
         raise UserError(f"--only: no system {sorted(unknown)}; there are {there}")
     needed = {"plait"} if any(name.startswith("plait") for name in only) else set()
     if not only:
-        return list(every.values())
-    return [s for name, s in (every | on_request).items() if name in needed | set(only)]
+        return every
+    return {n: s for n, s in (every | on_request).items() if n in needed | set(only)}

@@ -4,12 +4,12 @@ Further gateways with other settings can stand beside the first and ask the same
 four services: one row of the table each, comparable because nothing else differs.
 """
 
-import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.job import CANDIDATES
+from benchmarks.job import CANDIDATES, HISTORY
 from benchmarks.job.publish import MERGE_ONLY, WHOLE
 from benchmarks.job.wire import RECOMMEND
 from benchmarks.systems.process import NotAvailable
@@ -18,7 +18,7 @@ from cli.child import Child
 from cli.fleet_config import FleetConfig, child_environment
 from cli.health import health
 from cli.processes import Fleet, quiet
-from cli.topology import GATEWAY, SOURCES, on_free_ports
+from cli.topology import GATEWAY, SOURCES, Endpoint, Topology, on_free_ports
 
 # As the peers do it: the best 100 of each, the shared merge, no deadline, nothing written
 # beside the answer. Metrics are on, as always.
@@ -36,6 +36,7 @@ class Plait:
     """Five processes."""
 
     name = "Plait"
+    label = "first"
     resident = True
 
     def __init__(self, repository: Path, state: Path, work: Path) -> None:
@@ -49,14 +50,18 @@ class Plait:
         """Start the fleet; raises UserError."""
         config = FleetConfig(
             repository=self._repository,
-            state=self.own_state("first"),
-            topology=on_free_ports(),
+            state=self.own_state(self.label),
+            topology=self.topology(),
             settings=gateway_settings(JOB),
             restart=False,
         )
         self._fleet = Fleet(config)
         self._fleet.start()
         return Door("grpc", config.topology.gateway.address, RECOMMEND, "shopper")
+
+    def topology(self) -> Topology:
+        """Return where the processes listen, and what runs there."""
+        return on_free_ports()
 
     def processes(self) -> Mapping[str, int]:
         """Return the gateway and the four services."""
@@ -83,48 +88,97 @@ class Plait:
         return path
 
 
-class FurtherGateway:
-    """Another gateway before Plait's four services."""
+class Unmetered(Plait):
+    """The same five processes with metrics that count nothing (benchmarks/unmetered.py)."""
+
+    name = "metrics off"
+    label = "unmetered"
+
+    def topology(self) -> Topology:
+        """Return free ports, and what to run there."""
+        free = on_free_ports()
+        gateway, *sources = (
+            replace(end, program=("-m", "benchmarks.unmetered", *end.arguments[1:]))
+            for end in free.all
+        )
+        return Topology(gateway, tuple(sources))
+
+
+class Through:
+    """Plait's running gateway, asked in other words or for other shoppers."""
 
     resident = True
 
     def __init__(
-        self, name: str, plait: Plait, settings: Mapping[str, str], codec: str = "shopper",
-        *, exact: bool = False,
+        self, name: str, plait: Plait, *, codec: str = "shopper", length: int = HISTORY
+    ) -> None:
+        self.name = name
+        self._plait = plait
+        self._codec = codec
+        self._length = length
+
+    def start(self) -> Door:
+        """Return the other door; the gateway runs already, or this raises NotAvailable."""
+        address = self._plait.fleet.topology.gateway.address
+        return Door("grpc", address, RECOMMEND, self._codec, self._length)
+
+    def processes(self) -> Mapping[str, int]:
+        """Return those of Plait."""
+        return self._plait.processes()
+
+    def stop(self) -> None:
+        """Leave the gateway to whoever started it."""
+
+
+class FurtherGateway:
+    """Another gateway before Plait's four services, or before some of them."""
+
+    resident = True
+
+    def __init__(
+        self, name: str, plait: Plait, settings: Mapping[str, str],
+        sources: tuple[str, ...] = SOURCES,
     ) -> None:  # fmt: skip
+        """Its answers are whole but not the job's: it is set otherwise."""
         self.name = name
         self._plait = plait
         self._settings = settings
-        self._codec = codec
-        self._exact = exact
+        self._sources = sources
         self._child: Child | None = None
 
     def start(self) -> Door:
-        """Start it and wait until it serves."""
-        fleet = self._plait.fleet
+        """Start it and wait until it serves; raises NotAvailable."""
         endpoint = on_free_ports().gateway
-        label = "".join(c if c.isalnum() else "-" for c in self.name)
-        settings = gateway_settings(self._settings) | {
-            "PLAIT_GATEWAY_PORT": str(endpoint.port),
-            "PLAIT_GATEWAY_METRICS_PORT": str(endpoint.metrics_port),
-            "PLAIT_GATEWAY_STATE": str(self._plait.own_state(label)),
-        }
-        inherited = {k: v for k, v in child_environment(fleet.config).items()
-                     if k not in gateway_settings(JOB)}  # fmt: skip
-        self._child = Child(endpoint, inherited | settings, quiet)
+        self._child = Child(endpoint, self._environment(endpoint), quiet)
         self._child.start()
         until = time.monotonic() + 60.0
         while health(endpoint.address) != "serving":
             if self._child.exit_code() is not None or time.monotonic() > until:
-                raise NotAvailable(f"{self.name}: {list(self._child.last_lines)[-2:]}")
+                raise NotAvailable(
+                    f"does not serve: {' / '.join(list(self._child.last_lines)[-2:])}"
+                )
             time.sleep(0.05)
-        return Door("grpc", endpoint.address, RECOMMEND, self._codec, exact=self._exact)
+        return Door("grpc", endpoint.address, RECOMMEND, "shopper", exact=False)
+
+    def _environment(self, endpoint: Endpoint) -> dict[str, str]:
+        fleet = self._plait.fleet
+        addresses = {name: fleet.topology.find(name).address for name in self._sources}
+        label = "".join(c if c.isalnum() else "-" for c in self.name)
+        own = {
+            **self._settings,
+            "PORT": str(endpoint.port),
+            "METRICS_PORT": str(endpoint.metrics_port),
+            "STATE": str(self._plait.own_state(label)),
+            "SOURCES": ",".join(f"{name}={at}" for name, at in addresses.items()),
+            "ITEM_ENCODERS": ",".join(n for n in ("content", "text") if n in addresses),
+        }
+        inherited = child_environment(replace(fleet.config, settings={}))
+        return inherited | gateway_settings(own)
 
     def processes(self) -> Mapping[str, int]:
-        """Return this gateway and the four services."""
-        fleet = self._plait.fleet
-        own = self._child.pid if self._child is not None else os.getpid()
-        return {GATEWAY: own, **{name: fleet.pid(name) for name in SOURCES}}
+        """Return this gateway and the services it asks."""
+        own = {} if self._child is None else {GATEWAY: self._child.pid}
+        return own | {name: self._plait.fleet.pid(name) for name in self._sources}
 
     def stop(self) -> None:
         """Stop the gateway."""

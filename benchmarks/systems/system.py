@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from benchmarks.job import HISTORY
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -13,6 +15,8 @@ class Door:
     address: str
     path: str
     codec: str
+    # Items in each shopper's history.
+    length: int = HISTORY
     # Whether the answers are the job's; False: only whole ones (other terms are in the score).
     exact: bool = True
 

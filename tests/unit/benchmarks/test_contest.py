@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from benchmarks import machine
-from benchmarks.contest import Contest, Disagreement, median
+from benchmarks.contest import Contest, Disagreement, Examiner, median
+from benchmarks.costs import BASE, ratios
 from benchmarks.job.wire import INFER
+from benchmarks.job.world import world
 from benchmarks.measure import figures
 from benchmarks.systems.process import NotAvailable
 from benchmarks.systems.system import Door
 from benchmarks.tables import show
 from inference import inference_pb2 as pb
 
-HISTORIES = np.arange(1, 1 + 3 * 5).reshape(3, 5)
 KEYS, SCORES = np.arange(1, 21), np.linspace(1, 0.1, 20, dtype=np.float32)
 
 
@@ -38,6 +39,7 @@ class Served:
         self.name = name
         self._keys = keys
         self.stopped = 0
+        self._server: grpc.Server | None = None
 
     def start(self) -> Door:
         self._server = grpc.server(ThreadPoolExecutor(1))
@@ -60,7 +62,8 @@ class Served:
 
     def stop(self) -> None:
         self.stopped += 1
-        self._server.stop(None)
+        if self._server is not None:
+            self._server.stop(None)
 
 
 class Absent(Served):
@@ -68,9 +71,6 @@ class Absent(Served):
 
     def start(self) -> Door:
         raise NotAvailable("needs what is not here")
-
-    def stop(self) -> None:
-        self.stopped += 1
 
 
 class Counting:
@@ -85,9 +85,10 @@ class Counting:
 
 
 def contest(systems: list[Served], client: Counting) -> Contest:
-    checks: Any = (HISTORIES, Expecting())
+    reference: Any = Expecting()
     measured: Any = client
-    return Contest(systems, measured, checks, lambda _text: None)
+    examiner = Examiner(world(items=500), reference)
+    return Contest({s.name: s for s in systems}, measured, examiner, lambda _text: None)
 
 
 def test_a_system_that_answers_differently_ends_the_run() -> None:
@@ -103,7 +104,7 @@ def test_a_system_that_is_not_there_is_a_row_with_the_reason() -> None:
     client = Counting()
     held = contest([Served("there"), Absent("gone")], client)
     held.start()
-    held.round({"1": {"callers": 1}}, 0.1, 0)
+    held.round(lambda _key, _row: {"1": {"callers": 1}}, 0.1, 0)
     held.close()
     assert client.asked == [("there", 1)]
     assert held.medians()["gone"] == {"not available": "needs what is not here"}
@@ -115,13 +116,32 @@ def test_loads_take_turns_among_systems_and_a_costly_one_is_up_only_for_its_own(
     costly.resident = False
     held = contest([Served("a"), costly, Served("b")], client)
     held.start()
+    loads = {"1": {"callers": 1}, "16": {"callers": 16}}
     for number in range(2):
-        held.round({"1": {"callers": 1}, "16": {"callers": 16}}, 0.1, number)
+        held.round(lambda _key, _row: loads, 0.1, number)
     assert client.asked[:6] == [
         ("a", 1), ("b", 1), ("a", 16), ("b", 16), ("costly", 1), ("costly", 16),
     ]  # fmt: skip
     assert costly.stopped == 2
     held.close()
+
+
+def test_a_row_is_measured_only_under_the_loads_planned_for_it() -> None:
+    client, costly = Counting(), Served("costly")
+    costly.resident = False
+    held = contest([Served("a"), Served("b"), costly], client)
+    held.start()
+    held.round(lambda key, _row: {"50%": {"callers": 5}} if key == "b" else {}, 0.1, 0)
+    assert client.asked == [("b", 5)]
+    assert costly.stopped == 0
+    held.close()
+
+
+def test_what_a_variant_costs_is_compared_within_each_round() -> None:
+    slow, fast = {"cpu_ms_per_request": 8.0}, {"cpu_ms_per_request": 4.0}
+    # A slow minute hits both lines of a round alike.
+    rounds = {BASE: [fast, slow], "explained": [slow, {"cpu_ms_per_request": 16.0}], "gone": []}
+    assert ratios(rounds) == {BASE: 1.0, "explained": 2.0}
 
 
 def test_only_right_answers_count_as_done() -> None:
@@ -151,10 +171,13 @@ def test_a_result_reads_well_with_a_missing_system(capsys: pytest.CaptureFixture
         "floor": {"1": {"wall_ms_per_request": 4.0, "cpu_ms_per_request": 4.0}},
         "closed_loop": closed | {"Triton": {"not available": "needs Linux"}},
         "every_round": rounds,
+        "open_loop": {"Plait": {"50%": seen}},
+        "costs": {BASE: seen | {"cpu_ratio": 1.0}, "explained": {"not available": "no"}},
     }  # fmt: skip
     assert json.loads(json.dumps(result)) == result
     show(result)
     said = capsys.readouterr().out
     assert "Triton: not available: needs Linux" in said
     assert "1.00" in said
+    assert "50%" in said
     assert max(len(line) for line in said.splitlines()) <= 110

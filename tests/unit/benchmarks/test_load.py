@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.job.wire import CODECS
-from benchmarks.load import SHOPPERS, Load, Seen, Task, wrong
+from benchmarks.load import Load, Seen, Task, wrong
 from benchmarks.transport import open_pipe
 
 KEYS, SCORES = np.arange(1, 21), np.linspace(1, 0.1, 20, dtype=np.float32)
@@ -36,10 +36,9 @@ def task(**how: Any) -> Task:
 
 async def test_a_closed_loop_has_as_many_requests_under_way_as_callers() -> None:
     pipe = Answering(0.01)
-    load = Load(task(callers=3), pipe, [b""] * 4)
-    await load.run()
+    seen = await Load(task(callers=3), pipe, [b""] * 4).run()
     assert pipe.most == 3
-    assert len(load.seen.replies) == len(load.seen.seconds) > 0
+    assert len(seen.replies) == len(seen.shots) > 0
 
 
 async def test_an_open_loop_charges_a_stall_to_every_request_it_delayed() -> None:
@@ -49,19 +48,28 @@ async def test_an_open_loop_charges_a_stall_to_every_request_it_delayed() -> Non
             time.sleep(0.02)  # noqa: ASYNC251
             return BODY, ""
 
-    load = Load(task(rate=200.0), Stalling(0), [b""])
-    await load.run()
-    # Twice four times what can be served: the last wait for nearly all before them.
-    assert max(load.seen.seconds) > 0.1
+    seen = await Load(task(rate=200.0), Stalling(0), [b""]).run()
+    # Four times what can be served: the last wait for nearly all before them.
+    assert max(shot.took for shot in seen.shots) > 0.1
+
+
+async def test_a_failure_is_counted_by_name_and_has_no_reply() -> None:
+    class Refusing(Answering):
+        async def ask(self, body: bytes, seconds: float) -> tuple[bytes, str]:
+            await super().ask(body, seconds)
+            return b"", "status 8"
+
+    seen = await Load(task(callers=2), Refusing(0.01), [b""]).run()
+    assert {shot.outcome for shot in seen.shots} == {"status 8"}
+    assert seen.replies == []
 
 
 def test_replies_are_checked_after_the_clock_has_stopped() -> None:
-    seen = Seen(replies=[(0, BODY), (1, BODY), (0, b"no")])
+    seen = Seen(1.0, 0.0, [], [(0, BODY), (1, BODY), (0, b"no")])
     expected = [(KEYS, SCORES), (KEYS + 1, SCORES)]
     found = wrong(seen, CODECS["raw"], expected)
     assert sum(found.values()) == 2
-    assert not wrong(Seen(replies=[(0, BODY)]), CODECS["raw"], None)
-    assert len(expected) < SHOPPERS
+    assert not wrong(Seen(1.0, 0.0, [], [(0, BODY)]), CODECS["raw"], None)
 
 
 async def serve(*replies: bytes) -> asyncio.Server:

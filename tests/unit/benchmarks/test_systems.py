@@ -11,7 +11,6 @@ from benchmarks.job import SOURCES
 from benchmarks.peers.triton import config
 from benchmarks.systems import line_up
 from benchmarks.systems.environment import PeersEnvironment
-from benchmarks.systems.plain import Plain
 from benchmarks.systems.process import NotAvailable, Process
 from benchmarks.systems.triton import Triton
 from cli.failures import UserError
@@ -81,7 +80,8 @@ def test_tritons_repository_holds_the_four_models_and_the_fusion(tmp_path: Path)
 
 
 def test_a_system_can_be_chosen_by_name_and_brings_what_it_needs(tmp_path: Path) -> None:
-    assert line_up(tmp_path, tmp_path, ["plait-whole"])[0].name == "Plait"
-    assert [type(s) for s in line_up(tmp_path, tmp_path, ["plain"])] == [Plain]
+    assert list(line_up(tmp_path, tmp_path, ["plait-whole"])) == ["plait", "plait-whole"]
+    assert list(line_up(tmp_path, tmp_path, ["plain"])) == ["plain"]
+    assert "ray-each" not in line_up(tmp_path, tmp_path, [])
     with pytest.raises(UserError, match="no system"):
         line_up(tmp_path, tmp_path, ["plane"])
