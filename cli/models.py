@@ -13,7 +13,7 @@ from cli.health import Health, health
 from cli.options import example
 from cli.output import console, milliseconds, print_json, table
 from cli.scrape import MODEL_INFER, Scrape, scrape
-from cli.topology import GATEWAY, Endpoint
+from cli.topology import FUSION, GATEWAY, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Status:
     name: str
     address: str
     health: Health
-    # Of a model service: the default version; of the gateway: its release.
+    # Of a model service: the default version; of the gateway: its release and its fusion.
     versions: tuple[str, ...]
     # Versions that answer whoever names them.
     beside: tuple[str, ...]
@@ -115,11 +115,10 @@ def status(endpoint: Endpoint, seen: Scrape | None) -> Status:
         if endpoint.name == GATEWAY
         else seen.histogram("plait_request_seconds", method=MODEL_INFER)
     )
-    versions = (
-        seen.values("plait_build_info", "release")
-        if endpoint.name == GATEWAY
-        else seen.values("plait_model_info", "version", role="default")
-    )
+    versions = seen.values("plait_model_info", "version", role="default")
+    if endpoint.name == GATEWAY:
+        fusion = (f"{FUSION} {version}" for version in versions)
+        versions = (*seen.values("plait_build_info", "release"), *fusion)
     return Status(
         endpoint.name, endpoint.address, state, versions,
         seen.values("plait_model_info", "version", role="beside"),

@@ -19,7 +19,7 @@ from cli.fleet_options import endpoints, fleet_options
 from cli.model_server import PREVIOUS, ModelServer
 from cli.options import example, together
 from cli.output import console, print_json
-from cli.topology import GATEWAY, Endpoint
+from cli.topology import FUSION, GATEWAY, Endpoint
 from plait.v1 import rollout_service_pb2 as pb
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,6 +71,8 @@ def load(source: str, version: str | None, **options: Any) -> None:
     It is proven by its samples first. Nobody is answered by it until a canary or a
     promotion says so.
     """
+    if source == FUSION:
+        raise UserError("The gateway holds one fusion at a time: `plait models promote fusion`")
     with ExitStack() as stack:
         servers = _fleet(options).servers(source, stack)
         wanted = version or servers[0].newest()
@@ -128,7 +130,11 @@ def canary(source: str, version: str, share: float, **options: Any) -> None:
     _tell(options, said, source=source, version=made.model_version, share=made.share)
 
 
-@click.command(epilog=example("plait models promote cf", "plait models promote cf 2"))
+@click.command(
+    epilog=example(
+        "plait models promote cf", "plait models promote cf 2", "plait models promote fusion 2"
+    )
+)
 @click.argument("source")
 @click.argument("version", required=False)
 @_options
@@ -136,7 +142,11 @@ def promote(source: str, version: str | None, **options: Any) -> None:
     """Make VERSION of SOURCE the default, that of its canary if none is named.
 
     The version before finishes its calls and is unloaded; rollback loads it again.
+    SOURCE fusion is the gateway's own artifact; of it, the newest version if none is named.
     """
+    if source == FUSION:
+        _load_fusion(pb.LoadFusionRequest(version=_number(version)), options)
+        return
     with ExitStack() as stack:
         fleet = _fleet(options)
         servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
@@ -158,6 +168,9 @@ def promote(source: str, version: str | None, **options: Any) -> None:
 @_options
 def rollback(source: str, **options: Any) -> None:
     """Go back to what served SOURCE before: end its canary, or undo its promotion."""
+    if source == FUSION:
+        _load_fusion(pb.LoadFusionRequest(previous=True), options)
+        return
     with ExitStack() as stack:
         fleet = _fleet(options)
         servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
@@ -172,6 +185,22 @@ def rollback(source: str, **options: Any) -> None:
     if ended.HasField("canary"):
         said = f"{source}: the canary of version {ended.canary.model_version} has ended; {said}"
     _tell(options, said, source=source, default=default)
+
+
+def _load_fusion(request: pb.LoadFusionRequest, options: dict[str, Any]) -> None:
+    with ExitStack() as stack:
+        gateway = _fleet(options).gateway(stack)
+        fusion = gateway.call(gateway.rollouts.LoadFusion, request).fusion
+    said = f"{FUSION}: the gateway uses version {fusion.version}"
+    if fusion.previous_version:
+        said += f"; back to {fusion.previous_version} with `plait models rollback {FUSION}`"
+    _tell(options, said, source=FUSION, default=str(fusion.version))
+
+
+def _number(version: str | None) -> int:
+    if version is not None and not (version.isascii() and version.isdecimal()):
+        raise click.BadParameter(f"{version!r} is no version: versions are numbers")
+    return int(version or 0)
 
 
 def _canary_version(gateway: Gateway, source: str) -> str:

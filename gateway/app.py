@@ -12,8 +12,7 @@ from functools import partial
 
 import grpc
 
-from artifacts import layout
-from artifacts.fusion import FusionArtifact, load_fusion
+from artifacts.fusion import FusionArtifact
 from gateway.admission.lanes import build_lanes
 from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
@@ -37,7 +36,8 @@ from gateway.recommender import Recommender
 from gateway.retrieval import Retrieval
 from gateway.rollouts.asking import VersionedFanOut
 from gateway.rollouts.canaries import Canaries
-from gateway.rollouts.record import RecordFile
+from gateway.rollouts.fusion import FusionVersions, Learners, first_fusion
+from gateway.rollouts.record import Record, RecordFile, RecordKeeper
 from gateway.situation import Situations
 from gateway.slates import Slates
 from gateway.sources import Source
@@ -72,7 +72,7 @@ class GatewayApplication:
                 RecommendationServicer(self._ready, self._config.default_page_size),
                 EventServicer(self._ready),
                 CatalogServicer(self._ready),
-                RolloutServicer(lambda: self._ready().canaries, self._config.rollouts),
+                RolloutServicer(self._ready, self._config.rollouts),
             )
         ]
 
@@ -82,14 +82,19 @@ class GatewayApplication:
         Raises StartError or an ArtifactError, each naming the file and what to do.
         """
         config = self._config
-        fusion = await asyncio.to_thread(_load_fusion, config)
+        record = await asyncio.to_thread(RecordFile(config.state).read)
+        fusion = await asyncio.to_thread(
+            first_fusion, config.repository, config.version, record.fusion
+        )
+        what = {"version": fusion.version, "items": len(fusion.item_keys)}
+        _log.info("fusion loaded", extra=what)
         try:
             self._state = await asyncio.to_thread(load_state, config, fusion)
         except StoreError as error:
             raise StartError(str(error)) from None
         await self._save_trends()
         await self._contact()
-        self._parts = self._assemble(self._state, fusion)
+        self._parts = self._assemble(self._state, fusion, record)
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
@@ -120,7 +125,7 @@ class GatewayApplication:
             raise Unavailable("the gateway is starting or stopping; try again")
         return self._parts
 
-    def _assemble(self, state: State, fusion: FusionArtifact) -> Parts:
+    def _assemble(self, state: State, fusion: FusionArtifact, record: Record) -> Parts:
         config = self._config
         catalogue, new_items, store = state.catalogue, state.new_items, state.store
         self._embedder = Embedder(
@@ -138,14 +143,16 @@ class GatewayApplication:
             Source(c, max_rows=config.rows_per_call, max_calls=config.calls_in_flight)
             for c in self._connections.values()
         )
-        canaries = Canaries(sources, RecordFile(config.state), self._look_again)
+        rollouts = RecordKeeper(RecordFile(config.state), record)
+        canaries = Canaries(sources, rollouts, self._look_again)
+        quantiles = Quantiles(config.repository, fusion)
         lanes = build_lanes(config)
         retrieval = Retrieval(
             sources,
             catalogue,
             new_items,
             VersionedFanOut(canaries.versions_for, self._look_again),
-            Quantiles(config.repository, fusion),
+            quantiles,
             candidates=partial(lanes.quality.of, config.candidates),
             search_share=config.search_share,
         )
@@ -162,7 +169,9 @@ class GatewayApplication:
             reserve_ms=config.merge_reserve_ms,
         )
         events = EventTaker(store, catalogue, state.trails, state.trends)
-        return Parts(slates, catalogue, events, keeper, canaries, lanes)
+        learners = Learners(state, situations, quantiles)
+        versions = FusionVersions(config.repository, rollouts, learners, fusion.version)
+        return Parts(slates, catalogue, events, keeper, canaries, versions, lanes)
 
     def _look_again(self, source: str) -> None:
         self._connections[source].look_again()
@@ -178,10 +187,3 @@ class GatewayApplication:
         except StoreError as error:
             # They can be counted again from the events.
             _log.warning("trends were not saved", extra={"reason": str(error)})
-
-
-def _load_fusion(config: GatewayConfig) -> FusionArtifact:
-    fusion = load_fusion(layout.find(config.repository, "fusion", config.version))
-    what = {"version": fusion.version, "items": len(fusion.item_keys)}
-    _log.info("fusion loaded", extra=what)
-    return fusion

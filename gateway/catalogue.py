@@ -12,8 +12,9 @@ import numpy as np
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import item_key
 from gateway.columns import GrowingColumns
-from gateway.fusion.types import Columns, Floats, Ints, Rows
+from gateway.fusion.types import Bools, Columns, Floats, Ints, Rows
 from gateway.index import RowIndex
+from gateway.learned import Learned
 from gateway.types import Item
 from gateway.words import Words
 
@@ -39,18 +40,41 @@ class Catalogue:
 
     def _snapshot(self) -> None:
         self.columns: Columns = self._columns.snapshot()
-        # log P(t | r) / P(t) and P(t) in the order of columns.domain_names.
         if self.columns.domain_names != getattr(self, "_domains_known", None):
-            self._domains_known = self.columns.domain_names
-            self.transition, self.prior = self._fusion.transition_for(self._domains_known)
+            self._relate()
         self.deleted_rows: Rows = np.array(sorted(self._deleted), np.int32)
+
+    def _relate(self) -> None:
+        # log P(t | r) / P(t) and P(t) in the order of columns.domain_names.
+        self._domains_known = self.columns.domain_names
+        self.transition, self.prior = self._fusion.transition_for(self._domains_known)
 
     def __len__(self) -> int:
         return len(self._items) - len(self._deleted)
 
+    @property
+    def capacity(self) -> int:
+        """Rows there is room for, as `learn` wants them."""
+        return self._columns.capacity
+
+    def learn(self, learned: Learned) -> None:
+        """Take another fusion artifact; rows stay what they are."""
+        self._fusion, self._trained = learned.fusion, learned.trained
+        for name in learned.fusion.domain_names:
+            self._columns.domains.add(name)
+        self._columns.relearn(learned.popularity, learned.vectors)
+        self._know(np.arange(learned.rows, self._columns.size, dtype=np.int32))
+        self._snapshot()
+        self._relate()
+
+    def are_new(self, keys: Ints) -> Bools:
+        """Say which of the items no model was trained on [m]."""
+        new: Bools = self._trained.rows(keys) < 0
+        return new
+
     def is_new(self, key: int) -> bool:
         """Say whether no model was trained on this item."""
-        return bool(self._trained.rows(np.array([key], np.int64))[0] < 0)
+        return bool(self.are_new(np.array([key], np.int64))[0])
 
     def rows(self, keys: Ints) -> Rows:
         """Return the row of each key, -1 where the catalogue lacks it."""
@@ -167,7 +191,11 @@ class Catalogue:
             self._items.append(item)
             self._words.add(row, _searched(item))
         self._index.add(keys, rows)
-        trained = self._trained.rows(keys)
+        self._know(rows)
+
+    def _know(self, rows: Rows) -> None:
+        """Set what the artifact knows of rows that no snapshot shows yet."""
+        trained = self._trained.rows(self._columns.keys(rows))
         known = trained >= 0
         self._columns.learned(
             rows[known],

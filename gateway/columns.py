@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.fusion.types import Columns, Floats, Rows
+from gateway.fusion.types import Columns, Floats, Ints, Rows
 from gateway.types import Item
 
 # Columns that an update of a known item changes; keys, popularity and vectors stay.
@@ -87,10 +87,32 @@ class GrowingColumns:
         """Mark a deleted item's row; on a row of a snapshot only after `detach`."""
         self._arrays["available"][row] = False
 
+    def keys(self, rows: Rows) -> Ints:
+        """Return the item keys of rows [m]."""
+        keys: Ints = self._arrays["keys"][rows]
+        return keys
+
     def learned(self, rows: Any, popularity: Any, vectors: Any) -> None:
         """Set what the fusion artifact knows of rows [m]: popularity [m], vectors [m, d]."""
         self._arrays["popularity"][rows] = popularity
         self._arrays["vectors"][rows] = vectors
+
+    @property
+    def capacity(self) -> int:
+        """Rows there is room for."""
+        return len(self._arrays["keys"])
+
+    def relearn(self, popularity: Floats, vectors: Floats) -> None:
+        """Replace what an artifact knows of all rows: popularity [c], vectors [c, d].
+
+        Earlier snapshots keep what they have. Rows beyond c are left for `learned`.
+        """
+        missing = max(0, self.capacity - len(popularity))
+        if missing:  # it has grown since they were made
+            popularity = np.concatenate([popularity, np.zeros(missing, np.float32)])
+            more = np.zeros((missing, vectors.shape[1]), np.float32)
+            vectors = np.concatenate([vectors, more])
+        self._arrays |= {"popularity": popularity, "vectors": vectors}
 
     def set_vectors(self, rows: Rows, vectors: Floats) -> None:
         """Give rows [m] unit vectors [m, d], in a copy: snapshots keep what they have."""

@@ -33,7 +33,8 @@ class GatewayConfig(ServerConfig):
     metrics_port: int = 9150
     # Where the fusion artifact lies: REPOSITORY/fusion/<version>/.
     repository: Path = Path("var/models")
-    # Fusion version; empty takes the newest there is at start.
+    # Fusion version. Empty: at start the one chosen last while running, else the newest that
+    # is not refused.
     version: int | None = None
     # The embedded store. One gateway per file: it is locked while the gateway runs.
     state: Path = Path("var/state.sqlite")

@@ -105,6 +105,16 @@ class NewItems:
         if len(self._slots) > self._limit:
             self.remove(next(iter(self._slots)))
 
+    def keep(self, new: Callable[[Ints], Bools]) -> None:
+        """Forget the items that are not `new` any more, and tell `placed` of the others anew."""
+        keys = np.fromiter(self._slots, np.int64)
+        for key in keys[~new(keys)].tolist():
+            self.remove(key)
+        for source, vectors in self._vectors.items():
+            for version in set(vectors.versions.values()):
+                slots = np.flatnonzero(vectors.usable(version))
+                self._placed(source, version, self._keys[slots], vectors.matrix[slots])
+
     def remove(self, key: int) -> None:
         """Forget an item, if it is one of these."""
         slot = self._slots.pop(key, None)

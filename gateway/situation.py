@@ -49,17 +49,21 @@ class Situations:
         quality: Quality,
     ) -> None:
         self._config = config
-        self._fusion = fusion
         self._catalogue = catalogue
         self._trends = trends
         self._quality = quality
-        self._history = HistorySettings(
-            length=config.history_length,
-            half_life_days=fusion.settings.history_half_life_days,
-            floor=config.history_floor,
-            session_minutes=config.session_minutes,
-        )
         self._sources = tuple(config.addresses())
+        self.learn(fusion)
+
+    def learn(self, fusion: FusionArtifact) -> None:
+        """Take the artifact that requests are answered by from now on."""
+        self._fusion = fusion
+        self._history = HistorySettings(
+            length=self._config.history_length,
+            half_life_days=fusion.settings.history_half_life_days,
+            floor=self._config.history_floor,
+            session_minutes=self._config.session_minutes,
+        )
         self._weights = {s: blend_weights(fusion, s, self._sources) for s in SURFACES}
         self._settings = {s: fusion.settings_for(s) for s in SURFACES}
 

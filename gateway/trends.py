@@ -58,6 +58,17 @@ class Trends:
         # The newest event that is counted here.
         self.last_seq = 0
 
+    def set_half_life(self, days: float, now_ms: int) -> None:
+        """Let what is counted so far stand as of now, and fade by another half-life."""
+        half_life_ms = max(days, 1e-3) * 86_400_000.0
+        if half_life_ms == self._half_life_ms:
+            return
+        growth, self._half_life_ms, self._start_ms = self._growth(now_ms), half_life_ms, now_ms
+        for market in self._markets.values():
+            market.weights = market.weights / growth
+            market.peak /= growth
+            market.made_ms = -_STALE_MS
+
     def _growth(self, time_ms: float) -> float:
         """How much an event at this time counts beside one at the start."""
         return math.exp2((time_ms - self._start_ms) / self._half_life_ms)

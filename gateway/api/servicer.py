@@ -25,6 +25,7 @@ from gateway.events import EventTaker
 from gateway.fanout import expiry
 from gateway.keeper import CatalogueKeeper
 from gateway.rollouts.canaries import Canaries
+from gateway.rollouts.fusion import FusionVersions
 from gateway.slates import Slates
 from gateway.types import Ask
 from plait.v1 import catalog_service_pb2 as catalog
@@ -44,6 +45,7 @@ class Parts:
     events: EventTaker
     keeper: CatalogueKeeper
     canaries: Canaries
+    fusion: FusionVersions
     lanes: Lanes
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from gateway.fanout import fan_out
 from gateway.rollouts.canary import Canary
-from gateway.rollouts.record import Record, RecordFile
+from gateway.rollouts.record import Record, RecordKeeper
 from gateway.sources import Source
 from gateway.types import Outcome, Question, SourceAnswer
-from services.runtime.errors import FailedPrecondition, NotFound, Unavailable
+from services.runtime.errors import FailedPrecondition, NotFound
 from services.runtime.metrics import CANARY_SHARE
 
 # A version loaded a moment ago may not be known to all parts yet.
@@ -31,22 +31,25 @@ class Canaries:
     def __init__(
         self,
         sources: Sequence[Source],
-        file: RecordFile,
+        keeper: RecordKeeper,
         look_again: Callable[[str], None],
     ) -> None:
-        """Read what is kept; `look_again` has a source's servers described anew."""
+        """`look_again` has a source's servers described anew."""
         self._sources = {source.name: source for source in sources}
-        self._file = file
+        self._keeper = keeper
         self._look_again = look_again
-        self._changing = asyncio.Lock()
-        self.record = Record()
-        self._apply(file.read())
+        self._show()
+
+    @property
+    def running(self) -> Sequence[Canary]:
+        """The canaries in force."""
+        return self._keeper.record.canaries
 
     def versions_for(self, user_id: str) -> Mapping[str, str]:
         """Return the version that is to answer a shopper, by source; others the default."""
-        if not self.record.canaries:
+        if not self.running:
             return _NOBODY
-        return {c.source: c.version for c in self.record.canaries if c.takes(user_id)}
+        return {c.source: c.version for c in self.running if c.takes(user_id)}
 
     async def start(self, source: str, version: str, share: float) -> Canary:
         """Have a version answer a share of the shoppers, percent.
@@ -55,15 +58,15 @@ class Canaries:
         not answer or is the default, Unavailable where the change cannot be kept.
         """
         self._known(source)
-        async with self._changing:
-            old = next((c for c in self.record.canaries if c.source == source), None)
+        async with self._keeper.changing:
+            old = next((c for c in self.running if c.source == source), None)
             if old is not None and old.version == version:
                 canary = Canary(source, version, share, old.salt, old.created_ms)
             else:
                 now_ms = int(time.time() * 1000)
                 canary = Canary(source, version, share, secrets.token_hex(8), now_ms)
             await self._check(source, version)
-            await self.keep(self.record.with_canary(canary))
+            await self._keep(self._keeper.record.with_canary(canary))
             return canary
 
     async def end(self, source: str) -> Canary | None:
@@ -71,28 +74,24 @@ class Canaries:
 
         Raises NotFound for an unknown source, Unavailable where that cannot be kept.
         """
-        async with self._changing:
-            old = next((c for c in self.record.canaries if c.source == source), None)
+        async with self._keeper.changing:
+            old = next((c for c in self.running if c.source == source), None)
             if old is None:
                 self._known(source)
                 return None
-            await self.keep(self.record.without_canary(source))
+            await self._keep(self._keeper.record.without_canary(source))
             return old
 
-    async def keep(self, record: Record) -> None:
-        """Put a record on disk and then in force; raises Unavailable where it cannot be kept."""
-        try:
-            await asyncio.to_thread(self._file.write, record)
-        except OSError as error:
-            raise Unavailable(f"nothing was changed: it cannot be kept ({error})") from None
-        self._apply(record)
-
-    def _apply(self, record: Record) -> None:
-        for old in self.record.canaries:
+    async def _keep(self, record: Record) -> None:
+        before = self._keeper.record.canaries
+        await self._keeper.keep(record)
+        for old in before:
             CANARY_SHARE.remove(old.source, old.version)
-        for canary in record.canaries:
+        self._show()
+
+    def _show(self) -> None:
+        for canary in self._keeper.record.canaries:
             CANARY_SHARE.labels(canary.source, canary.version).set(canary.share / 100)
-        self.record = record
 
     def _known(self, source: str) -> None:
         if source not in self._sources:

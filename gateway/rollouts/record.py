@@ -4,6 +4,7 @@ A small JSON file a person can read, replaced all at once. It is not in the stat
 file itself: restoring yesterday's events must not bring back yesterday's canary.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.rollouts.canary import Canary
+from services.runtime.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +23,10 @@ class Record:
     """Everything that operators decided at run time."""
 
     canaries: tuple[Canary, ...] = ()
+    # Version of the fusion artifact; None: that of the settings, or the newest.
+    fusion: int | None = None
+    # What served before it; None: nothing to go back to.
+    fusion_before: int | None = None
 
     def with_canary(self, canary: Canary) -> "Record":
         """Return the record with a canary in the place of its source's."""
@@ -65,6 +71,26 @@ class RecordFile:
         draft.replace(self._path)
 
 
+class RecordKeeper:
+    """The record in force; on disk first, then here. Belongs to the event loop.
+
+    Hold `changing` from reading the record to keeping its successor.
+    """
+
+    def __init__(self, file: RecordFile, record: Record) -> None:
+        self._file = file
+        self.record = record
+        self.changing = asyncio.Lock()
+
+    async def keep(self, record: Record) -> None:
+        """Put a record on disk and then in force; raises Unavailable where it cannot be kept."""
+        try:
+            await asyncio.to_thread(self._file.write, record)
+        except OSError as error:
+            raise Unavailable(f"nothing was changed: it cannot be kept ({error})") from None
+        self.record = record
+
+
 def _parse(raw: dict[str, Any]) -> Record:
     canaries = tuple(
         Canary(
@@ -73,4 +99,8 @@ def _parse(raw: dict[str, Any]) -> Record:
         )
         for c in raw["canaries"]
     )  # fmt: skip
-    return Record(canaries)
+    return Record(canaries, _number(raw.get("fusion")), _number(raw.get("fusion_before")))
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)

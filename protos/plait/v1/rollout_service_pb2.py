@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplait/v1/rollout_service.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x06\x43\x61nary\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0c\n\x04salt\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x14\n\x12GetRolloutsRequest\"9\n\x13GetRolloutsResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.plait.v1.Canary\"H\n\x10SetCanaryRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\"5\n\x11SetCanaryResponse\x12 \n\x06\x63\x61nary\x18\x01 \x01(\x0b\x32\x10.plait.v1.Canary\"\"\n\x10\x45ndCanaryRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\"5\n\x11\x45ndCanaryResponse\x12 \n\x06\x63\x61nary\x18\x01 \x01(\x0b\x32\x10.plait.v1.Canary2\xe8\x01\n\x0eRolloutService\x12J\n\x0bGetRollouts\x12\x1c.plait.v1.GetRolloutsRequest\x1a\x1d.plait.v1.GetRolloutsResponse\x12\x44\n\tSetCanary\x12\x1a.plait.v1.SetCanaryRequest\x1a\x1b.plait.v1.SetCanaryResponse\x12\x44\n\tEndCanary\x12\x1a.plait.v1.EndCanaryRequest\x1a\x1b.plait.v1.EndCanaryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplait/v1/rollout_service.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x06\x43\x61nary\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0c\n\x04salt\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x06\x46usion\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x18\n\x10previous_version\x18\x02 \x01(\x03\"\x14\n\x12GetRolloutsRequest\"[\n\x13GetRolloutsResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.plait.v1.Canary\x12 \n\x06\x66usion\x18\x02 \x01(\x0b\x32\x10.plait.v1.Fusion\"H\n\x10SetCanaryRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\"5\n\x11SetCanaryResponse\x12 \n\x06\x63\x61nary\x18\x01 \x01(\x0b\x32\x10.plait.v1.Canary\"\"\n\x10\x45ndCanaryRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\"5\n\x11\x45ndCanaryResponse\x12 \n\x06\x63\x61nary\x18\x01 \x01(\x0b\x32\x10.plait.v1.Canary\"C\n\x11LoadFusionRequest\x12\x11\n\x07version\x18\x01 \x01(\x03H\x00\x12\x12\n\x08previous\x18\x02 \x01(\x08H\x00\x42\x07\n\x05which\"6\n\x12LoadFusionResponse\x12 \n\x06\x66usion\x18\x01 \x01(\x0b\x32\x10.plait.v1.Fusion2\xb1\x02\n\x0eRolloutService\x12J\n\x0bGetRollouts\x12\x1c.plait.v1.GetRolloutsRequest\x1a\x1d.plait.v1.GetRolloutsResponse\x12\x44\n\tSetCanary\x12\x1a.plait.v1.SetCanaryRequest\x1a\x1b.plait.v1.SetCanaryResponse\x12\x44\n\tEndCanary\x12\x1a.plait.v1.EndCanaryRequest\x1a\x1b.plait.v1.EndCanaryResponse\x12G\n\nLoadFusion\x12\x1b.plait.v1.LoadFusionRequest\x1a\x1c.plait.v1.LoadFusionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +34,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CANARY']._serialized_start=77
   _globals['_CANARY']._serialized_end=202
-  _globals['_GETROLLOUTSREQUEST']._serialized_start=204
-  _globals['_GETROLLOUTSREQUEST']._serialized_end=224
-  _globals['_GETROLLOUTSRESPONSE']._serialized_start=226
-  _globals['_GETROLLOUTSRESPONSE']._serialized_end=283
-  _globals['_SETCANARYREQUEST']._serialized_start=285
-  _globals['_SETCANARYREQUEST']._serialized_end=357
-  _globals['_SETCANARYRESPONSE']._serialized_start=359
-  _globals['_SETCANARYRESPONSE']._serialized_end=412
-  _globals['_ENDCANARYREQUEST']._serialized_start=414
-  _globals['_ENDCANARYREQUEST']._serialized_end=448
-  _globals['_ENDCANARYRESPONSE']._serialized_start=450
-  _globals['_ENDCANARYRESPONSE']._serialized_end=503
-  _globals['_ROLLOUTSERVICE']._serialized_start=506
-  _globals['_ROLLOUTSERVICE']._serialized_end=738
+  _globals['_FUSION']._serialized_start=204
+  _globals['_FUSION']._serialized_end=255
+  _globals['_GETROLLOUTSREQUEST']._serialized_start=257
+  _globals['_GETROLLOUTSREQUEST']._serialized_end=277
+  _globals['_GETROLLOUTSRESPONSE']._serialized_start=279
+  _globals['_GETROLLOUTSRESPONSE']._serialized_end=370
+  _globals['_SETCANARYREQUEST']._serialized_start=372
+  _globals['_SETCANARYREQUEST']._serialized_end=444
+  _globals['_SETCANARYRESPONSE']._serialized_start=446
+  _globals['_SETCANARYRESPONSE']._serialized_end=499
+  _globals['_ENDCANARYREQUEST']._serialized_start=501
+  _globals['_ENDCANARYREQUEST']._serialized_end=535
+  _globals['_ENDCANARYRESPONSE']._serialized_start=537
+  _globals['_ENDCANARYRESPONSE']._serialized_end=590
+  _globals['_LOADFUSIONREQUEST']._serialized_start=592
+  _globals['_LOADFUSIONREQUEST']._serialized_end=659
+  _globals['_LOADFUSIONRESPONSE']._serialized_start=661
+  _globals['_LOADFUSIONRESPONSE']._serialized_end=715
+  _globals['_ROLLOUTSERVICE']._serialized_start=718
+  _globals['_ROLLOUTSERVICE']._serialized_end=1023
 # @@protoc_insertion_point(module_scope)

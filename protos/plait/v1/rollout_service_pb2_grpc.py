@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RolloutServiceStub(object):
-    """New versions for a share of the shoppers.
+    """New versions for a share of the shoppers, and the gateway's own artifact.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,15 @@ class RolloutServiceStub(object):
                 request_serializer=plait_dot_v1_dot_rollout__service__pb2.EndCanaryRequest.SerializeToString,
                 response_deserializer=plait_dot_v1_dot_rollout__service__pb2.EndCanaryResponse.FromString,
                 _registered_method=True)
+        self.LoadFusion = channel.unary_unary(
+                '/plait.v1.RolloutService/LoadFusion',
+                request_serializer=plait_dot_v1_dot_rollout__service__pb2.LoadFusionRequest.SerializeToString,
+                response_deserializer=plait_dot_v1_dot_rollout__service__pb2.LoadFusionResponse.FromString,
+                _registered_method=True)
 
 
 class RolloutServiceServicer(object):
-    """New versions for a share of the shoppers.
+    """New versions for a share of the shoppers, and the gateway's own artifact.
     """
 
     def GetRollouts(self, request, context):
@@ -78,6 +83,13 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadFusion(self, request, context):
+        """Change the version of the fusion artifact without a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RolloutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     request_deserializer=plait_dot_v1_dot_rollout__service__pb2.EndCanaryRequest.FromString,
                     response_serializer=plait_dot_v1_dot_rollout__service__pb2.EndCanaryResponse.SerializeToString,
             ),
+            'LoadFusion': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadFusion,
+                    request_deserializer=plait_dot_v1_dot_rollout__service__pb2.LoadFusionRequest.FromString,
+                    response_serializer=plait_dot_v1_dot_rollout__service__pb2.LoadFusionResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'plait.v1.RolloutService', rpc_method_handlers)
@@ -105,7 +122,7 @@ def add_RolloutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RolloutService(object):
-    """New versions for a share of the shoppers.
+    """New versions for a share of the shoppers, and the gateway's own artifact.
     """
 
     @staticmethod
@@ -179,6 +196,33 @@ class RolloutService(object):
             '/plait.v1.RolloutService/EndCanary',
             plait_dot_v1_dot_rollout__service__pb2.EndCanaryRequest.SerializeToString,
             plait_dot_v1_dot_rollout__service__pb2.EndCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadFusion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plait.v1.RolloutService/LoadFusion',
+            plait_dot_v1_dot_rollout__service__pb2.LoadFusionRequest.SerializeToString,
+            plait_dot_v1_dot_rollout__service__pb2.LoadFusionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RolloutServiceStub:
-    """New versions for a share of the shoppers."""
+    """New versions for a share of the shoppers, and the gateway's own artifact."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -43,10 +43,12 @@ class RolloutServiceStub:
     """
     EndCanary: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.EndCanaryRequest, _rollout_service_pb2.EndCanaryResponse]
     """Have the source's default version answer everybody again."""
+    LoadFusion: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.LoadFusionRequest, _rollout_service_pb2.LoadFusionResponse]
+    """Change the version of the fusion artifact without a restart."""
 
 @_typing.type_check_only
 class RolloutServiceAsyncStub(RolloutServiceStub):
-    """New versions for a share of the shoppers."""
+    """New versions for a share of the shoppers, and the gateway's own artifact."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRollouts: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutsRequest, _rollout_service_pb2.GetRolloutsResponse]  # type: ignore[assignment]
@@ -57,9 +59,11 @@ class RolloutServiceAsyncStub(RolloutServiceStub):
     """
     EndCanary: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.EndCanaryRequest, _rollout_service_pb2.EndCanaryResponse]  # type: ignore[assignment]
     """Have the source's default version answer everybody again."""
+    LoadFusion: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.LoadFusionRequest, _rollout_service_pb2.LoadFusionResponse]  # type: ignore[assignment]
+    """Change the version of the fusion artifact without a restart."""
 
 class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
-    """New versions for a share of the shoppers."""
+    """New versions for a share of the shoppers, and the gateway's own artifact."""
 
     @_abc_1.abstractmethod
     def GetRollouts(
@@ -86,5 +90,13 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rollout_service_pb2.EndCanaryResponse, _abc.Awaitable[_rollout_service_pb2.EndCanaryResponse]]:
         """Have the source's default version answer everybody again."""
+
+    @_abc_1.abstractmethod
+    def LoadFusion(
+        self,
+        request: _rollout_service_pb2.LoadFusionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_service_pb2.LoadFusionResponse, _abc.Awaitable[_rollout_service_pb2.LoadFusionResponse]]:
+        """Change the version of the fusion artifact without a restart."""
 
 def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from services.cf.server import SOURCE as CF
-from tests.integration.gateway.world import COUNT, open_shop, prepare
+from tests.integration.gateway.world import COUNT, open_shop, prepare, publish_fusion
 from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
 from tests.support.servers import PATIENCE, serving
 from tests.unit.cli.conftest import Run
@@ -111,6 +111,17 @@ def test_what_is_refused_is_one_line_that_says_why(fleet: Fleet) -> None:
         result = fleet.models(*arguments)
         assert result.exit_code == 1, arguments
         assert said in " ".join(result.output.split()), arguments
+
+
+def test_the_gateways_own_artifact_is_promoted_and_taken_back(fleet: Fleet) -> None:
+    publish_fusion(fleet.repository)
+    said = fleet.models("promote", "fusion").output
+    assert "fusion: the gateway uses version 2; back to 1 with" in said
+    assert fleet.facts("rollback", "fusion") == {"source": "fusion", "default": "1"}
+    assert fleet.models("rollback", "fusion").exit_code == 1
+    assert fleet.models("promote", "fusion", "newest").exit_code == 2
+    assert "one fusion at a time" in fleet.models("load", "fusion").output
+    assert "version 7 (found: 1, 2)" in fleet.models("promote", "fusion", "7").output
 
 
 def test_loading_the_default_again_says_so(fleet: Fleet) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from gateway.api.rollouts import RolloutServicer
-from gateway.rollouts.record import Record
 from plait.v1 import rollout_service_pb2 as pb
 from services.runtime.errors import PermissionDenied
+
+NOTHING = pb.GetRolloutsResponse(fusion=pb.Fusion(version=3))
 
 
 class Caller:
@@ -19,13 +20,18 @@ class Caller:
 
 
 class Nothing:
-    record = Record()
+    class canaries:  # noqa: N801
+        running = ()
+
+    class fusion:  # noqa: N801
+        version = 3
+        previous = None
 
 
 async def ask(peer: str, allowed: str) -> pb.GetRolloutsResponse:
-    canaries: Any = Nothing()
+    parts: Any = Nothing()
     context: Any = Caller(peer)
-    servicer = RolloutServicer(lambda: canaries, allowed)
+    servicer = RolloutServicer(lambda: parts, allowed)
     return await servicer.GetRollouts(pb.GetRolloutsRequest(), context)
 
 
@@ -33,7 +39,7 @@ async def ask(peer: str, allowed: str) -> pb.GetRolloutsResponse:
     "peer", ["ipv4:127.0.0.1:5", "ipv4:127.0.0.9:5", "ipv6:[::1]:5", "ipv6:%5B::1%5D:5", "unix:"]
 )
 async def test_callers_on_the_same_machine_are_heard(peer: str) -> None:
-    assert await ask(peer, "loopback") == pb.GetRolloutsResponse()
+    assert await ask(peer, "loopback") == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -42,4 +48,4 @@ async def test_callers_on_the_same_machine_are_heard(peer: str) -> None:
 async def test_others_are_heard_only_where_the_settings_say_so(peer: str) -> None:
     with pytest.raises(PermissionDenied, match="the gateway's own machine only"):
         await ask(peer, "loopback")
-    assert await ask(peer, "anyone") == pb.GetRolloutsResponse()
+    assert await ask(peer, "anyone") == NOTHING

@@ -1,0 +1,123 @@
+"""The version of the gateway's own artifact, and changing it while requests are answered.
+
+A version is verified and brought into the catalogue's rows in a thread; then, in
+one turn of the event loop, everything that has learned from the old one learns
+from the new. A request keeps what it began with. A version that is refused
+changes nothing.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from artifacts import layout
+from artifacts.errors import ArtifactError, ArtifactMissing
+from artifacts.fusion import SOURCE, FusionArtifact, load_fusion
+from gateway.learned import Learned, learn
+from gateway.loading import State
+from gateway.quantiles import Quantiles
+from gateway.rollouts.record import RecordKeeper
+from gateway.situation import Situations
+from services.runtime.errors import FailedPrecondition, NotFound
+from services.runtime.metrics import MODEL_INFO
+
+_log = logging.getLogger(__name__)
+
+
+def first_fusion(repository: Path, pinned: int | None, last: int | None) -> FusionArtifact:
+    """Load the pinned version; without one the last that was chosen, or the newest usable.
+
+    Raises ArtifactError where the pinned version, or every version, is refused.
+    """
+    if pinned is not None:
+        return load_fusion(layout.find(repository, SOURCE, pinned))
+    candidates: list[int | None] = [*layout.versions(repository, SOURCE)[::-1]]
+    candidates.sort(key=lambda version: version != last)
+    for version in candidates[:-1]:
+        try:
+            return load_fusion(layout.find(repository, SOURCE, version))
+        except ArtifactError as error:
+            _log.error("refused", extra={"version": version, "reason": str(error)})
+    return load_fusion(layout.find(repository, SOURCE, candidates[-1] if candidates else None))
+
+
+@dataclass(frozen=True, slots=True)
+class Learners:
+    """Everything that learns from the fusion artifact."""
+
+    state: State
+    situations: Situations
+    quantiles: Quantiles
+
+    def learn(self, learned: Learned, now_ms: int) -> None:
+        """Take another artifact, all at once."""
+        fusion, catalogue = learned.fusion, self.state.catalogue
+        catalogue.learn(learned)
+        self.state.new_items.keep(catalogue.are_new)
+        self.state.trends.set_half_life(fusion.settings.trend_half_life_days, now_ms)
+        self.situations.learn(fusion)
+        self.quantiles.learn(fusion)
+
+
+class FusionVersions:
+    """Which version serves. Belongs to the event loop."""
+
+    def __init__(
+        self, repository: Path, keeper: RecordKeeper, learners: Learners, version: int
+    ) -> None:
+        """`version` serves now."""
+        self._repository = repository
+        self._keeper = keeper
+        self._learners = learners
+        self.version = version
+        MODEL_INFO.labels(SOURCE, str(version), "default").set(1)
+
+    @property
+    def previous(self) -> int | None:
+        """What served before; None: nothing to go back to."""
+        return self._keeper.record.fusion_before
+
+    async def load(self, version: int | None) -> int:
+        """Serve a version, the newest if none is named; return which.
+
+        Raises NotFound, FailedPrecondition for one that is refused, Unavailable where
+        the change cannot be kept; what served before then still does.
+        """
+        async with self._keeper.changing:
+            return await self._change(version, self.version)
+
+    async def roll_back(self) -> int:
+        """Serve what served before; raises FailedPrecondition where nothing did."""
+        async with self._keeper.changing:
+            if self.previous is None:
+                raise FailedPrecondition("fusion: no version served before; name the one to serve")
+            return await self._change(self.previous, None)
+
+    async def _change(self, version: int | None, previous: int | None) -> int:
+        catalogue = self._learners.state.catalogue
+        keys, capacity = catalogue.columns.keys, catalogue.capacity
+        try:
+            fusion = await asyncio.to_thread(self._read, version)
+        except ArtifactMissing as error:
+            raise NotFound(str(error)) from None
+        except ArtifactError as error:
+            _log.error("refused", extra={"reason": str(error)})
+            raise FailedPrecondition(str(error)) from None
+        if fusion.version == self.version:
+            return self.version
+        learned = await asyncio.to_thread(learn, fusion, keys, capacity)
+        record = replace(self._keeper.record, fusion=fusion.version, fusion_before=previous)
+        await self._keeper.keep(record)
+        self._learners.learn(learned, int(time.time() * 1000))
+        MODEL_INFO.remove(SOURCE, str(self.version), "default")
+        MODEL_INFO.labels(SOURCE, str(fusion.version), "default").set(1)
+        self.version = fusion.version
+        _log.info(
+            "fusion loaded", extra={"version": fusion.version, "items": len(fusion.item_keys)}
+        )
+        return fusion.version
+
+    def _read(self, version: int | None) -> FusionArtifact:
+        return load_fusion(layout.find(self._repository, SOURCE, version))
