@@ -175,15 +175,17 @@ def rollback(source: str, **options: Any) -> None:
         fleet = _fleet(options)
         servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
         ended = gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
+        if ended.HasField("canary"):
+            version = ended.canary.model_version
+            for server in servers:
+                _forget(server, version)
+            said = f"{source}: the canary of version {version} has ended"
+            _tell(options, f"{said}, the default answers everybody", source=source, ended=version)
+            return
         for server in servers:
-            if ended.HasField("canary"):
-                _forget(server, ended.canary.model_version)
-            else:
-                server.load(PREVIOUS)
+            server.load(PREVIOUS)
         default = servers[0].versions()[-1]
     said = f"{source}: version {default} answers everybody"
-    if ended.HasField("canary"):
-        said = f"{source}: the canary of version {ended.canary.model_version} has ended; {said}"
     _tell(options, said, source=source, default=default)
 
 

@@ -75,14 +75,17 @@ class Host:
         self._changing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def start(self, pinned: int | None) -> None:
-        """Serve the pinned version; without one what was served last, or the newest that can be.
+    async def start(self, pinned: int | None = None, beside: Sequence[int] = ()) -> None:
+        """Serve the pinned version and those `beside` it.
 
-        Raises ArtifactError where the pinned version, or every version, is refused.
+        Without one, what was served last, or the newest that can be. Raises ArtifactError
+        where a pinned version, or every version, is refused.
         """
         async with self._changing:
             if pinned is not None:
                 await self._serve(pinned)
+                for number in beside:
+                    await self._add(number)
                 return
             last = await asyncio.to_thread(self._file.read) or Choice(None)
             await self._serve_first(last.default)

@@ -28,6 +28,8 @@ class ServiceConfig(ServerConfig):
     # Version to serve. Empty: at start what was served last, if callers chose it, else
     # the newest that is not refused. Pin it where only a deployment may decide.
     version: int | None = None
+    # Versions loaded beside the pinned one, for a canary where only a deployment decides.
+    beside: tuple[int, ...] = ()
     # Whether callers may load and unload versions. Off where only a deployment may
     # decide what serves: the protocol knows no callers' rights.
     model_control: bool = True
@@ -44,6 +46,11 @@ class ServiceConfig(ServerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.version is None or self.version > 0, "version must be positive")
+        require(
+            not self.beside or self.version not in {None, *self.beside},
+            "beside goes with a pinned version, and names others",
+        )
+        require(len(self.beside) < self.max_versions, "beside names max_versions or more")
         require(1 <= self.max_versions <= 8, "max_versions must be within 1 .. 8")
         require(1 <= self.max_batch_rows <= 1024, "max_batch_rows must be within 1 .. 1024")
         require(1 <= self.max_queue <= 100_000, "max_queue must be within 1 .. 100000")
@@ -77,7 +84,7 @@ class ModelService:
         """Load what is to be served; raises ArtifactError."""
         if self._host is not None:
             await self._host.report()
-            await self._host.start(self._config.version)
+            await self._host.start(self._config.version, self._config.beside)
 
     async def stop(self) -> None:
         """End the engines."""

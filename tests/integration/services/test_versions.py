@@ -16,6 +16,7 @@ from artifacts.errors import ArtifactError
 from inference import inference_pb2 as pb
 from services.cf.server import SOURCE as CF
 from services.content.server import SOURCE as CONTENT
+from services.runtime.service import ServiceConfig
 from services.runtime.tensors import read_outputs, write_request
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
@@ -210,6 +211,24 @@ async def test_a_restarted_service_serves_what_it_was_told_to(repository: Path) 
         assert await listed(stub) == ["1"]
     async with running(repository, version=3) as stub:
         assert await listed(stub) == ["3"]
+
+
+async def test_settings_name_the_versions_beside_the_pinned_one(repository: Path) -> None:
+    publish(repository, SECOND)
+    settings = {"version": 1, "beside": (2,), "model_control": False}
+    async with running(repository, **settings) as stub:
+        assert await listed(stub) == ["2", "1"]
+    for wrong in (
+        {"beside": (2,)},
+        {"version": 2, "beside": (2,)},
+        {"version": 1, "beside": (2, 3)},
+    ):
+        with pytest.raises(ValueError, match="beside"):
+            ServiceConfig(repository=repository, **wrong)
+    (repository / "cf" / "2" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match=r"model\.onnx"):
+        async with running(repository, **settings):
+            raise AssertionError("it serves")
 
 
 async def test_who_asks_for_the_newest_gets_the_newest_after_a_restart_too(

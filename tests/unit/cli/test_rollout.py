@@ -93,8 +93,17 @@ def test_rollback_ends_a_canary_and_frees_its_version(fleet: Fleet) -> None:
     fleet.models("load", "cf", "2")
     fleet.models("canary", "cf", "2", "--share", "50")
     said = fleet.models("rollback", "cf")
-    assert "the canary of version 2 has ended; cf: version 1 answers everybody" in said.output
+    assert "the canary of version 2 has ended, the default answers everybody" in said.output
     assert "version 2 is not loaded" in fleet.models("unload", "cf", "2").output
+
+
+def test_a_canary_ends_where_the_service_takes_no_orders(fleet: Fleet) -> None:
+    fleet.models("load", "cf", "2")
+    fleet.models("canary", "cf", "2", "--share", "50")
+    away = fleet.run("models", "rollback", "cf", "--base-port", "1", "--at", fleet.at[-1], "--json")
+    assert away.exit_code == 0
+    assert json.loads(away.stdout) == {"source": "cf", "ended": "2"}
+    assert "version 2 stays loaded" in away.stderr
 
 
 def test_what_is_refused_is_one_line_that_says_why(fleet: Fleet) -> None:
