@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Start the five processes on a copy of the data, measure, stop; return the result."""
     versions = {name: find(arguments.repository, name).name for name in (*SOURCES, "fusion")}
     plan = Plan(arguments.callers, 3.0, arguments.capacity_seconds, arguments.seconds,
-                arguments.times, 10.0, 0.5)  # fmt: skip
+                arguments.times, 10.0, 0.5, arguments.rate)  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="plait-overload-") as name:
         work = Path(name)
         prepare(arguments, work)
@@ -151,6 +151,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
     parser.add_argument("--times", type=float, default=3.0, help="overload, times the capacity")
+    parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
     parser.add_argument("--capacity-seconds", type=float, default=10.0)
     parser.add_argument("--callers", type=int, default=16, help="that find the capacity")

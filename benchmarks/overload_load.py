@@ -40,6 +40,8 @@ class Plan:
     times: float
     after: float
     calm: float
+    # Offered instead of a multiple of the capacity, to compare two versions; 0: not.
+    rate: float = 0.0
 
 
 class Asker:
@@ -124,7 +126,8 @@ async def measure(ask: Call, surface: Any, plan: Plan, seed: int) -> dict[str, A
     found = {"capacity": figures(shots, plan.capacity, surface)}
     rate = found["capacity"]["goodput_per_second"]
     print("phase overload", flush=True)
-    shots = await open_loop(ask, poisson(plan.times * rate, plan.overload, seed))
+    offered = plan.rate or plan.times * rate
+    shots = await open_loop(ask, poisson(offered, plan.overload, seed))
     found["overload"] = figures(shots, plan.overload, surface)
     print("phase after", flush=True)
     shots = await open_loop(ask, poisson(plan.calm * rate, plan.after, seed + 1), len(shots))

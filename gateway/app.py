@@ -6,6 +6,8 @@ serves trends before any model is up, and each model as it comes.
 
 import asyncio
 import logging
+import os
+import secrets
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +16,7 @@ import grpc
 
 from artifacts.fusion import FusionArtifact
 from gateway.admission.lanes import build_lanes
+from gateway.admission.turns import Turns
 from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
     CatalogServicer,
@@ -62,10 +65,13 @@ class GatewayApplication:
         self._state: State | None = None
         self._embedder: Embedder | None = None
         self._parts: Parts | None = None
+        # Nobody else knows this name, and it leads no further than this machine.
+        self._door_address = f"unix-abstract:plait-{os.getpid()}-{secrets.token_hex(8)}"
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the four services."""
         del health
+        server.add_insecure_port(self._door_address)
         return [
             add_to_server(server, servicer)
             for servicer in (
@@ -95,11 +101,14 @@ class GatewayApplication:
         await self._save_trends()
         await self._contact()
         self._parts = self._assemble(self._state, fusion, record)
+        self._parts.lanes.door.start(self._door_address)
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
+        if self._parts is not None:
+            await self._parts.lanes.door.stop()
         self._parts = None
         if self._embedder is not None:
             await self._embedder.stop()
@@ -158,7 +167,7 @@ class GatewayApplication:
         )
         situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
         slates = Slates(
-            Recommender(situations, catalogue, state.trails, retrieval),
+            Recommender(situations, catalogue, state.trails, retrieval, Turns(lanes.door.let_in)),
             lanes.rankings,
             Rankings(
                 catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes

@@ -3,18 +3,14 @@
 Read `Recommender.rank` from top to bottom and you know what happens to a
 request. Nothing here can fail for want of a model: whatever answers is used, and
 with nothing at all the market's trends are the answer.
-
-A batch of answers makes many rankings ready at once. They are merged one in each
-turn of the event loop, so that a call that comes meanwhile (to be refused, or an
-event to be taken) waits for one merge and not for all.
 """
 
-import asyncio
 import math
 import time
 
 import numpy as np
 
+from gateway.admission.turns import Turns
 from gateway.catalogue import Catalogue
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Pool
@@ -40,12 +36,14 @@ class Recommender:
         catalogue: Catalogue,
         trails: Trails,
         retrieval: Retrieval,
+        turns: Turns,
     ) -> None:
+        """`turns`: when a ranking may be merged, which holds the event loop."""
         self._situations = situations
         self._catalogue = catalogue
         self._trails = trails
         self._retrieval = retrieval
-        self._merging = asyncio.Lock()
+        self._turns = turns
 
     async def rank(self, ask: Ask, until: float, expires: float = math.inf) -> Ranking:
         """Make a ranking; sources must have answered by `until` (time.perf_counter()).
@@ -54,12 +52,13 @@ class Recommender:
         """
         start = time.perf_counter()
         trail = await self._trails.get(ask.user_id)
-        situation = self._situations.build(ask, trail, int(time.time() * 1000))
+        async with self._turns.turn():
+            situation = self._situations.build(ask, trail, int(time.time() * 1000))
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)
         answered = time.perf_counter()
         stages = [("read_state", read - start), ("fan_out", answered - read)]
-        async with self._merging:
+        async with self._turns.turn():
             if time.perf_counter() >= expires:
                 raise DeadlineExceeded("the answers of the models came too late to be merged")
             pool = self._merge(situation, gathered, stages, answered)

@@ -51,7 +51,7 @@ class Slates:
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         async with self._gate.admitted(ask.surface, until) as visit:
             ranking = await self._rank(ask, until, expiry(remaining, start))
-            visit.load_seconds = load_seconds(ranking)
+            visit.note(load_seconds(ranking, self._gate.fair_seconds))
         return self._rankings.first_page(ranking, ask.page_size)
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:

@@ -20,6 +20,10 @@ from services.runtime.errors import DeadlineExceeded, ResourceExhausted
 # Places in the queue for each place inside: a full queue makes a call wait for about
 # this part of the time that it takes.
 _QUEUE_SHARE = 0.5
+# A wait before the gate that is too long, as a part of the target; it is not looked at while
+# fewer than some are inside, as then it is the machine that sleeps and no queue that stands.
+_STALE = 0.8
+_SOME = 4
 # Between two pushbacks in a row; the golden ratio spreads any number of them evenly.
 _GOLDEN = 0.618034
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -38,12 +42,31 @@ class _Waiter:
 
 
 class Visit:
-    """A call that is inside; `load_seconds` may be set to how long the machine took for it."""
+    """A call that is inside."""
 
-    __slots__ = ("load_seconds",)
+    __slots__ = ("_began", "_clock", "_noted")
 
-    def __init__(self) -> None:
-        self.load_seconds: float | None = None
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._noted: tuple[float | None] | None = None
+
+    def note(self, seconds: float | None) -> None:
+        """Say how long the machine took for it, where that is not the time it was inside.
+
+        None: that cannot be told.
+        """
+        self._noted = (seconds,)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was let in."""
+        return self._clock() - self._began
+
+    @property
+    def took(self) -> float | None:
+        """What was noted, or the time it was inside."""
+        return self.elapsed if self._noted is None else self._noted[0]
 
 
 class Gate:
@@ -56,13 +79,18 @@ class Gate:
         notes: Notes,
         *,
         moved: Callable[[float, float], None] = lambda *_: None,
+        unseen: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`ranks`: 0 is served first; `moved` hears of the load and the time, window by window."""
+        """`ranks`: 0 is served first; `moved` hears of the load and the time, window by window.
+
+        `unseen`: seconds that calls have waited before they come here (see door.py).
+        """
         self._ranks = ranks
         self._limit = limit
         self._notes = notes
         self._moved = moved
+        self._unseen = unseen
         self._clock = clock
         self._queues = [deque[_Waiter]() for _ in range(max(ranks.values()) + 1)]
         self._inside = 0
@@ -70,6 +98,16 @@ class Gate:
         self._pauses = 0
         self._refused = self._admitted = 0  # in this window
         notes.limit(limit.value)
+
+    @property
+    def busy(self) -> bool:
+        """Whether enough is under way for a queue to stand."""
+        return self._inside >= _SOME
+
+    @property
+    def fair_seconds(self) -> float:
+        """What a call should take at most."""
+        return self._limit.target
 
     @asynccontextmanager
     async def admitted(self, kind: str, until: float) -> AsyncIterator[Visit]:
@@ -79,21 +117,22 @@ class Gate:
         DeadlineExceeded where that shows only while it waits.
         """
         await self._enter(kind, until)
-        visit, began = Visit(), self._clock()
+        visit = Visit(self._clock)
         try:
             yield visit
         except asyncio.CancelledError:
             # Its caller gave up: it would have taken at least as long.
-            self._leave(max(self._clock() - began, self._limit.typical))
+            self._leave(max(visit.elapsed, self._limit.typical))
             raise
         except BaseException:
             self._leave(None)  # says nothing about how quick the machine is
             raise
-        seconds = visit.load_seconds
-        self._leave(self._clock() - began if seconds is None else seconds)
+        self._leave(visit.took)
 
     async def _enter(self, kind: str, until: float) -> None:
         rank, now = self._ranks[kind], self._clock()
+        if self.busy and self._unseen() > _STALE * self._limit.target:
+            raise self._refusal(kind, "stale")
         if self._inside < self._limit.value and not self._waiting:
             self._admit(kind, 0.0)
             return
@@ -129,7 +168,7 @@ class Gate:
 
     def _leave(self, seconds: float | None) -> None:
         now = self._clock()
-        if seconds is not None and self._limit.note(seconds, self._inside, now):
+        if seconds is not None and self._limit.note(seconds + self._unseen(), self._inside, now):
             self._notes.limit(self._limit.value)
             self._moved(self._limit.load, now)
             self._refused = self._admitted = 0

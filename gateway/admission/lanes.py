@@ -6,6 +6,7 @@ the processor is shared, and each limit adapts to what the others leave of it.
 
 from dataclasses import dataclass
 
+from gateway.admission.door import Door
 from gateway.admission.gate import Gate
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
@@ -16,7 +17,7 @@ from services.runtime import metrics
 EVENTS = "EVENTS"
 CATALOGUE = "CATALOGUE"
 # Fewer at once would leave batches empty; more than the most is never of use to a machine.
-_FLOOR, _START, _CEILING = 16, 64, 1000
+_FLOOR, _START, _CEILING = 8, 64, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +28,24 @@ class Lanes:
     events: Gate
     catalogue: Gate
     quality: Quality
+    door: Door
 
 
 def build_lanes(config: GatewayConfig) -> Lanes:
     """Build the gates of a configuration."""
     quality = Quality(metrics.QUALITY_FACTOR.labels("rankings").set, floor=config.least_quality)
+    door = Door(lambda: rankings.busy)
     ranks = config.ranks()
     most = config.max_catalogue_calls
+    rankings = Gate(
+        ranks,
+        _adaptive(config.load_share * config.max_deadline_ms / 1000),
+        Notes("rankings", tuple(ranks)),
+        moved=quality.note,
+        unseen=lambda: door.delay,
+    )
     return Lanes(
-        rankings=Gate(
-            ranks,
-            _adaptive(config.load_share * config.max_deadline_ms / 1000),
-            Notes("rankings", tuple(ranks)),
-            moved=quality.note,
-        ),
+        rankings=rankings,
         events=Gate(
             {EVENTS: 0}, _adaptive(config.event_target_ms / 1000), Notes("events", (EVENTS,))
         ),
@@ -51,6 +56,7 @@ def build_lanes(config: GatewayConfig) -> Lanes:
             Notes("catalogue", (CATALOGUE,)),
         ),
         quality=quality,
+        door=door,
     )
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
@@ -19,7 +20,14 @@ from tests.integration.gateway.world import Shop, open_shop
 
 # More than a gateway lets in and has wait before it has learnt anything.
 CROWD = 150
-SLOW = 0.5
+SLOW = 1.5
+
+
+@pytest_asyncio.fixture
+async def shop(directory: Path) -> AsyncIterator[Shop]:
+    """A gateway that gives slow sources the time they take."""
+    async with open_shop(directory, max_deadline_ms=8_000) as running:
+        yield running
 
 
 async def outcome(call: Awaitable[Any]) -> str:
@@ -31,15 +39,21 @@ async def outcome(call: Awaitable[Any]) -> str:
     return "OK"
 
 
+def home_refused() -> float:
+    """Refusals of HOME until now, on arrival."""
+    reasons = ("full", "no_time", "stale")
+    return sum(value("plait_refused_total", kind="HOME", reason=r) for r in reasons)
+
+
 async def crowd(shop: Shop) -> list["asyncio.Task[str]"]:
     """Fill the gateway with rankings that wait for slow sources; some are refused."""
     for source in shop.sources.values():
         source.delay = SLOW
-    refused = value("plait_refused_total", kind="HOME", reason="full")
+    refused = home_refused()
     tasks = [asyncio.create_task(outcome(shop.recommend("ann"))) for _ in range(CROWD)]
 
     async def full() -> bool:
-        return value("plait_refused_total", kind="HOME", reason="full") > refused
+        return home_refused() > refused
 
     await until(full)
     return tasks
