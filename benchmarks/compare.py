@@ -13,16 +13,17 @@ python -m benchmarks.compare [--only NAME,...] [--parts closed,open,costs] [--qu
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from benchmarks import costs, machine
+from benchmarks.budget import Budget
 from benchmarks.contest import Contest, Examiner, Row, median
 from benchmarks.job.publish import repository
 from benchmarks.job.reference import Reference
@@ -31,6 +32,7 @@ from benchmarks.job.world import world
 from benchmarks.load import SHOPPERS
 from benchmarks.measure import Client
 from benchmarks.systems import line_up
+from benchmarks.systems.environment import pinned
 from benchmarks.systems.plait import Plait
 from benchmarks.systems.process import ROOT
 from benchmarks.tables import show
@@ -40,10 +42,14 @@ PARTS = ("closed", "open", "costs")
 # Loaded by the clock too: those that matter beside each other, and stay up.
 _BY_THE_CLOCK = ("plait", "plait-whole", "plain", "triton")
 _FRACTIONS = (0.25, 0.5, 0.8)
+# By which part of the time each part must have begun its last round.
+_SHARES = {"closed": 0.6, "open": 0.75, "costs": 0.95}
 
 
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing or differs."""
+    # An ordinary kill leaves nothing running either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         arguments = parse()
         result = run(arguments)
@@ -59,15 +65,15 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure everything; nothing is left running."""
-    began = time.monotonic()
+    budget = Budget(60 * arguments.minutes)
     models, shop = repository(arguments.seed), world(arguments.seed)
-    examiner, say = Examiner(shop, Reference(models)), teller(began)
+    examiner, say = Examiner(shop, Reference(models)), teller(budget)
     result: dict[str, Any] = {
         "question": "the same job on every system: four ONNX models, union, sum, top 20",
         "machine": machine.describe(),
+        "other_systems": pinned(),
         "seed": arguments.seed,
         "seconds": arguments.seconds,
-        "rounds": arguments.rounds,
     }
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
@@ -79,34 +85,37 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ):
             contest.start()
             closed = {n: {"callers": int(n)} for n in arguments.callers}
-            measured = _closed(contest, arguments, models, closed)
-            result |= measured
+            result |= _closed(contest, arguments, models, closed, budget)
             if "open" in arguments.parts:
-                result["open_loop"] = _open(contest, arguments, set(closed))
+                result["open_loop"] = _open(contest, arguments, set(closed), budget)
             plait = systems.get("plait")
             if "costs" in arguments.parts and isinstance(plait, Plait):
                 lines = costs.variants(plait, models, work)
                 with closing(Contest(lines, client, examiner, say)) as other:
                     other.start()
-                    result["costs"] = _costs(other, arguments)
-    return result | {"took_seconds": time.monotonic() - began}
+                    result["costs"] = _costs(other, arguments, budget)
+    return result | {"took_seconds": budget.spent}
 
 
 def _closed(
-    contest: Contest, arguments: argparse.Namespace, models: Path, loads: Mapping[str, Any]
-) -> dict[str, Any]:
-    floors = []
-    for number in range(arguments.rounds):
+    contest: Contest, arguments: argparse.Namespace, models: Path, loads: Mapping[str, Any],
+    budget: Budget,
+) -> dict[str, Any]:  # fmt: skip
+    floors: list[dict[str, Any]] = []
+    for number in budget.rounds(arguments.rounds, _SHARES["closed"]):
         floors.append(floor(models, arguments.seed))
         contest.round(lambda _key, _row: loads, arguments.seconds, arguments.seed + number)
     return {
+        "rounds": len(floors),
         "floor": median(floors),
         "closed_loop": contest.medians(),
         "every_round": {row.system.name: dict(row.rounds) for row in contest.rows.values()},
     }
 
 
-def _open(contest: Contest, arguments: argparse.Namespace, closed: set[str]) -> dict[str, Any]:
+def _open(
+    contest: Contest, arguments: argparse.Namespace, closed: set[str], budget: Budget
+) -> dict[str, Any]:
     """Load each system by the clock, at fractions of the most it did in the closed loop."""
 
     def plan(key: str, row: Row) -> dict[str, dict[str, float]]:
@@ -115,7 +124,7 @@ def _open(contest: Contest, arguments: argparse.Namespace, closed: set[str]) -> 
         medians = [median(row.rounds[name])["requests_per_second"] for name in closed]
         return {f"{f:.0%}": {"rate": f * max(medians)} for f in _FRACTIONS}
 
-    for number in range(arguments.rounds):
+    for number in budget.rounds(arguments.rounds, _SHARES["open"]):
         contest.round(plan, arguments.seconds, arguments.seed + number)
     return {
         row.system.name: {n: median(seen) for n, seen in row.rounds.items() if n not in closed}
@@ -124,8 +133,8 @@ def _open(contest: Contest, arguments: argparse.Namespace, closed: set[str]) -> 
     }
 
 
-def _costs(contest: Contest, arguments: argparse.Namespace) -> dict[str, Any]:
-    for number in range(arguments.rounds):
+def _costs(contest: Contest, arguments: argparse.Namespace, budget: Budget) -> dict[str, Any]:
+    for number in budget.rounds(arguments.rounds, _SHARES["costs"]):
         contest.round(lambda _key, _row: costs.LOAD, arguments.seconds, arguments.seed + number)
     medians = contest.medians()
     ratios = costs.ratios({key: row.rounds.get("16", []) for key, row in contest.rows.items()})
@@ -148,9 +157,9 @@ def floor(models: Path, seed: int) -> dict[str, Any]:
     return found
 
 
-def teller(began: float) -> Callable[[str], None]:
+def teller(budget: Budget) -> Callable[[str], None]:
     """Return what tells a person how far the run is."""
-    return lambda text: print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr)
+    return lambda text: print(f"{budget.spent:5.0f} s  {text}", file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
@@ -164,7 +173,8 @@ def parse() -> argparse.Namespace:
     add("--parts", type=_names, default=PARTS, metavar="PART,...", help=", ".join(PARTS))
     add("--seconds", type=float, default=2.5, help="measured per round and load")
     add("--callers", type=_names, default=["1", "16", "64"], help="numbers of callers")
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=3, help="as far as the time allows")
+    add("--minutes", type=float, default=12.0, help="what a run may take")
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
     add("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -63,3 +63,10 @@ class PeersEnvironment:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
             self._why_not = f"cannot be installed: {' '.join(last)[:200]}"
             raise NotAvailable(self._why_not)
+
+
+def pinned() -> dict[str, str]:
+    """Return the versions that the other systems run on."""
+    lines = REQUIREMENTS.read_text().splitlines()
+    parts = (line.partition("==") for line in lines if line and not line.startswith("#"))
+    return {name: version for name, _, version in parts}

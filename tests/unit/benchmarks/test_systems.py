@@ -10,8 +10,8 @@ import pytest
 from benchmarks.job import SOURCES
 from benchmarks.peers.triton import config
 from benchmarks.systems import line_up
-from benchmarks.systems.environment import PeersEnvironment
-from benchmarks.systems.process import NotAvailable, Process
+from benchmarks.systems.environment import PeersEnvironment, pinned
+from benchmarks.systems.process import ROOT, NotAvailable, Process
 from benchmarks.systems.triton import Triton
 from cli.failures import UserError
 
@@ -67,6 +67,13 @@ def test_what_cannot_be_installed_is_tried_once_and_is_not_available(
             triton.start()
     assert len(tried) == 1
     triton.stop()
+
+
+def test_every_package_of_the_other_systems_is_pinned() -> None:
+    assert {"bentoml", "nvidia-pytriton", "ray[serve]"} <= set(pinned())
+    assert all(version for version in pinned().values())
+    # Nobody's models run on a faster release than Plait's own.
+    assert f"onnxruntime=={pinned()['onnxruntime']}\n" in (ROOT / "requirements.lock").read_text()
 
 
 def test_tritons_repository_holds_the_four_models_and_the_fusion(tmp_path: Path) -> None:
