@@ -83,7 +83,8 @@ class Coalescer:
         """
         self._send = send
         self._max_rows = max_rows
-        self._max_calls = max_calls
+        # May be changed as servers come and go; calls in flight are not cut for it.
+        self.max_calls = max_calls
         self._waiting: deque[Row] = deque()
         self._calls = 0
         self._due = False
@@ -91,14 +92,14 @@ class Coalescer:
     def add(self, row: Row) -> None:
         """Have a row sent as soon as a call is free."""
         self._waiting.append(row)
-        if not self._due and self._calls < self._max_calls:
+        if not self._due and self._calls < self.max_calls:
             self._due = True
             # Not at once: rows that arrive in the same turn of the loop join.
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         self._due = False
-        while self._calls < self._max_calls and (rows := self._take()):
+        while self._calls < self.max_calls and (rows := self._take()):
             self._calls += 1
             Call(rows).start(self._send(rows), self._ended)
 

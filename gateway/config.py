@@ -59,8 +59,8 @@ class GatewayConfig(ServerConfig):
     # Questions that share a call to a source, at most; a service must take as many
     # (its max_batch_rows). More: less CPU each under load, longer calls.
     rows_per_call: int = 64
-    # Calls in flight to a source; questions that come meanwhile wait and share the next.
-    # More: less waiting behind a slow call, smaller batches.
+    # Calls in flight for each replica of a source; questions that come meanwhile wait and
+    # share the next. More: less waiting behind a slow call, smaller batches.
     calls_in_flight: int = 1
     # Places ordered for variety (about 3 us each), and the least a ranking holds if the
     # rules allow it.

@@ -46,6 +46,8 @@ class Connection:
         self.name = name
         # What to write requests by; None before the first contact, then always something.
         self.contract: Contract | None = None
+        # How many replicas can be asked at the same time; at least 1.
+        self.width = 1
         self._roll = Roll(name, parse(address), settings, self._note)
         self._usual = Quantile(_PATIENCE, time.perf_counter)
         self._budget = Budget(settings.second_share)
@@ -63,11 +65,6 @@ class Connection:
     async def contacted(self) -> None:
         """Wait until a server has described its model once."""
         await self._described.wait()
-
-    @property
-    def width(self) -> int:
-        """How many replicas can be asked at the same time; at least 1."""
-        return max(1, sum(r.here and not r.draining and r.breaker.admits for r in self._replicas))
 
     def contract_for(self, version: str) -> Contract | None:
         """Return what a version takes and gives; None where no replica serves it."""
@@ -125,10 +122,11 @@ class Connection:
         return self._roll.replicas
 
     def _note(self) -> None:
-        """Keep the contract in step with the replicas."""
+        """Keep the contract and the width in step with the replicas."""
         known = [(r, r.contract) for r in self._replicas if r.contract is not None]
         asked = [c for r, c in known if r.here and r.breaker.state is not State.OPEN]
         self.contract = prevailing(asked or [c for _, c in known]) or self.contract
+        self.width = max(1, sum(r.state == State.CLOSED.value for r in self._replicas))
         if self.contract is not None:
             self._described.set()
 

@@ -43,9 +43,10 @@ class Source:
     """Asks one model over one connection."""
 
     def __init__(self, connection: Connection, *, max_rows: int = 64, max_calls: int = 1) -> None:
-        """At most `max_rows` questions share a call, and `max_calls` are in flight."""
+        """At most `max_rows` questions share a call; `max_calls` are in flight to a replica."""
         self.name = connection.name
         self.connection = connection
+        self._max_calls = max_calls
         self._coalescer = Coalescer(self._send, max_rows=max_rows, max_calls=max_calls)
 
     @property
@@ -82,6 +83,7 @@ class Source:
         elif deadline <= row.began:
             row.answer = self._without(Outcome.LATE, "no time was left to ask")
         else:
+            self._coalescer.max_calls = self._max_calls * self.connection.width
             self._coalescer.add(row)
         return row
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 
 from inference import inference_pb2 as pb
 from plait.v1 import types_pb2 as t
@@ -66,10 +67,13 @@ class Fussy(FakeSource):
             self.status = status
 
 
-async def test_a_bad_row_fails_alone(directory: Path) -> None:
+@pytest.mark.parametrize("status", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
+async def test_a_bad_row_fails_alone(directory: Path, status: grpc.StatusCode) -> None:
     made = fake_sources()
-    fussy = Fussy("cf", made["cf"].vectors, delay=0.05, status=grpc.StatusCode.INVALID_ARGUMENT)
-    async with open_shop(directory, sources={**made, "cf": fussy}) as shop:
+    fussy = Fussy("cf", made["cf"].vectors, delay=0.05, status=status)
+    # Nor does it open the breaker, however many halves it is in.
+    sources = {**made, "cf": fussy}
+    async with open_shop(directory, sources=sources, breaker_failures=2) as shop:
         asking = [
             shop.recommend(f"g{n}", events=[t.Event(item_id=str(n), type=t.EVENT_TYPE_VIEW)])
             for n in range(1, 21)

@@ -147,6 +147,20 @@ async def test_an_answer_of_the_wrong_shape_or_type_costs_only_its_source(
     assert answer.items[0].item.category == "YOGURT"
 
 
+async def test_a_source_that_keeps_failing_is_left_alone_and_named_open(directory: Path) -> None:
+    async with open_shop(directory, breaker_failures=3, breaker_rest_ms=60_000) as shop:
+        shop.sources["cf"].status = grpc.StatusCode.INTERNAL
+        shop.sources["content"].mangle = ragged
+        answers = [await shop.recommend("ann") for _ in range(5)]
+        seen = [(outcomes(a)["cf"], outcomes(a)["content"]) for a in answers]
+        assert seen == [("error", "error")] * 3 + [("open", "open")] * 2
+        assert len(shop.sources["cf"].asked) == 3
+        assert answers[-1].coverage.partial
+        assert answers[-1].items[0].item.category == "YOGURT"
+        details = {s.source: s.detail for s in answers[-1].sources}
+        assert details["cf"] == "resting after failures"
+
+
 async def test_scores_that_are_no_numbers_never_lead_and_are_counted(shop: Shop) -> None:
     def broken(outputs: dict[str, Any]) -> dict[str, Any]:
         scores = outputs["scores"].copy()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,8 @@ from gateway.connection import Connection
 from gateway.replicas.breaker import Rules
 from gateway.replicas.errors import BreakersOpen, NotReachable, VersionNotServed
 from gateway.replicas.settings import Settings
+from gateway.sources import Source
+from gateway.types import Question
 from inference import inference_pb2 as pb
 from services.runtime.tensors import Array, TensorError, write_request
 from tests.integration.gateway.fakes import FakeSource
@@ -104,6 +107,23 @@ async def test_replicas_share_the_calls() -> None:
         await asyncio.gather(*(group.ask() for _ in range(90)))
         assert all(n > 15 for n in group.asked())
         assert state("closed") == 3
+
+
+async def test_each_replica_has_a_call_in_flight_and_the_rest_wait_to_share_the_next() -> None:
+    async with replicas(2, ALONE) as group:
+        source = Source(group.connection)
+        for server in group.servers:
+            server.silent = True
+        likes = Question(np.array([6], np.int64), np.ones(1, np.float32), k=5)
+        for _ in range(4):
+            source.ask(likes, time.perf_counter() + PATIENCE)
+            await asyncio.sleep(0.01)
+        await until(lambda: group.asked() == [1, 1])
+        for server in group.servers:
+            server.silent = False
+        await until(lambda: sum(group.asked()) == 3)
+        await asyncio.sleep(0.05)
+        assert sum(group.asked()) == 3
 
 
 async def test_rows_under_way_count_not_calls() -> None:

@@ -126,7 +126,7 @@ async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: P
             await eventually(lambda: _refuses(server.port), "refusing connections")
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await infer(late, "cf", QUESTION)
-            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert refused.value.code() in NEVER_BEGAN
         gated.compute.set()
         for answer in await asyncio.gather(*calls):
             assert answer["item_keys"].shape == (1, 5)
@@ -274,3 +274,36 @@ async def test_a_taken_port_is_named(shared: Path, setting: str) -> None:
         with pytest.raises(StartError, match=f"127.0.0.1:{port}: .* set another {setting}"):
             async with serving(CF, shared, **{setting: port}):
                 raise AssertionError("it started on a taken port")
+
+
+async def test_every_watcher_hears_of_a_drain_and_none_holds_it_up(shared: Path) -> None:
+    async with (
+        serving(CF, shared, grace_seconds=PATIENCE) as server,
+        channel_to(server.port) as channel,
+        channel_to(server.port) as other,
+    ):
+        calls = [_watch(channel), _watch(other), _watch(other)]
+        for call in calls:
+            assert (await call.read()).status == SERVING
+        calls.pop().cancel()
+        stopping = asyncio.create_task(server.stop())
+        for call in calls:
+            assert (await call.read()).status == NOT_SERVING
+            assert await call.read() is grpc.aio.EOF
+        await stopping
+
+
+async def test_a_watcher_of_a_name_there_is_not_hears_so_and_then_of_its_coming(
+    shared: Path,
+) -> None:
+    async with serving(CF, shared) as server, channel_to(server.port) as channel:
+        call = _watch(channel, "later")
+        assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        await server.health.set("later", ready=True)
+        assert (await call.read()).status == SERVING
+        call.cancel()
+
+
+def _watch(channel: grpc.aio.Channel, name: str = "cf") -> Any:
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    return stub.Watch(health_pb2.HealthCheckRequest(service=name))
