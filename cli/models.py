@@ -1,7 +1,7 @@
 """`plait models`: every process at a glance, and the life of a model version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import click
 from rich.markup import escape
@@ -45,6 +45,8 @@ class Status:
     requests: int | None
     p50_seconds: float | None
     p99_seconds: float | None
+    # Of a source: its servers by state, as the gateway sees them; "closed" is in use.
+    replicas: Mapping[str, int] = field(default_factory=dict)
     # While a share of the shoppers is answered by another version: each version.
     canary: tuple[Arm, ...] = ()
 
@@ -78,10 +80,9 @@ def models_command(
     ends = endpoints(base_port, metrics_base_port, places)
     scrapes = {end: _scrape(end) for end in ends}
     statuses = [status(end, seen) for end, seen in scrapes.items()]
-    for arm in (a for e, seen in scrapes.items() if e.name == GATEWAY and seen for a in arms(seen)):
-        statuses = [
-            replace(s, canary=(*s.canary, arm)) if s.name == arm.source else s for s in statuses
-        ]
+    for end, seen in scrapes.items():
+        if end.name == GATEWAY and seen is not None:
+            statuses = [_as_seen(s, seen) for s in statuses]
     if as_json:
         print_json([asdict(s) for s in statuses])
     else:
@@ -126,6 +127,24 @@ def status(endpoint: Endpoint, seen: Scrape | None) -> Status:
     )  # fmt: skip
 
 
+def _as_seen(status: Status, gateway: Scrape) -> Status:
+    """Add to a source what the gateway says of it."""
+    return replace(
+        status,
+        replicas=replicas(gateway, status.name),
+        canary=tuple(arm for arm in arms(gateway) if arm.source == status.name),
+    )
+
+
+def replicas(seen: Scrape, source: str) -> dict[str, int]:
+    """Return how many servers of a source are in each state, from the gateway's metrics."""
+    return {
+        s.labels["state"]: int(s.value)
+        for s in seen.samples
+        if s.name == "plait_replicas" and s.labels["source"] == source and s.value
+    }
+
+
 def arms(seen: Scrape) -> list[Arm]:
     """Return the versions of each source that has a canary, from the gateway's metrics."""
     shares = {
@@ -153,7 +172,9 @@ def _arm(seen: Scrape, source: str, version: str, shares: Mapping[tuple[str, str
 
 
 def _show(statuses: Sequence[Status]) -> None:
-    made = table("Process", "Address", "Health", "Version", ">Requests", ">p50 ms", ">p99 ms")
+    made = table(
+        "Process", "Address", "Health", "Version", "In use", ">Requests", ">p50 ms", ">p99 ms"
+    )
     styles = {"serving": "green", "not serving": "yellow", "down": "red"}
     for s in statuses:
         made.add_row(
@@ -161,6 +182,7 @@ def _show(statuses: Sequence[Status]) -> None:
             escape(s.address),
             f"[{styles[s.health]}]{s.health}[/]",
             _versions(s),
+            in_use(s.replicas),
             "-" if s.requests is None else str(s.requests),
             milliseconds(s.p50_seconds),
             milliseconds(s.p99_seconds),
@@ -171,6 +193,17 @@ def _show(statuses: Sequence[Status]) -> None:
 def _versions(status: Status) -> str:
     default = ", ".join(status.versions) or "-"
     return f"{default} (+ {', '.join(status.beside)})" if status.beside else default
+
+
+def in_use(replicas: Mapping[str, int]) -> str:
+    """Say how many of a source's servers the gateway uses, and what is with the others."""
+    if not replicas:
+        return "-"
+    others = [
+        f"{n} {state.replace('_', ' ')}" for state, n in replicas.items() if state != "closed"
+    ]
+    used = f"{replicas.get('closed', 0)} of {sum(replicas.values())}"
+    return f"{used} ({', '.join(others)})" if others else used
 
 
 def _compare(compared: Sequence[Arm]) -> None:
