@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos -name '*.proto')
 
-.PHONY: help demo test lint up train bench chaos proto lock dashboards clean
+.PHONY: help demo test lint up train bench chaos quality proto lock dashboards clean
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -46,6 +46,9 @@ bench: $(READY) ## the same job on Plait, bare ONNX Runtime and other systems, s
 
 chaos: $(READY) ## kill, stop, spoil, overload and fuzz the five processes; print what held
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+quality: $(READY) ## every quality number of the README; ARGS="--data DIR" adds the public sets
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 proto: $(READY) ## regenerate the code beside the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=protos --grpc_python_out=protos \

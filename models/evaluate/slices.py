@@ -113,7 +113,7 @@ def _markets(task: Task) -> Iterator[Slice]:
     for market in largest.tolist():
         if count[market] >= _LEAST_USERS:
             name = str(names[market]) or "(none)"
-            yield _of_users(task, "markets", (f"market {name}", "its users"), where == market)
+            yield _of_users(task, "markets", (f"market {name}", ""), where == market)
 
 
 def _of_users(task: Task, group: str, named: tuple[str, str], users: Bools) -> Slice:

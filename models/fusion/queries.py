@@ -63,8 +63,7 @@ def basket_searches(
     after what is known; `times` is the dataset's.
     """
     named = items.filter(pl.col("category") != "").select("item_key", "category")
-    shoppers = wanted["user_id"].n_unique()
-    every = visits(wanted, times, most=max(wanted.height, shoppers), seed=seed)
+    every = visits(wanted, times, most=wanted.height, seed=seed, least=1)
     number = pl.col("user_id").str.split("#").list.last().cast(pl.Int64)
     first = every.filter(number == number.min().over("shopper"))
     bought = first.join(named, on="item_key", maintain_order="left")

@@ -69,8 +69,10 @@ def cart_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
     return make_task(mixed.filter(~first), mixed.filter(first), users=users, seed=seed)
 
 
-def visits(events: pl.DataFrame, times: str, *, most: int, seed: int) -> pl.DataFrame:
-    """Return events by visit: `user_id` names the visit, `shopper` who; two items at least.
+def visits(
+    events: pl.DataFrame, times: str, *, most: int, seed: int, least: int = 2
+) -> pl.DataFrame:
+    """Return events by visit: `user_id` names the visit, `shopper` who; `least` items in each.
 
     `times` is the dataset's ("time", "order" or "none"); at most `most` visits, drawn
     at random (seeded). Without times a visit is ten events in a row, without an
@@ -88,7 +90,7 @@ def visits(events: pl.DataFrame, times: str, *, most: int, seed: int) -> pl.Data
         user_id=pl.col("user_id") + "#" + number.cast(pl.String), shopper="user_id"
     )
     named = named.unique(["user_id", "item_key"], keep="first", maintain_order=True)
-    named = named.filter(pl.len().over("user_id") >= 2)
+    named = named.filter(pl.len().over("user_id") >= least)
     ids = named["user_id"].unique().sort()
     drawn = ids.sample(min(most, len(ids)), seed=seed)
     return named.filter(pl.col("user_id").is_in(drawn.implode()))

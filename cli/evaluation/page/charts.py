@@ -81,7 +81,7 @@ def scatter(
     curve_colour: int = 0,
 ) -> str:
     """Draw named points, and a curve through some more."""
-    width, height = 640, 400
+    width, height = _WIDTH, 420
     every = [*points.values(), *(point for point, _ in curve)]
     plot = Plot(
         width, height, Scale(padded([x for x, _ in every]), (56, width - 20)),

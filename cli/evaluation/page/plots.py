@@ -110,7 +110,8 @@ def calibration(table: Json, shades: Colours) -> str:
     }
     if not series:
         return ""
-    made = lines(series, ("calibrated score", "share that were targets"), shades, floor=0.0)
+    axes = ("calibrated score", "share that were targets")
+    made = lines(series, axes, shades, floor=0.0, width=860)
     return _key(list(series), shades) + made
 
 

@@ -1,0 +1,179 @@
+"""Cross-domain and search: who is asked what, and what may be shown."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cli.evaluation.crossing import ONE_DOMAIN
+from cli.evaluation.plan import Plan, read_models
+from cli.evaluation.run import evaluate
+from models.data.dataset import Dataset, DatasetInfo, write_dataset
+from models.data.errors import DataError, OptionError, SplitError
+from models.data.importers.base import complete_events, complete_items, numbered, with_keys
+from models.evaluate.ranking import Lists
+from models.evaluate.report import Report, Table
+from models.fusion.queries import basket_searches, by_score
+from tests.support.shop import shop
+from tests.unit.evaluate.builders import events, items
+
+
+def report(
+    data: Dataset, home: Path, protocol: str, models: str, *sets: str, **more: object
+) -> Report:
+    made, rest = read_models(models, sets)
+    options = {"ks": (5, 10), "draws": 50, "preset": "quick", "work": home / "work", **rest, **more}
+    return evaluate(data, Plan(protocol, made, **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def two_shops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Tastes show in both domains, but every second shopper is new to one of them."""
+    random = np.random.default_rng(2)
+    rows = []
+    for user in range(120):
+        taste = user // 2 % 4
+        for domain, most in (("books", 6), ("films", 4 * (user % 2))):
+            picked = random.choice(10, most + 1, replace=False) + 10 * taste
+            for place, item in enumerate(picked):
+                split = "test" if place == most else "train"
+                rows.append((f"u{user:03}", f"{domain}:{item}", domain, split))
+    lines = pl.DataFrame(rows, schema=["user_id", "item_id", "domain", "split"], orient="row")
+    made = complete_items(lines.select("item_id", "domain").unique(maintain_order=True))
+    found = complete_events(numbered(with_keys(lines.drop("domain"), made)))
+    home = tmp_path_factory.mktemp("shops")
+    return write_dataset(
+        home / "data", items=made, events=found, info=DatasetInfo("shops", "made", "none")
+    )
+
+
+@pytest.fixture(scope="module")
+def crossed(two_shops: Dataset) -> Report:
+    return report(two_shops, two_shops.path.parent, "cross-domain", "popular,cf,rrf")
+
+
+def by_name(table: Table) -> dict[str, float]:
+    return {row.name: row.metrics["ndcg@10"] for row in table.rows}
+
+
+def test_every_domain_is_a_target_and_every_row_is_there_twice(crossed: Report) -> None:
+    assert [table.title for table in crossed.tables] == [
+        "Target domain books",
+        "Target domain films",
+    ]
+    for table in crossed.tables:
+        names = [row.name for row in table.rows]
+        assert names == ["popular", "cf" + ONE_DOMAIN, "cf", "rrf" + ONE_DOMAIN, "rrf"]
+        assert table.users == 120
+        assert table.targets == 120
+        assert table.catalogue == 40
+
+
+def test_the_other_domain_helps_who_is_new_to_this_one(crossed: Report) -> None:
+    films = crossed.tables[1]
+    found = by_name(films)
+    assert found["cf"] > found["cf" + ONE_DOMAIN] > found["popular"]
+    gap = next(d for d in films.differences if (d.row, d.against) == ("cf", "cf" + ONE_DOMAIN))
+    assert gap.low > 0
+    new = next(part for part in films.slices if part.name == "domain never visited")
+    assert new.users == 60
+    assert new.metrics["cf"]["ndcg@10"] > 2 * new.metrics["cf" + ONE_DOMAIN]["ndcg@10"]
+    # Without a history in the domain its best sellers are shown, not nothing.
+    alone, popular = (new.metrics[name] for name in ("cf" + ONE_DOMAIN, "popular"))
+    assert alone == popular
+
+
+def test_nothing_but_the_target_domain_is_shown(crossed: Report) -> None:
+    for table in crossed.tables:
+        for row in table.rows:
+            # 120 users want each of 40 items; more than all of them cannot be covered.
+            assert row.metrics["coverage@10"] <= 1
+    assert by_name(crossed.tables[0])["cf"] > 0.2
+
+
+def test_domains_are_named_where_there_are_many(two_shops: Dataset, tmp_path: Path) -> None:
+    named = two_shops.items.with_columns(
+        domain=pl.col("domain") + (pl.int_range(pl.len()) % 3).cast(pl.String)
+    )
+    many = write_dataset(
+        tmp_path / "many", items=named, events=two_shops.events, info=two_shops.info
+    )
+    with pytest.raises(SplitError, match=r"6 domains, and each costs .* name some with --domain"):
+        report(many, tmp_path, "cross-domain", "cf")
+    one = two_shops.items.with_columns(domain=pl.lit("one"))
+    single = write_dataset(
+        tmp_path / "one", items=one, events=two_shops.events, info=two_shops.info
+    )
+    with pytest.raises(SplitError, match="none can help another"):
+        report(single, tmp_path, "cross-domain", "cf")
+
+
+def test_rated_queries_judge_words_meaning_and_both(tmp_path: Path) -> None:
+    goods, bought = shop(users=4, per_aisle=6)
+    relevant = goods.with_columns(rating=(pl.col("category") == "Yogurt").cast(pl.Int64) * 3)
+    judged = [
+        relevant.select(pl.lit("yogurt").alias("query"), "item_key", "rating"),
+        relevant.select(
+            pl.lit("nothing fits").alias("query"), "item_key", pl.lit(0, pl.Int64).alias("rating")
+        ),
+    ]
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, queries=pl.concat(judged),
+        info=DatasetInfo("shop", "made", "time"),
+    )  # fmt: skip
+    found = report(data, tmp_path, "search", "text,cf")
+    table = found.tables[0]
+    assert [row.name for row in table.rows] == ["lexical", "dense", "hybrid"]
+    assert found.main == "condensed_ndcg@10"
+    assert (table.unit, table.users, table.users_without_history) == ("queries", 1, 1)
+    assert found.skipped == {"cf": "answers no query by itself"}
+    hybrid = table.rows[2].metrics
+    assert hybrid["condensed_ndcg@5"] == pytest.approx(1)
+    assert hybrid["full_ndcg@5"] == pytest.approx(1)
+
+
+def test_a_search_for_what_was_bought_is_better_if_the_shopper_is_known(tmp_path: Path) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    found = report(data, tmp_path, "search", "cf,text,rrf,popular")
+    table = found.tables[0]
+    assert [row.name for row in table.rows] == ["cf", "text", "rrf"]
+    values = by_name(table)
+    assert values["rrf"] > values["text"]
+    assert found.skipped == {"popular": "the question is a query"}
+    assert not found.exclude_seen
+
+
+def test_a_basket_is_searched_for_one_of_its_categories() -> None:
+    goods = items((1, "deli", "Cheese", ""), (2, "deli", "Ham", ""), (3, "deli", "Cheese", ""),
+                  (4, "deli", "", ""))  # fmt: skip
+    known = events(("a", 1, 0), ("b", 2, 0))
+    wanted = events(
+        ("a", 1, 5), ("a", 3, 5), ("a", 2, 9), ("b", 4, 5), ("b", 2, 5), ("new", 1, 5),
+        ("new", 2, 5),
+    )  # fmt: skip
+    task, texts = basket_searches(goods, known, wanted, times="time")
+    # b's basket has one named category; whoever has no history is not asked.
+    assert dict(zip(task.user_ids, texts, strict=True)) == {"a": "cheese", "b": "ham"}
+    assert task.targets.keys.tolist() == [1, 3, 2]
+
+
+def test_lists_are_put_in_the_order_of_their_scores() -> None:
+    lists = Lists(np.array([[7, 8, 9, 0]]), np.array([[0.1, np.nan, 0.5, np.nan]], np.float32))
+    assert by_score(lists).keys.tolist() == [[9, 7, 8, 0]]
+
+
+@pytest.mark.parametrize("text", ["cf", "popular,cf"])
+def test_a_data_set_without_words_has_no_search(
+    two_shops: Dataset, tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(OptionError, match="needs the text model"):
+        report(two_shops, tmp_path, "search", text)
+
+
+def test_every_failure_of_an_evaluation_is_for_people() -> None:
+    assert issubclass(OptionError, DataError)
+    assert issubclass(SplitError, DataError)
