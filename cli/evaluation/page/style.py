@@ -32,8 +32,8 @@ padding:8px 16px;min-width:90px}}
 table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}}
 th,td{{padding:5px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--edge)}}
 th:first-child,td:first-child{{text-align:left}}
-thead th{{color:var(--soft);font-weight:600;font-size:12.5px;white-space:normal;vertical-align:bottom;
-border-bottom:2px solid var(--edge)}}
+thead th{{color:var(--soft);font-weight:600;font-size:12.5px;white-space:normal;
+vertical-align:bottom;border-bottom:2px solid var(--edge)}}
 tbody tr:hover{{background:var(--shade)}} tr.group td{{border-top:2px solid var(--edge)}}
 td.best{{font-weight:700;color:var(--best)}} td small{{color:var(--soft);display:block}}
 .key{{display:flex;flex-wrap:wrap;gap:4px 16px;margin:6px 0 2px;font-size:13px}}

@@ -1,5 +1,6 @@
 """The sequence model learns what follows, copies what repeats, and is exported faithfully."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from artifacts import loader
 from artifacts.engine import Question
 from artifacts.session import open_session
+from models.curves import curves_of
 from models.data.dataset import keyed
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
@@ -19,7 +21,7 @@ from models.sequence.graph import EXPORT_TOLERANCE, export_model, probe
 from models.sequence.loss import Negatives, negative_probability, next_loss
 from models.sequence.model import SequenceModel, Shape
 from models.sequence.prepare import Windows, epoch, spectral_vectors
-from models.sequence.train import Config, train
+from models.sequence.train import Config, fixed, train
 
 SMALL = Shape(items=30, width=8, blocks=2, heads=2, length=12, dropout=0.0)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -258,3 +260,21 @@ def test_data_in_which_nothing_follows_anything_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="no user has two events"):
         train(CONFIG, catalogue(2), lonely, tmp_path, silent)
     assert not (tmp_path / "sequence").exists()
+
+
+def test_a_training_can_be_repeated_on_more_data_without_choosing_its_length_again(tmp_path):
+    """As long as the first was best, on all events, and judged by none of them."""
+    events = cycles(users=20, length=8)
+    items = catalogue(20).with_columns(item_key=pl.int_range(1, 21))
+    config = Config(width=8, blocks=1, steps=12, evaluations=3, patience=9, finishing_steps=2)
+    first = dict(loader.load(train(config, items, events, tmp_path / "a", silent)).manifest.metrics)
+    found = curves_of(first)
+    assert [step for step, _ in found["validation"]][:3] == [4, 8, 12]
+    again = fixed(config, first)
+    assert again.stop_after == first["steps"]
+    path = train(replace(again, stop_after=5), items, events, tmp_path / "b", silent)
+    second = dict(loader.load(path).manifest.metrics)
+    assert second["steps"] == 5
+    assert "validation" not in curves_of(second)
+    assert "ndcg@10" in first
+    assert "ndcg@10" not in second
