@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 with closing(Contest(lines, client, examiner, say)) as other:
                     other.start()
                     result["costs"] = _costs(other, arguments, budget)
+            result["without_an_answer"] = contest.empty()
     return result | {"took_seconds": budget.spent}
 
 
@@ -121,8 +122,9 @@ def _open(
     def plan(key: str, row: Row) -> dict[str, dict[str, float]]:
         if key not in _BY_THE_CLOCK or row.missing:
             return {}
-        medians = [median(row.rounds[name])["requests_per_second"] for name in closed]
-        return {f"{f:.0%}": {"rate": f * max(medians)} for f in _FRACTIONS}
+        loads = [median(row.rounds[name]) for name in closed & set(row.rounds)]
+        most = max((seen["requests_per_second"] for seen in loads), default=0.0)
+        return {f"{f:.0%}": {"rate": f * most} for f in _FRACTIONS} if most else {}
 
     for number in budget.rounds(arguments.rounds, _SHARES["open"]):
         contest.round(plan, arguments.seconds, arguments.seed + number)
@@ -141,6 +143,7 @@ def _costs(contest: Contest, arguments: argparse.Namespace, budget: Budget) -> d
     return {
         name: loads if "not available" in loads else loads["16"] | {"cpu_ratio": ratios[name]}
         for name, loads in medians.items()
+        if "not available" in loads or name in ratios
     }
 
 

@@ -35,6 +35,8 @@ class Row:
     missing: str = ""
     # By load ("16" callers, ...): one entry a round.
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
+    # Measurements without a single right answer, and what came instead.
+    empty: list[str] = field(default_factory=list)
 
 
 # What a row is to be measured under: name of the load -> arguments of Task.
@@ -113,6 +115,10 @@ class Contest:
             for row in self.rows.values()
         }  # fmt: skip
 
+    def empty(self) -> dict[str, list[str]]:
+        """Return system -> its measurements that had no right answer."""
+        return {row.system.name: row.empty for row in self.rows.values() if row.empty}
+
     def _open(self, row: Row) -> None:
         self._say(f"starting {row.system.name}")
         try:
@@ -141,7 +147,8 @@ class Contest:
         try:
             seen = self._client.measure(task(row.door, seconds, seed, **how), row.system)
         except NotAvailable as error:
-            self._lose(row, error)
+            row.empty.append(f"{name}: {error}")
+            self._say(f"{row.system.name}, {row.empty[-1]}")
             return
         row.rounds.setdefault(name, []).append(seen)
 

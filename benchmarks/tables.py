@@ -22,11 +22,13 @@ def show(result: Mapping[str, Any]) -> None:
         style="dim", markup=False,
     )  # fmt: skip
     measured = {n: m for n, m in result["closed_loop"].items() if "not available" not in m}
-    for callers in next(iter(measured.values()), {}):
-        out.print(_closed(measured, callers, _ratios(result["every_round"], callers)))
+    for callers in dict.fromkeys(n for loads in measured.values() for n in loads):
+        out.print(_closed(measured, callers, _beside(result, callers)))
     for name, loads in result["closed_loop"].items():
         if "not available" in loads:
             out.print(f"{name}: not available: {loads['not available']}", markup=False)
+    for name, loads in result["without_an_answer"].items():
+        out.print(f"{name}: without a right answer: {'; '.join(loads)}", markup=False)
     out.print(_processes(measured))
     if "open_loop" in result:
         out.print(_open(result["open_loop"]))
@@ -35,8 +37,25 @@ def show(result: Mapping[str, Any]) -> None:
     out.print(_floor(result["floor"]))
 
 
+def _beside(result: Mapping[str, Any], callers: str) -> dict[str, tuple[str, str]]:
+    """Return, for each system, its throughput and its CPU beside what they are compared with.
+
+    The plain fan-out's throughput in the same round is 1, and so is the bare models' CPU
+    at batch 16.
+    """
+    ratios = _ratios(result["every_round"], callers)
+    bare = result["floor"].get("16", {}).get("cpu_ms_per_request")
+    return {
+        name: (
+            f"{ratios[name]:.2f}" if name in ratios else "",
+            f"{loads[callers]['cpu_ms_per_request'] / bare:.1f}" if bare else "",
+        )
+        for name, loads in result["closed_loop"].items()
+        if callers in loads
+    }
+
+
 def _ratios(every: Mapping[str, Any], callers: str) -> dict[str, float]:
-    """Return each system's throughput, the plain fan-out's of the same round being 1."""
     base = [seen["requests_per_second"] for seen in every.get(_BASE, {}).get(callers, [])]
     return {
         name: statistics.median(
@@ -48,20 +67,25 @@ def _ratios(every: Mapping[str, Any], callers: str) -> dict[str, float]:
     }
 
 
-def _closed(measured: Mapping[str, Any], callers: str, ratios: Mapping[str, float]) -> Any:
+def _closed(
+    measured: Mapping[str, Any], callers: str, beside: Mapping[str, tuple[str, str]]
+) -> Any:
     made = table(
         f"{callers} at a time", ">Requests/s", ">plain = 1", ">p50 ms", ">p99 ms", ">CPU ms",
-        ">Failed %",
+        ">bare = 1", ">Failed %",
     )  # fmt: skip
     for name, loads in measured.items():
+        if callers not in loads:
+            continue
         seen = loads[callers]
         made.add_row(
             name,
             f"{seen['requests_per_second']:.0f}",
-            f"{ratios[name]:.2f}" if name in ratios else "",
+            beside[name][0],
             f"{seen['p50_ms']:.1f}",
             f"{seen['p99_ms']:.1f}",
             f"{seen['cpu_ms_per_request']:.2f}",
+            beside[name][1],
             f"{100 * seen['failed'] / seen['requests']:.1f}",
         )
     return made

@@ -111,6 +111,21 @@ def test_a_system_that_is_not_there_is_a_row_with_the_reason() -> None:
     assert held.medians()["there"] == {"1": {"requests": 10, "failed": 0, "failures": {}}}
 
 
+def test_a_load_without_a_right_answer_is_told_and_costs_no_other_load() -> None:
+    class Failing(Counting):
+        def measure(self, task: Any, system: Any) -> dict[str, Any]:
+            if task.callers == 64:
+                raise NotAvailable("no right answer: {'status 8': 3}")
+            return super().measure(task, system)
+
+    held = contest([Served("a")], Failing())
+    held.start()
+    held.round(lambda _key, _row: {"64": {"callers": 64}, "1": {"callers": 1}}, 0.1, 0)
+    held.close()
+    assert list(held.medians()["a"]) == ["1"]
+    assert held.empty() == {"a": ["64: no right answer: {'status 8': 3}"]}
+
+
 def test_loads_take_turns_among_systems_and_a_costly_one_is_up_only_for_its_own() -> None:
     client, costly = Counting(), Served("costly")
     costly.resident = False
@@ -168,9 +183,10 @@ def test_a_result_reads_well_with_a_missing_system(capsys: pytest.CaptureFixture
         "question": "the same job",
         "machine": machine.describe(),
         "seed": 0, "seconds": 1.0, "rounds": 1,
-        "floor": {"1": {"wall_ms_per_request": 4.0, "cpu_ms_per_request": 4.0}},
+        "floor": {"16": {"wall_ms_per_request": 0.5, "cpu_ms_per_request": 0.5}},
         "closed_loop": closed | {"Triton": {"not available": "needs Linux"}},
         "every_round": rounds,
+        "without_an_answer": {"Plait": ["64: no right answer"]},
         "open_loop": {"Plait": {"50%": seen}},
         "costs": {BASE: seen | {"cpu_ratio": 1.0}, "explained": {"not available": "no"}},
     }  # fmt: skip
@@ -179,5 +195,7 @@ def test_a_result_reads_well_with_a_missing_system(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "Triton: not available: needs Linux" in said
     assert "1.00" in said
+    assert "2.0" in said
+    assert "without a right answer: 64" in said
     assert "50%" in said
     assert max(len(line) for line in said.splitlines()) <= 110
