@@ -257,3 +257,59 @@ DATA = Row(
         ),
     ),
 )
+
+STORE = Row(
+    "Can events be made durable?",
+    (
+        Panel(
+            "Condition of the state file",
+            "1 for what it is now. full: make room on the gateway's volume, writing resumes by "
+            "itself. failing: the disk. damaged: a repair is under way. Rankings go on in all of "
+            "them; events are refused with UNAVAILABLE and can be sent again.",
+            "short",
+            (Target("max by (reason) (plait_store_state)", "{{reason}}"),),
+        ),
+        Panel(
+            "Events refused per second by reason",
+            "Not recorded, and the caller was told so. busy: more writes wait than the disk can "
+            "take.",
+            "cps",
+            (Target(rate("plait_events_refused_total", by="reason"), "{{reason}}"),),
+        ),
+        Panel(
+            "Size of the state file and room left",
+            "Events grow the file by about 200 bytes each until event_keep_days lets old ones "
+            "go. Give the volume more room before the two lines meet.",
+            "bytes",
+            (
+                Target('sum(plait_store_bytes{part="used"})', "state file"),
+                Target('min(plait_store_bytes{part="free"})', "free"),
+            ),
+        ),
+        Panel(
+            "Damaged files set aside",
+            "Each was replaced by what could be saved of it. Look at the log for how much that "
+            "was, then move the file away.",
+            "short",
+            (Target("sum(plait_store_set_aside_files)", "files"),),
+            width=6,
+            stat=True,
+            bad_from=1,
+        ),
+        Panel(
+            "Old events deleted per second",
+            "Those past event_keep_days, a few at a time. Always 0 where it is 0.",
+            "cps",
+            (Target(rate("plait_events_pruned_total"), "events"),),
+            width=6,
+        ),
+        Panel(
+            "Exposures lost per second",
+            "Pages shown that are not in the exposure log, because its disk is full or stands "
+            "still. Shoppers notice nothing; training and audits will.",
+            "cps",
+            (Target(rate("plait_exposures_lost_total"), "pages"),),
+            width=12,
+        ),
+    ),
+)

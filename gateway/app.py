@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import grpc
@@ -25,6 +25,7 @@ from gateway.api.servicer import (
     RecommendationServicer,
     add_to_server,
 )
+from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
 from gateway.embedder import Embedder
@@ -48,6 +49,8 @@ from services.runtime.errors import StartError, Unavailable
 from services.runtime.health import Health
 
 _log = logging.getLogger(__name__)
+# The health name that says whether events can be made durable.
+STORE = "store"
 
 
 class GatewayApplication:
@@ -62,6 +65,7 @@ class GatewayApplication:
         self._exposures: ExposureLog | None = None
         if config.exposure_log is not None:
             self._exposures = ExposureLog(config.exposure_log, config.exposure_log_mb << 20)
+        self._health: Health | None = None
         self._state: State | None = None
         self._embedder: Embedder | None = None
         self._parts: Parts | None = None
@@ -70,7 +74,7 @@ class GatewayApplication:
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the four services."""
-        del health
+        self._health = health
         server.add_insecure_port(self._door_address)
         return [
             add_to_server(server, servicer)
@@ -95,7 +99,8 @@ class GatewayApplication:
         what = {"version": fusion.version, "items": len(fusion.item_keys)}
         _log.info("fusion loaded", extra=what)
         try:
-            self._state = await asyncio.to_thread(load_state, config, fusion)
+            tell = await self._watch_store()
+            self._state = await asyncio.to_thread(load_state, config, fusion, tell)
         except StoreError as error:
             raise StartError(str(error)) from None
         await self._save_trends()
@@ -119,6 +124,22 @@ class GatewayApplication:
         if self._state is not None:
             await self._save_trends()
             await asyncio.to_thread(self._state.store.stop)
+
+    async def _watch_store(self) -> Callable[[Condition], None]:
+        """Show what the store can do as the health name `store`; return whom it shall tell.
+
+        The process stays ready whatever it is: rankings need no writes.
+        """
+        if self._health is None:
+            return lambda _: None
+        health, loop = self._health, asyncio.get_running_loop()
+        await health.set(STORE, ready=True)
+
+        def tell(condition: Condition) -> None:
+            ready = condition is Condition.OK
+            asyncio.run_coroutine_threadsafe(health.set(STORE, ready=ready), loop)
+
+        return tell
 
     async def _contact(self) -> None:
         """Connect to the sources; wait a moment for them, but for none that is away."""

@@ -38,6 +38,13 @@ class GatewayConfig(ServerConfig):
     version: int | None = None
     # The embedded store. One gateway per file: it is locked while the gateway runs.
     state: Path = Path("var/state.sqlite")
+    # An acknowledged event survives the gateway's end, however it ends. A power cut (or a
+    # crash of the kernel) may cost the last so many milliseconds, plus one sync of the disk.
+    # 0: none; every acknowledgement then waits for a sync of the disk (docs/decisions/0011).
+    event_sync_ms: float = 100.0
+    # Days events are kept, by their own time. 0: for good, at about 200 bytes each. Fewer:
+    # a smaller file; histories, "already bought" and duplicates reach back no further.
+    event_keep_days: float = 0.0
     # NAME=ADDRESS each; a fifth model is one more entry. The name is also the model's. An
     # address is HOST:PORT or unix:/path, several are replicas: cf=a:50051|b:50051. A HOST
     # with several addresses (a headless Service) is several replicas too.
@@ -150,7 +157,8 @@ class GatewayConfig(ServerConfig):
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
-        require(self.contact_ms >= 0, "contact_ms must not be negative")
+        for name in ("contact_ms", "event_sync_ms", "event_keep_days"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
         require(0 < self.load_share <= 0.6, "load_share must lie in 0 .. 0.6, and above 0")

@@ -1,9 +1,11 @@
 """Why the gateway's own state cannot be used.
 
 StoreError
- ├── StoreCorrupt   the file is damaged, not ours, or of a newer release
- ├── StoreInUse     another gateway holds it
- └── StoreFailed    a read or write failed while running (disk full, ...)
+ ├── StoreCorrupt       the file is not ours, of a newer release, or beyond repair
+ │    └── StoreDamaged  a part of it cannot be read; what is left can be saved
+ ├── StoreInUse         another gateway holds it
+ └── StoreFailed        a read or write failed while running (disk full, ...)
+      └── StoreBusy     more writes wait than the disk can take
 What a caller may be told (InvalidArgument, ...) is in services.runtime.errors.
 """
 
@@ -13,7 +15,11 @@ class StoreError(Exception):
 
 
 class StoreCorrupt(StoreError):
-    """The file is damaged, is not a Plait state file, or comes from a newer release."""
+    """The file is not a Plait state file, comes from a newer release, or is beyond repair."""
+
+
+class StoreDamaged(StoreCorrupt):
+    """A part of the file cannot be read; what is left can be saved (gateway/salvage.py)."""
 
 
 class StoreInUse(StoreError):
@@ -22,3 +28,7 @@ class StoreInUse(StoreError):
 
 class StoreFailed(StoreError):
     """A read or write failed while running."""
+
+
+class StoreBusy(StoreFailed):
+    """More writes wait than the disk can take for now."""

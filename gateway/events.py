@@ -6,13 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.catalogue import Catalogue
-from gateway.errors import StoreFailed
+from gateway.condition import State
+from gateway.errors import StoreBusy, StoreFailed
 from gateway.store import Store
 from gateway.trails import Trails
 from gateway.trends import Trends
 from gateway.types import Event
 from services.runtime.errors import Unavailable
-from services.runtime.metrics import EVENTS, UNKNOWN_ITEMS
+from services.runtime.metrics import EVENTS, EVENTS_REFUSED, UNKNOWN_ITEMS
+
+for _reason in (*(state.value for state in State if state is not State.OK), "busy"):
+    EVENTS_REFUSED.labels(_reason)  # shown as 0 from the start
+# A disk that is full or a file under repair is rarely well again much sooner.
+RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class EventTaker:
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.
 
-        Raises Unavailable where the disk does not take them.
+        Raises Unavailable, with the pause before a retry, where the disk does not
+        take them.
         """
 
         def then(numbers: list[int]) -> None:
@@ -47,7 +54,11 @@ class EventTaker:
         try:
             numbers = await self._store.record(events, then)
         except StoreFailed as error:
-            raise Unavailable(f"no event was recorded: {error}") from None
+            EVENTS_REFUSED.labels(_why(self._store, error)).inc(len(events))
+            raise Unavailable(
+                f"no event was recorded: {error}; send them again with the same event_id",
+                retry_after_ms=RETRY_MS,
+            ) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
         named = np.array([e.key for e in new if e.key], np.int64)
         unknown = int((self._catalogue.rows(named) < 0).sum())
@@ -61,3 +72,11 @@ class EventTaker:
             if event.key and row < 0:
                 UNKNOWN_ITEMS.labels("catalogue").inc()
         self._trends.last_seq = max(self._trends.last_seq, last_seq)
+
+
+def _why(store: Store, error: StoreFailed) -> str:
+    if isinstance(error, StoreBusy):
+        return "busy"
+    state = store.condition.state  # well again meanwhile: it did fail
+    found = State.FAILING if state is State.OK else state
+    return str(found.value)

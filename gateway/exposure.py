@@ -7,15 +7,19 @@ second is lost, which a record of showing (unlike an event) can bear.
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
+import os
 import time
 from pathlib import Path
 
 from gateway.types import Page
+from services.runtime.metrics import EXPOSURES_LOST
 
 _log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.2
+_MOST_WAITING = 10_000
 
 
 class ExposureLog:
@@ -32,6 +36,9 @@ class ExposureLog:
 
     def add(self, page: Page, item_ids: list[str]) -> None:
         """Note a page; costs microseconds, writes later."""
+        if len(self._lines) >= _MOST_WAITING:  # a disk that stands still must not fill the memory
+            EXPOSURES_LOST.inc()
+            return
         ranking = page.ranking
         self._lines.append(
             json.dumps(
@@ -59,6 +66,10 @@ class ExposureLog:
     async def stop(self) -> None:
         """Write what is left."""
         self._stopping.set()
+        await self.written()
+
+    async def written(self) -> None:
+        """Wait until all that was noted has been written, or is lost."""
         if self._task is not None:
             await self._task
 
@@ -75,9 +86,22 @@ class ExposureLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._path.exists() and self._path.stat().st_size > self._most:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            self._append("".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
+            EXPOSURES_LOST.inc(len(lines))
             if not self._complained:  # a full disk must not fill the log as well
                 _log.error("exposures are not written", extra={"reason": str(error)})
             self._complained = True
+            return
+        if self._complained:
+            _log.info("exposures are written again")
+        self._complained = False
+
+    def _append(self, text: bytes) -> None:
+        """Append all of it or nothing: half a line would spoil the one that comes next."""
+        with self._path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            written = file.write(text)
+            if written < len(text):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

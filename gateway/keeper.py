@@ -7,6 +7,7 @@ from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
 from gateway.embedder import Embedder
 from gateway.errors import StoreFailed
+from gateway.events import RETRY_MS
 from gateway.new_items import NewItems
 from gateway.store import Store
 from gateway.types import Item
@@ -63,7 +64,7 @@ class CatalogueKeeper:
         try:
             await self._store.upsert_items(items, reworded, then)
         except StoreFailed as error:
-            raise Unavailable(f"no item was stored: {error}") from None
+            raise Unavailable(f"no item was stored: {error}", RETRY_MS) from None
         embedded = 0
         if reworded:
             # Part of the client's time is for the answer to reach it.
@@ -88,7 +89,7 @@ class CatalogueKeeper:
         try:
             await self._store.delete_items(keys, then)
         except StoreFailed as error:
-            raise Unavailable(f"no item was deleted: {error}") from None
+            raise Unavailable(f"no item was deleted: {error}", RETRY_MS) from None
         return len(keys), len(item_ids) - len(keys)
 
     def get(self, item_id: str) -> Item:

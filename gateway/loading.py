@@ -2,15 +2,18 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from gateway.catalogue import Catalogue
+from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
+from gateway.errors import StoreDamaged
 from gateway.new_items import NewItems
-from gateway.store import Store
+from gateway.store import Store, StoreSettings
 from gateway.trails import Trails
 from gateway.trends import Trends
 from gateway.types import Item
@@ -30,23 +33,36 @@ class State:
     trends: Trends
 
 
-def load_state(config: GatewayConfig, fusion: FusionArtifact) -> State:
+def load_state(
+    config: GatewayConfig, fusion: FusionArtifact, tell: Callable[[Condition], None] | None = None
+) -> State:
     """Open the store and build everything from it; blocks for seconds per million events.
 
+    A damaged file is replaced by what can be saved of it. `tell` hears of every
+    change of the store's condition from here on, in the thread that finds it.
     Raises StoreError naming the file and what to do.
     """
-    start = time.perf_counter()
-    store = Store(config.state, config.history_length, EVENT_SECONDS.observe)
+    settings = StoreSettings(config.history_length, config.event_sync_ms, config.event_keep_days)
+    store = Store(config.state, settings, observe=EVENT_SECONDS.observe, tell=tell)
     store.start()
     try:
-        items = store.items()
-        catalogue = Catalogue(fusion, [item for item, _ in items])
-        new = [item for item, when in items if when and catalogue.is_new(item.key)]
-        new_items = _load_new_items(config, store, catalogue, new)
-        trends = _load_trends(config, fusion, store, catalogue)
+        try:
+            return _load(config, fusion, store)
+        except StoreDamaged:
+            store.repair()
+            return _load(config, fusion, store)
     except BaseException:
         store.stop()
         raise
+
+
+def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
+    start = time.perf_counter()
+    items = store.items()
+    catalogue = Catalogue(fusion, [item for item, _ in items])
+    new = [item for item, when in items if when and catalogue.is_new(item.key)]
+    new_items = _load_new_items(config, store, catalogue, new)
+    trends = _load_trends(config, fusion, store, catalogue)
     trails = Trails(store.trail, capacity=config.cached_users, length=config.history_length)
     seconds = round(time.perf_counter() - start, 3)
     _log.info("state loaded", extra={"items": len(items), "new": len(new), "seconds": seconds})

@@ -16,8 +16,8 @@ from gateway.rows import ITEM_COLUMNS, read_item
 from gateway.types import EventType, Item, Times, Trail, Types
 
 Doubles = npt.NDArray[np.float64]
-# Bounds what one shopper may hold in memory.
-_MOST_PURCHASED = 5_000
+# Bounds what one shopper may hold in memory: items bought, and items disliked.
+MOST_KEYS = 5_000
 # The newest like or dislike of an item decides; SQLite takes `type` from the row of max().
 _DISLIKED = (
     "SELECT item_key FROM (SELECT item_key, type, max(time_ms) FROM events "
@@ -101,11 +101,11 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
     events.reverse()
     purchased = connection.execute(
         "SELECT DISTINCT item_key FROM events WHERE user_id = ? AND type = ? LIMIT ?",
-        (user_id, int(EventType.PURCHASE), _MOST_PURCHASED),
+        (user_id, int(EventType.PURCHASE), MOST_KEYS),
     ).fetchall()
     like, dislike = int(EventType.LIKE), int(EventType.DISLIKE)
     disliked = connection.execute(
-        _DISLIKED, (user_id, like, dislike, dislike, _MOST_PURCHASED)
+        _DISLIKED, (user_id, like, dislike, dislike, MOST_KEYS)
     ).fetchall()
     return Trail(
         keys=np.array([e[0] for e in events], np.int64),

@@ -1,8 +1,9 @@
 """The state file: its tables, its version, and opening it safely.
 
-SQLite in WAL mode: readers never wait for the writer. synchronous=FULL makes a
-commit survive a power cut, not only a killed process; group commit (writer.py)
-shares its price among concurrent writes.
+SQLite in WAL mode: readers never wait for the writer. A commit is in the write-ahead
+log when it returns, which a killed process survives; a power cut it survives once
+the log is synced: within the commit (`strict`), or soon after by upkeep.py. The log
+is written back into the file by upkeep.py too, never in the way of a commit.
 """
 
 import fcntl
@@ -10,9 +11,12 @@ import os
 import sqlite3
 from pathlib import Path
 
-from gateway.errors import StoreCorrupt, StoreFailed, StoreInUse
+from gateway.errors import StoreCorrupt, StoreDamaged, StoreFailed, StoreInUse
 
 SCHEMA_VERSION = 1
+# The log is used again from its start once it is written back: keeping this much of it
+# spares the file system from growing it again.
+WAL_BYTES = 64 << 20
 # Stored in the file's header, so that another program's database is not taken for ours.
 _APPLICATION_ID = 0x504C4149  # "PLAI"
 
@@ -61,12 +65,11 @@ CREATE TABLE progress (
     value INTEGER NOT NULL
 ) STRICT;
 """
-# Made after bulk loading. The first holds all that a shopper's history needs, so reading
-# it touches no other page.
-INDEXES = """
-CREATE INDEX events_by_user ON events (user_id, time_ms, seq, item_key, type, event_id);
-CREATE UNIQUE INDEX events_by_id ON events (event_id) WHERE event_id IS NOT NULL;
-"""
+# Made after bulk loading. It holds all that a shopper's history needs, so reading that
+# touches no other page; and it is the second copy that salvage.py turns to.
+BY_USER = "CREATE INDEX events_by_user ON events (user_id, time_ms, seq, item_key, type, event_id);"
+BY_ID = "CREATE UNIQUE INDEX events_by_id ON events (event_id) WHERE event_id IS NOT NULL;"
+INDEXES = f"{BY_USER} {BY_ID}"
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -79,10 +82,11 @@ def create(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_state(path: Path) -> sqlite3.Connection:
+def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
     """Open the state file for writing; an absent or empty one is made.
 
-    Raises StoreCorrupt or StoreFailed naming the file and what to do.
+    `strict`: a commit returns only once it is synced. Raises StoreCorrupt,
+    StoreDamaged or StoreFailed naming the file and what to do.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +99,11 @@ def open_state(path: Path) -> sqlite3.Connection:
                 f"PRAGMA user_version = {SCHEMA_VERSION}; {TABLES} {INDEXES} COMMIT;"
             )
         _check(path, connection)
-        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        connection.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {'FULL' if strict else 'NORMAL'};"
+            f"PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES};"
+        )
+        connection.execute("SELECT * FROM progress").fetchall()  # makes the log, if it is new
     except sqlite3.DatabaseError as error:
         raise _explained(path, error) from None
     except OSError as error:
@@ -104,10 +112,20 @@ def open_state(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a second connection that only reads; sees every commit made before its query."""
+    """Open a further connection that only reads; sees every commit made before its query."""
     connection = _connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def write_back(path: Path) -> sqlite3.Connection:
+    """Open a further connection for checkpoints: copying the log into the file."""
+    return _connect(path)
+
+
+def log_of(path: Path) -> Path:
+    """Return where SQLite keeps the file's write-ahead log."""
+    return path.with_name(f"{path.name}-wal")
 
 
 def lock(path: Path) -> int:
@@ -148,10 +166,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _explained(path: Path, error: sqlite3.DatabaseError) -> StoreCorrupt | StoreFailed:
+def _explained(path: Path, error: sqlite3.DatabaseError) -> StoreDamaged | StoreFailed:
     if isinstance(error, sqlite3.OperationalError):
         return StoreFailed(f"{path}: cannot be opened ({error}); is the directory writable?")
-    return StoreCorrupt(
-        f"{path}: damaged or not a state file ({error}); restore a copy, or move it away "
-        "and run `plait seed`"
-    )
+    return StoreDamaged(f"{path}: damaged or not a state file ({error})")

@@ -2,108 +2,180 @@
 
 While running, writes go through the group commit and reads of one shopper run
 in a reader thread, so the event loop never waits for the disk. What a write
-returns is durable. The interface is small on purpose: a shared store for several
-gateways would stand beside this one.
+returns survives the end of this process, however it ends. A file that turns out to
+be damaged is replaced by what can be saved of it while rankings go on. The interface
+is small on purpose: a shared store for several gateways would stand beside this one.
 """
 
 import asyncio
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway import reads, schema
-from gateway.errors import StoreCorrupt
+from gateway.condition import REASONS, Condition, State
+from gateway.errors import StoreDamaged, StoreFailed
 from gateway.fusion.types import Floats
+from gateway.opened import Opened
 from gateway.reads import MarketEvents, MarketTrend
+from gateway.repair import repaired
 from gateway.rows import RECORD_EVENT, UPSERT_ITEM, event_row, item_row
 from gateway.types import Event, Item, Trail
-from gateway.writer import GroupCommit
+from gateway.upkeep import Upkeep
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How a store is kept; see GatewayConfig for what each value trades."""
+
+    history_length: int
+    sync_ms: float = 100.0
+    keep_days: float = 0.0
 
 
 class Store:
     """Events, items, vectors of new items and trend snapshots in one SQLite file."""
 
     def __init__(
-        self, path: Path, history_length: int, observe: Callable[[float], None] | None = None
+        self,
+        path: Path,
+        settings: StoreSettings,
+        *,
+        observe: Callable[[float], None] | None = None,
+        tell: Callable[[State], None] | None = None,
     ) -> None:
-        """`observe` gets the seconds of every commit."""
+        """`observe` gets the seconds of every commit, `tell` every change of condition."""
         self._path = path
-        self._history_length = history_length
+        self._settings = settings
         self._observe = observe
         self._lock: int | None = None
+        self._opened: Opened | None = None
+        self._retired: Opened | None = None
+        self._repairing = threading.Lock()
+        self.condition = Condition(tell)
+        self._upkeep = Upkeep(
+            path, self.condition, lambda: self._opened, self.repair, settings.keep_days
+        )
 
     def start(self) -> None:
-        """Lock and open the file; raises a StoreError naming it and what to do."""
+        """Lock and open the file, repaired if it is damaged.
+
+        Raises a StoreError naming it and what to do.
+        """
         self._lock = schema.lock(self._path)
         try:
-            self._connection = schema.open_state(self._path)
-            self._reader = schema.open_reader(self._path)
+            try:
+                self._open()
+            except StoreDamaged as error:
+                self.condition.ill(error)
+                self.repair()
         except BaseException:
             os.close(self._lock)
             self._lock = None
             raise
-        self._readers = ThreadPoolExecutor(1, "store-reader")
-        self._writer = GroupCommit(self._connection, self._observe)
-        self._writer.start()
+        self._upkeep.start()
 
     def stop(self) -> None:
         """Finish queued writes and let go of the file; blocks for at most some commits."""
         if self._lock is None:
             return
-        self._readers.shutdown(wait=True)
-        self._writer.stop()
-        self._reader.close()
-        self._connection.close()
+        self._upkeep.stop()
+        self._retire()
+        if self._retired is not None:
+            self._retired.close()
         os.close(self._lock)
         self._lock = None
 
-    # Reads at start; each raises StoreCorrupt where the file is damaged.
+    def repair(self) -> None:
+        """Set the file aside if it was found damaged, and go on with what can be read of it.
+
+        Blocks for about 30 s per million events; meanwhile writes are refused and
+        shoppers who are not in memory have no history. Raises a StoreError where it
+        could not be done; the file is then as it was.
+        """
+        with self._repairing:
+            if self.condition.state is not State.DAMAGED:
+                return  # another thread has done it
+            self._retire()
+            with repaired(self._path):
+                if self._retired is not None:
+                    self._retired.close()
+                    self._retired = None
+            self._open()
+            self.condition.repaired()
+
+    def _open(self) -> None:
+        self._opened = Opened(
+            self._path, self.condition, sync_ms=self._settings.sync_ms, observe=self._observe
+        )
+
+    def _retire(self) -> None:
+        """Stop using the file; what comes from here on is refused."""
+        if self._opened is not None:
+            self._retired, self._opened = self._opened, None
+            self._retired.quiet()
+
+    def _use(self) -> Opened:
+        opened = self._opened
+        if opened is None:
+            raise StoreFailed(REASONS[State.DAMAGED])
+        return opened
+
+    # Reads at start; each raises StoreDamaged, or StoreFailed where the disk does not answer.
 
     def items(self) -> list[tuple[Item, int]]:
         """Return every item, and when it came through the API (0: it was seeded)."""
         with self._damage_explained():
-            return list(reads.items(self._reader))
+            return list(reads.items(self._use().reader))
 
     def embeddings(self, source: str) -> dict[int, tuple[str, Floats]]:
         """Return the vectors of new items: key -> (model version, float32 [d])."""
         with self._damage_explained():
-            return reads.embeddings(self._reader, source)
+            return reads.embeddings(self._use().reader, source)
 
     def trends(self) -> tuple[dict[str, MarketTrend], int]:
         """Return the snapshot of each market, and the last event the snapshots include."""
         with self._damage_explained():
-            return reads.trends(self._reader)
+            return reads.trends(self._use().reader)
 
     def events_after(self, seq: int, since_ms: int) -> MarketEvents:
         """Return the events that arrived after `seq` and happened since `since_ms`."""
         with self._damage_explained():
-            return reads.events_after(self._reader, seq, since_ms)
+            return reads.events_after(self._use().reader, seq, since_ms)
 
     # While running. Each `then` runs in the event loop as soon as the write is durable,
     # before the caller goes on and even if the caller has gone.
 
     async def trail(self, user_id: str) -> Trail:
-        """Read a shopper's newest events; raises StoreCorrupt."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read_trail, user_id)
+        """Read a shopper's newest events; raises StoreError."""
+        opened, length = self._use(), self._settings.history_length
 
-    def _read_trail(self, user_id: str) -> Trail:
-        with self._damage_explained():
-            return reads.trail(self._reader, user_id, self._history_length)
+        def read() -> Trail:
+            with self._damage_explained():
+                return reads.trail(opened.reader, user_id, length)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(opened.readers, read)
+        except RuntimeError:  # the file is being replaced
+            raise StoreFailed(REASONS[State.DAMAGED]) from None
 
     async def record(self, events: Sequence[Event], then: Callable[[list[int]], None]) -> list[int]:
-        """Store events, all or none; return each one's number, 0 for a known event_id."""
+        """Store events, all or none; return each one's number, 0 for a known event_id.
+
+        Raises StoreFailed, as all writes do, where nothing was stored.
+        """
         rows = [event_row(e) for e in events]
 
         def work(connection: sqlite3.Connection) -> list[int]:
             cursors = (connection.execute(RECORD_EVENT, row) for row in rows)
             return [(c.lastrowid or 0) if c.rowcount == 1 else 0 for c in cursors]
 
-        return await self._writer.submit(work, then)
+        return await self._use().writer.submit(work, then)
 
     async def upsert_items(
         self, items: Sequence[Item], reworded: Sequence[int], then: Callable[[None], None]
@@ -119,7 +191,7 @@ class Store:
             connection.executemany(UPSERT_ITEM, rows)
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", stale)
 
-        await self._writer.submit(work, then)
+        await self._use().writer.submit(work, then)
 
     async def delete_items(self, keys: Sequence[int], then: Callable[[None], None]) -> None:
         """Remove items and their vectors, all or none."""
@@ -129,7 +201,7 @@ class Store:
             connection.executemany("DELETE FROM items WHERE item_key = ?", wanted)
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", wanted)
 
-        await self._writer.submit(work, then)
+        await self._use().writer.submit(work, then)
 
     async def put_embeddings(
         self, source: str, version: str, keys: Sequence[int], vectors: Floats
@@ -143,7 +215,7 @@ class Store:
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows)
 
-        await self._writer.submit(work)
+        await self._use().writer.submit(work)
 
     async def put_trends(self, markets: Mapping[str, MarketTrend], last_seq: int) -> None:
         """Replace the snapshots; they include every event up to `last_seq`."""
@@ -157,14 +229,13 @@ class Store:
             connection.executemany("INSERT INTO trends VALUES (?, ?, ?, ?)", rows)
             connection.execute("INSERT OR REPLACE INTO progress VALUES ('trends', ?)", (last_seq,))
 
-        await self._writer.submit(work)
+        await self._use().writer.submit(work)
 
     @contextmanager
     def _damage_explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise StoreCorrupt(
-                f"{self._path}: damaged ({error}); restore a copy, or move it away and run "
-                "`plait seed`"
-            ) from None
+        except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError) as error:
+            if self.condition.ill(error) is State.DAMAGED:
+                raise StoreDamaged(f"{self._path}: damaged ({error})") from None
+            raise StoreFailed(f"{self._path}: cannot be read ({error})") from None

@@ -14,6 +14,7 @@ import numpy as np
 
 from gateway.errors import StoreError
 from gateway.fusion.types import Ints
+from gateway.reads import MOST_KEYS
 from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Trails:
         self._loading: dict[str, asyncio.Task[Trail]] = {}
         # Shoppers whose events were acknowledged while they were being read.
         self._overtaken: set[str] = set()
+        self._readable = True
 
     async def get(self, user_id: str) -> Trail:
         """Return a shopper's trail; empty for an anonymous one, or if the store fails."""
@@ -57,9 +59,12 @@ class Trails:
         try:
             # Others may wait for the same read: a caller that goes must not end it.
             return await asyncio.shield(task)
-        except StoreError:
-            # A ranking without history is worth more to the shopper than an error.
-            _log.exception("a shopper's events could not be read")
+        except StoreError as error:
+            # A ranking without history is worth more to the shopper than an error. Said
+            # once: what ails the store is in its condition, and this may be every request.
+            if self._readable:
+                _log.error("shoppers' events cannot be read", extra={"reason": str(error)})
+            self._readable = False
             return EMPTY
 
     async def _load(self, user_id: str) -> Trail:
@@ -68,6 +73,7 @@ class Trails:
             trail = await self._read(user_id)
             if user_id not in self._overtaken:
                 break
+        self._readable = True
         self._trails[user_id] = trail
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)
@@ -133,4 +139,8 @@ def _ints(values: Iterable[int]) -> Ints:
 
 
 def _union(have: Ints, more: set[int]) -> Ints:
-    return np.union1d(have, _ints(more)) if more else have
+    """Return both, each key once, the latest last; the oldest go where there are too many."""
+    if not more:
+        return have
+    fresh = _ints(more)
+    return np.concatenate([have[~np.isin(have, fresh)], fresh])[-MOST_KEYS:]

@@ -44,7 +44,7 @@ class _Market:
         self.vector: Floats = np.zeros(0, np.float32)
         self.scale = 0.0
         self.made_ms = -_STALE_MS
-        self.changed: list[int] = []
+        self.changed: set[int] = set()
 
 
 class Trends:
@@ -104,7 +104,9 @@ class Trends:
             mine = known & (where == index)
             if str(names[index]) != COMMON:
                 self._count(str(names[index]), rows[mine], worth[mine])
-        self.last_seq = max(self.last_seq, events.last_seq)
+        # Not the larger of both: a repaired file may have lost the newest events, and
+        # counts on from what it has.
+        self.last_seq = events.last_seq
 
     def _count(self, name: str, rows: Rows, worth: Doubles) -> None:
         market = self._market(name)
@@ -128,7 +130,7 @@ class Trends:
                 self._fit(found, row + 1)
                 found.weights[row] += worth
                 found.peak = max(found.peak, float(found.weights[row]))
-                found.changed.append(row)
+                found.changed.add(row)
 
     def vector(self, market: str, size: int, now_ms: int) -> Floats:
         """Return the trend of each of the first `size` rows, 0..1 float32 [size].
@@ -151,7 +153,7 @@ class Trends:
         else:
             found.vector = np.sqrt(found.weights[:size] / scale).astype(np.float32)
             found.scale, found.made_ms = scale, now_ms
-        found.changed = []
+        found.changed = set()
         return found.vector
 
     def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:

@@ -56,7 +56,7 @@ def purchase(walk: Walk) -> None:
     count = changed(before.items, after.items)
     walk.say(
         f"{1000 * (answered - began):.1f} ms from sending the event to the changed answer "
-        f"({1000 * (acknowledged - began):.1f} ms of it until the event was safely on disk); "
+        f"({1000 * (acknowledged - began):.1f} ms of it until the event was safely kept); "
         f"{count} of {len(after.items)} places changed."
     )
     asked = (before, after, next_before, next_after)

@@ -88,9 +88,24 @@ class ResourceExhausted(PlaitError):
 
 
 class Unavailable(PlaitError):
-    """Not ready yet, draining, or a part it needs is gone; retry elsewhere."""
+    """Not ready yet, draining, or a part it needs is gone; retry elsewhere.
+
+    `retry_after_ms`, where the server knows better than the client's own backoff,
+    travels as gRPC's pushback.
+    """
 
     status = grpc.StatusCode.UNAVAILABLE
+
+    def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """The pause, as `grpc-retry-pushback-ms`."""
+        if self.retry_after_ms is None:
+            return ()
+        return (("grpc-retry-pushback-ms", str(self.retry_after_ms)),)
 
 
 class DeadlineExceeded(PlaitError):

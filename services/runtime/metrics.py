@@ -162,6 +162,29 @@ EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"]
 EVENT_SECONDS = Histogram(
     "plait_event_commit_seconds", "Time to make a batch of events durable.", buckets=BUCKETS
 )
+EVENTS_REFUSED = Counter(
+    "plait_events_refused_total",
+    "Events that could not be made durable: full, failing, damaged, busy.",
+    ["reason"],
+)
+STORE_STATE = Gauge(
+    "plait_store_state",
+    "1 for what the state file is now: ok, full, failing or damaged.",
+    ["reason"],
+)
+# With a label, so that only the process that has a state file exposes it.
+STORE_BYTES = Gauge(
+    "plait_store_bytes",
+    "Room the state file and its log take (used), and room left on their disk (free).",
+    ["part"],
+)
+STORE_SET_ASIDE = Gauge(
+    "plait_store_set_aside_files", "Damaged state files that were replaced and wait for a person."
+)
+EVENTS_PRUNED = Counter("plait_events_pruned_total", "Events deleted because they were too old.")
+EXPOSURES_LOST = Counter(
+    "plait_exposures_lost_total", "Pages shown whose line in the exposure log was not written."
+)
 CATALOGUE_ITEMS = Gauge("plait_catalogue_items", "Items in the gateway's catalogue.")
 EMBEDDED_ITEMS = Gauge(
     "plait_embedded_items", "Items no model was trained on, served by their text and attributes."

@@ -15,6 +15,7 @@ BOUNDED = {
     "lane",  # of admission: rankings, events, catalogue
     "method",  # of our own protos
     "outcome",  # of a fixed list
+    "part",  # of a fixed list
     "reason",  # of a fixed list
     "release",
     "role",

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub(object):
-    """Takes events; what it acknowledges is on disk and counts in the next request.
+    """Takes events; what it acknowledges survives the gateway and counts in the next request.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,13 @@ class EventServiceStub(object):
 
 
 class EventServiceServicer(object):
-    """Takes events; what it acknowledges is on disk and counts in the next request.
+    """Takes events; what it acknowledges survives the gateway and counts in the next request.
     """
 
     def RecordEvents(self, request, context):
-        """Record one or more events, all or none.
+        """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
+        example because the disk is full; none was recorded. Send them again, with the same
+        event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +72,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService(object):
-    """Takes events; what it acknowledges is on disk and counts in the next request.
+    """Takes events; what it acknowledges survives the gateway and counts in the next request.
     """
 
     @staticmethod

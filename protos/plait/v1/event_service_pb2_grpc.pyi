@@ -27,25 +27,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Takes events; what it acknowledges is on disk and counts in the next request."""
+    """Takes events; what it acknowledges survives the gateway and counts in the next request."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     RecordEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.RecordEventsRequest, _event_service_pb2.RecordEventsResponse]
-    """Record one or more events, all or none."""
+    """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
+    example because the disk is full; none was recorded. Send them again, with the same
+    event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """Takes events; what it acknowledges is on disk and counts in the next request."""
+    """Takes events; what it acknowledges survives the gateway and counts in the next request."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.RecordEventsRequest, _event_service_pb2.RecordEventsResponse]  # type: ignore[assignment]
-    """Record one or more events, all or none."""
+    """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
+    example because the disk is full; none was recorded. Send them again, with the same
+    event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes events; what it acknowledges is on disk and counts in the next request."""
+    """Takes events; what it acknowledges survives the gateway and counts in the next request."""
 
     @_abc_1.abstractmethod
     def RecordEvents(
@@ -53,6 +59,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.RecordEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.RecordEventsResponse, _abc.Awaitable[_event_service_pb2.RecordEventsResponse]]:
-        """Record one or more events, all or none."""
+        """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
+        example because the disk is full; none was recorded. Send them again, with the same
+        event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,22 +1,11 @@
 """What was acknowledged is on disk and counts in the very next request."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
-import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest
-from plait.v1.event_service_pb2_grpc import EventServiceStub
-from plait.v1.recommendation_service_pb2 import RecommendRequest, Shopper
-from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from tests.integration.gateway.world import Shop, ids, open_shop
 
 
@@ -84,76 +73,3 @@ async def test_the_order_of_a_history_is_the_order_of_its_times(shop: Shop) -> N
     await shop.events.RecordEvents(RecordEventsRequest(events=[late, early]))
     await shop.recommend("carl")
     assert shop.sources["cf"].asked[-1]["history"].tolist() == [[2, 1]]
-
-
-class Gateway:
-    """`python -m gateway` in a process of its own, without sources."""
-
-    def __init__(self, directory: Path) -> None:
-        settings = {
-            "PORT": "0", "METRICS_PORT": "0", "REPOSITORY": directory / "models",
-            "STATE": directory / "state.sqlite", "SOURCES": "cf=127.0.0.1:9",
-            "ITEM_ENCODERS": "", "EXPOSURE_LOG": "", "CONTACT_MS": "0",
-        }  # fmt: skip
-        plain = {k: v for k, v in os.environ.items() if not k.startswith("PLAIT_")}
-        log = directory / "gateway.log"
-        with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway"],
-                env={**plain, **{f"PLAIT_GATEWAY_{k}": str(v) for k, v in settings.items()}},
-                stderr=output,
-            )
-        while '"serving"' not in log.read_text():
-            assert self.process.poll() is None, log.read_text()
-            time.sleep(0.02)
-        line = next(line for line in log.read_text().splitlines() if '"serving"' in line)
-        self.address = json.loads(line)["address"]
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-def test_every_acknowledged_event_survives_kill_9(directory: Path) -> None:
-    first = Gateway(directory)
-    acknowledged: list[str] = []
-    enough = threading.Event()
-
-    def write(writer: int) -> None:
-        with grpc.insecure_channel(first.address) as channel:
-            stub = EventServiceStub(channel)
-            for n in range(10_000):
-                event_id = f"{writer}-{n}"
-                try:
-                    stub.RecordEvents(
-                        RecordEventsRequest(events=[bought(f"w{writer}", "4", event_id)])
-                    )
-                except grpc.RpcError:
-                    return
-                acknowledged.append(event_id)
-                if len(acknowledged) > 150:
-                    enough.set()
-
-    writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
-    for writer in writers:
-        writer.start()
-    assert enough.wait(30)
-    first.kill()
-    for writer in writers:
-        writer.join()
-
-    second = Gateway(directory)
-    try:
-        with grpc.insecure_channel(second.address) as channel:
-            retries = [bought(f"w{i.split('-')[0]}", "4", i) for i in acknowledged]
-            stub = EventServiceStub(channel)
-            done = stub.RecordEvents(RecordEventsRequest(events=retries[:1000]))
-            assert done.duplicate_count == len(retries[:1000])
-            assert done.recorded_count == 0
-            answer = RecommendationServiceStub(channel).Recommend(
-                RecommendRequest(shopper=Shopper(user_id="w0"), surface=t.SURFACE_HOME)
-            )
-            assert answer.coverage.asked == 1  # there is a history to ask about
-    finally:
-        second.process.terminate()
-        assert second.process.wait() == 0

@@ -49,16 +49,6 @@ async def test_a_state_file_that_is_none_is_refused_and_left_alone(directory: Pa
     assert state.read_bytes() == before
 
 
-async def test_damage_inside_the_state_file_is_found_at_the_start(directory: Path) -> None:
-    state = directory / "state.sqlite"
-    raw = bytearray(state.read_bytes())
-    raw[4096 * 2 : 4096 * 4] = b"\xa5" * 8192
-    state.write_bytes(raw)
-    message = await refusal(directory)
-    assert str(state) in message
-    assert "damaged" in message
-
-
 async def test_another_programs_database_is_refused(directory: Path) -> None:
     state = directory / "state.sqlite"
     state.unlink()

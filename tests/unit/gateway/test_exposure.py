@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from gateway import exposure
 from gateway.exposure import ExposureLog
 from gateway.types import Page
+from services.runtime.metrics import EXPOSURES_LOST
 from tests.unit.gateway.test_paging import ranking
 
 
@@ -39,3 +42,30 @@ async def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
     log = ExposureLog(tmp_path / "file" / "log.jsonl", 100)
     log.add(page(), ["a"])
     await log.stop()
+
+
+async def test_writing_goes_on_once_the_disk_takes_it_again_and_what_was_lost_is_counted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    log = ExposureLog(tmp_path / "file" / "log.jsonl", 1 << 20)
+    before = EXPOSURES_LOST._value.get()
+    log.add(page(), ["lost"])
+    await log.written()
+    (tmp_path / "file").unlink()
+    log.add(page(), ["kept"])
+    await log.stop()
+    assert EXPOSURES_LOST._value.get() == before + 1
+    (line,) = (tmp_path / "file" / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["item_ids"] == ["kept"]
+
+
+async def test_pages_that_wait_for_a_disk_that_stands_still_take_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposure, "_MOST_WAITING", 3)
+    log = ExposureLog(tmp_path / "log.jsonl", 1 << 20)
+    for n in range(5):
+        log.add(page(), [str(n)])
+    await log.stop()
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3

@@ -13,7 +13,7 @@ import pytest_asyncio
 from gateway.errors import StoreFailed, StoreInUse
 from gateway.reads import MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
-from gateway.store import Store
+from gateway.store import Store, StoreSettings
 from gateway.types import Event, EventType, Item
 from gateway.writer import GroupCommit
 
@@ -22,7 +22,7 @@ BUY, LIKE, DISLIKE = EventType.PURCHASE, EventType.LIKE, EventType.DISLIKE
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = Store(tmp_path / "state.sqlite", 5)
+    made = Store(tmp_path / "state.sqlite", StoreSettings(5))
     made.start()
     yield made
     made.stop()
@@ -77,7 +77,7 @@ async def test_what_is_made_durable_is_taken_in_even_if_the_caller_has_gone(stor
 
 async def test_many_callers_share_commits(tmp_path: Path) -> None:
     commits: list[float] = []
-    store = Store(tmp_path / "state.sqlite", 5, commits.append)
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5), observe=commits.append)
     store.start()
     await asyncio.gather(*(store.record([event(n, user=f"u{n}")], ignore) for n in range(1, 201)))
     store.stop()
@@ -114,7 +114,7 @@ async def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path) -
     writer = GroupCommit(connection)
     writer.start()
     taken: list[object] = []
-    with pytest.raises(StoreFailed, match="could not be written"):
+    with pytest.raises(StoreFailed, match="disk fails"):
         await writer.submit(lambda c: c.execute("INSERT INTO t VALUES (1)"), taken.append)
     connection.execute("PRAGMA query_only = OFF")
     await writer.submit(lambda c: c.execute("INSERT INTO t VALUES (2)"), taken.append)
@@ -148,7 +148,7 @@ async def test_items_vectors_and_trends_read_back(store: Store) -> None:
 
 async def test_two_processes_cannot_hold_one_file(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreInUse, match="another gateway"):
-        Store(tmp_path / "state.sqlite", 5).start()
+        Store(tmp_path / "state.sqlite", StoreSettings(5)).start()
     with pytest.raises(StoreInUse):
         seed(tmp_path / "state.sqlite", [], [], replace=True)
 
@@ -170,7 +170,7 @@ async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
         progress=progress.append,
     )  # fmt: skip
     assert progress == [2, 3]
-    store = Store(path, 5)
+    store = Store(path, StoreSettings(5))
     store.start()
     assert store.items() == [(Item("a", 1), 0)]
     assert (await store.trail("u")).keys.tolist() == [1, 2]

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.errors import StoreCorrupt
+from gateway.reads import MOST_KEYS
 from gateway.trails import EMPTY, Trails, extended
 from gateway.types import Event, EventType, Trail
 
@@ -88,3 +89,12 @@ async def test_a_store_that_fails_costs_the_history_not_the_answer() -> None:
 
     cache = Trails(fails, capacity=2, length=10)
     assert await cache.get("u") is EMPTY
+
+
+def test_what_one_shopper_bought_is_bounded_and_the_latest_stays() -> None:
+    trail = EMPTY
+    for start in range(1, 12_000, 1_000):
+        bought = [Event("u", k, EventType.PURCHASE, k) for k in range(start, start + 1_000)]
+        trail = extended(trail, bought, 10)
+    assert len(trail.purchased) == MOST_KEYS
+    assert {11_001, 12_000} <= set(trail.purchased.tolist())

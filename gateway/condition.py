@@ -1,0 +1,100 @@
+"""What the store can do at this moment, and who is told when that changes.
+
+A store that cannot write is no reason to stop ranking: this is a condition beside
+the gateway's readiness, shown as the health name `store`, a metric and one log
+line per change (a full disk must not be filled further by its own complaints).
+"""
+
+import errno
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from services.runtime.metrics import STORE_STATE
+
+_log = logging.getLogger(__name__)
+
+
+class State(Enum):
+    """OK, or why events are refused."""
+
+    OK = "ok"
+    FULL = "full"  # the disk or quota has no room
+    FAILING = "failing"  # the disk does not do what it is told
+    DAMAGED = "damaged"  # the file is being repaired
+
+
+# What a caller is told, each with the promise that makes a retry safe.
+REASONS = {
+    State.FULL: "the disk is full",
+    State.FAILING: "the disk fails",
+    State.DAMAGED: "the state file is damaged and is being repaired",
+}
+# Seconds without trouble before a store counts as well again.
+_LEAST_SECONDS = 1.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (sqlite3.SQLITE_FULL,)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Condition:
+    """The state of one store. Safe to use from any thread."""
+
+    def __init__(self, tell: Callable[[State], None] | None = None) -> None:
+        """`tell` hears of every change, in the thread that found it."""
+        self._tell = tell
+        self._lock = threading.Lock()
+        self.state = State.OK
+        self._since = 0.0
+        self._show()
+
+    def well(self) -> None:
+        """Note a write that worked; a damaged file is well only once it is repaired."""
+        if self.state is State.OK or self.state is State.DAMAGED:
+            return
+        # On a full disk small writes may go where large ones do not: once a second is enough.
+        if time.monotonic() - self._since >= _LEAST_SECONDS:
+            self._become(State.OK, "")
+
+    def ill(self, error: BaseException) -> State:
+        """Note what went wrong; return the state that follows."""
+        found = diagnosis(error)
+        if self.state is not State.DAMAGED:
+            self._since = time.monotonic()
+            self._become(found, str(error))
+        return self.state
+
+    def repaired(self) -> None:
+        """Note that a damaged file was replaced."""
+        self._become(State.OK, "")
+
+    def _become(self, state: State, why: str) -> None:
+        with self._lock:
+            if state is self.state:
+                return
+            before, self.state = self.state, state
+            self._show()
+        level = logging.INFO if state is State.OK else logging.ERROR
+        what = {"before": before.value, "now": state.value, "reason": why}
+        _log.log(level, "store condition", extra=what)
+        if self._tell is not None:
+            self._tell(state)
+
+    def _show(self) -> None:
+        for state in State:
+            STORE_STATE.labels(state.value).set(state is self.state)
+
+
+def diagnosis(error: BaseException) -> State:
+    """Tell what an error means: of the system, of SQLite, or of rows that make no sense."""
+    if isinstance(error, OSError):
+        return State.FULL if error.errno in _NO_ROOM else State.FAILING
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return State.DAMAGED
+    if code & 0xFF in _FULL:
+        return State.FULL
+    return State.DAMAGED if code & 0xFF in _DAMAGED else State.FAILING

@@ -1,0 +1,90 @@
+"""The open state file: one connection and thread that writes, one that reads.
+
+Replaced as a whole when a damaged file is repaired, so that nothing can go on
+using half of the old one.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gateway import schema
+from gateway.condition import Condition
+from gateway.writer import GroupCommit
+
+_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+class Opened:
+    """Connections to one state file and their threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        condition: Condition,
+        *,
+        sync_ms: float,
+        observe: Callable[[float], None] | None = None,
+    ) -> None:
+        """Open for writing and reading; `sync_ms` 0: every commit waits for the disk.
+
+        Raises a StoreError naming the file.
+        """
+        self._connection = schema.open_state(path, strict=sync_ms == 0)
+        self.reader = schema.open_reader(path)
+        self.readers = ThreadPoolExecutor(1, "store-reader")
+        self.writer = GroupCommit(self._connection, observe, condition)
+        self._syncer: Syncer | None = None
+        if sync_ms:
+            self._syncer = Syncer(path, sync_ms / 1000, self.writer, condition)
+        self.writer.start()
+
+    def quiet(self) -> None:
+        """Finish what is queued, refuse what comes; the files stay as they are from here on."""
+        self.readers.shutdown(wait=True)
+        self.writer.stop()
+        if self._syncer is not None:
+            self._syncer.stop()
+
+    def close(self) -> None:
+        """Let go of the file; `quiet` comes first."""
+        self.reader.close()
+        self._connection.close()
+
+
+class Syncer:
+    """Syncs the log shortly after commits, so that a power cut costs only the last moment.
+
+    A thread of its own: commits go on while the disk takes the last ones.
+    """
+
+    def __init__(self, path: Path, pause: float, writer: GroupCommit, condition: Condition) -> None:
+        """`pause`: seconds between syncs while there is something to sync."""
+        self._condition = condition
+        self._log = os.open(schema.log_of(path), os.O_RDWR)
+        self._pause = pause
+        self._writer = writer
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-syncer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sync what is left and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+        os.close(self._log)
+
+    def _run(self) -> None:
+        synced = self._writer.rows
+        stopping = False
+        while not stopping:
+            stopping = self._stopping.wait(self._pause)
+            written = self._writer.rows
+            if written != synced:
+                try:
+                    _sync(self._log)
+                    synced = written
+                except OSError as error:
+                    self._condition.ill(error)

@@ -1,0 +1,72 @@
+"""Replacing a damaged state file by what can be saved of it.
+
+The new file is complete before the old one gives way, in one rename, and the old one
+keeps a second name: whatever goes wrong in between, nothing is worse than before, and
+a person can look for more in it later.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.errors import StoreCorrupt, StoreFailed
+
+_log = logging.getLogger(__name__)
+_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
+
+
+@contextmanager
+def repaired(path: Path) -> Iterator[None]:
+    """Save, then set the old files aside, run the block, and put the new file in place.
+
+    The block lets go of the old files. Raises StoreCorrupt where nothing in the file
+    can be recognised, and StoreFailed where there is no room; then nothing has changed.
+    """
+    draft = path.with_name(f".{path.name}.repair")
+    draft.unlink(missing_ok=True)
+    try:
+        saved = _save(path, draft)
+        if not saved["items"] and not saved["events"]:
+            raise StoreCorrupt(
+                f"{path}: not a state file, or nothing in it can be read; restore a copy, or "
+                "move it away and run `plait seed`"
+            )
+        aside = _set_aside(path)
+        yield
+        for suffix in _BESIDE:  # of the old file: the new one must not take them for its own
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        draft.rename(path)
+    except OSError as error:
+        raise StoreFailed(f"{path}: damaged, and cannot be repaired ({error})") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    _log.error("a damaged state file was replaced", extra={"set_aside": str(aside), **saved})
+
+
+def _save(path: Path, draft: Path) -> dict[str, int]:
+    done = subprocess.run(  # noqa: S603 -- our own module
+        [sys.executable, "-m", "gateway.salvage", str(path), str(draft)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        why = done.stderr.strip().rsplit("\n", 1)[-1]
+        raise StoreFailed(f"{path}: damaged, and cannot be repaired ({why}); make room beside it")
+    saved: dict[str, int] = json.loads(done.stdout)
+    return saved
+
+
+def _set_aside(path: Path) -> Path:
+    """Give the file and its log a second name; return it."""
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for suffix in ("", "-wal"):
+        old, new = path.with_name(path.name + suffix), aside.with_name(aside.name + suffix)
+        if old.exists() and not new.exists():
+            new.hardlink_to(old)
+    return aside

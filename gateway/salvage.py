@@ -1,0 +1,173 @@
+"""Saving what can be read of a damaged state file into a new one.
+
+Two readers. SQLite itself, in slices, is fast and fails where the damage is; for
+what it cannot give, every page of the file is read alone (pages.py). An event is
+stored twice over: in its table, and the greater part of it in the index by user, on
+other pages. What the table has lost is taken from the index: who did what with which
+item when, and the event_id, so that a retry is still known; only quantity, price,
+market and search text are gone then. Vectors and trends are left out, the gateway
+makes them anew.
+
+Run in a process of its own (`python -m gateway.salvage DAMAGED NEW`), so that a
+gateway that is serving keeps its time. Prints counts as JSON.
+"""
+
+# Statements are made of constants only.
+# ruff: noqa: S608
+
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway import schema
+from gateway.pages import INDEX_INNER, INDEX_LEAF, TABLE_LEAF, Pages, Row, rows
+from gateway.types import EventType
+
+_KINDS = frozenset(int(kind) for kind in EventType)
+_INT, _REAL, _TEXT = int, (int, float), str
+_MAYBE_TEXT, _MAYBE_REAL = (str, type(None)), (int, float, type(None))
+# What the columns of each row hold; a row that differs is another table's, or damage.
+_EVENT = (_INT, _MAYBE_TEXT, _TEXT, _INT, _INT, _INT, _REAL, _MAYBE_REAL, _TEXT, _MAYBE_TEXT)
+_ITEM = (_INT, *(_TEXT,) * 6, _MAYBE_REAL, _INT, _TEXT, _TEXT, _INT)
+# user_id, time_ms, seq, item_key, type, event_id, seq again.
+_BY_USER = (_TEXT, _INT, _INT, _INT, _INT, _MAYBE_TEXT, _INT)
+_PUT_EVENT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * 10)})"
+_PUT_ITEM = f"INSERT OR REPLACE INTO items VALUES ({', '.join('?' * 12)})"
+# Events that SQLite is asked for at once; damage costs the slice it falls into a second look.
+_SLICE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came out of a damaged file."""
+
+    items: int
+    events: int
+    from_index: int  # of these events, those that the table had lost
+
+
+def salvage(damaged: Path, new: Path) -> Saved:
+    """Write everything that can be read into a new state file, synced.
+
+    Takes some 10 us an event, three times that where SQLite cannot open the file.
+    Raises OSError or sqlite3.Error where the new one cannot be written.
+    """
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(schema.create(new)))
+        connection.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {schema.BY_ID} BEGIN;"
+        )
+        old = stack.enter_context(closing(schema.open_reader(damaged)))
+        have_items, wanted = _through_sqlite(old, connection)
+        file = stack.enter_context(damaged.open("rb"))
+        log_path = schema.log_of(damaged)
+        log = stack.enter_context(log_path.open("rb")) if log_path.exists() else None
+        pages = Pages(file, log)
+        if not have_items:
+            connection.executemany(_PUT_ITEM, _items(pages))
+        connection.executemany(_PUT_EVENT, _events(rows(pages, (TABLE_LEAF,), wanted)))
+        whole = _count(connection, "events")
+        index = rows(pages, (INDEX_LEAF, INDEX_INNER), wanted)
+        connection.executemany(_PUT_EVENT, _events_of_index(index))
+        connection.execute("COMMIT")
+        connection.executescript(schema.BY_USER)
+        events = _count(connection, "events")
+        saved = Saved(_count(connection, "items"), events, events - whole)
+    with new.open("rb") as written:
+        os.fsync(written.fileno())
+    return saved
+
+
+def _through_sqlite(
+    old: sqlite3.Connection, new: sqlite3.Connection
+) -> tuple[bool, Callable[[int], bool]]:
+    """Copy what SQLite can read: (were all items?, is an event of this number missing?)."""
+    whole: set[int] = set()
+
+    def missing(seq: int) -> bool:
+        return seq // _SLICE not in whole
+
+    try:
+        first, last = old.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+        slices = range(first // _SLICE, last // _SLICE + 1) if last else range(0)
+    except sqlite3.DatabaseError:
+        return False, missing
+    for number in slices:
+        query = "SELECT * FROM events WHERE seq BETWEEN ? AND ?"
+        bounds = (number * _SLICE, (number + 1) * _SLICE - 1)
+        if _copy(old.execute, (query, bounds), new, _PUT_EVENT, _EVENT):
+            whole.add(number)
+    return _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM), missing
+
+
+def _copy(
+    read: Callable[..., Iterable[Row]],
+    question: tuple[Any, ...],
+    new: sqlite3.Connection,
+    put: str,
+    types: tuple[Any, ...],
+) -> bool:
+    """Copy the rows of a query as far as they can be read; return whether all could be."""
+    broken = False
+
+    def readable() -> Iterator[Row]:
+        nonlocal broken
+        try:
+            for row in read(*question):
+                if _fits(row, types):
+                    yield row
+                else:
+                    broken = True
+        except (sqlite3.DatabaseError, OverflowError):
+            broken = True
+
+    new.executemany(put, readable())
+    return not broken
+
+
+def _items(pages: Pages) -> Iterator[Row]:
+    # Pages that are free again may hold older versions of an item: the newest counts.
+    newest: dict[int, Any] = {}
+    for rowid, (_, *values) in rows(pages, (TABLE_LEAF,)):
+        row = (rowid, *values)
+        if _fits(row, _ITEM) and newest.get(rowid, -1) <= row[11]:
+            newest[rowid] = row[11]
+            yield row
+
+
+def _events(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:
+    for seq, (_, *values) in found:
+        row = (seq, *values)
+        if _fits(row, _EVENT) and row[4] in _KINDS:
+            yield row
+
+
+def _events_of_index(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:
+    for seq, values in found:
+        if _fits(values, _BY_USER) and values[2] == seq and values[4] in _KINDS:
+            user, time_ms, _, key, kind, event_id, _ = values
+            yield (seq, event_id, user, key, kind, time_ms, 1.0, None, "", None)
+
+
+def _fits(values: Row, types: tuple[Any, ...]) -> bool:
+    return len(values) == len(types) and all(map(isinstance, values, types))
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
+def main(damaged: str, new: str) -> None:
+    """Salvage and print the counts."""
+    sys.stdout.write(json.dumps(asdict(salvage(Path(damaged), Path(new)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

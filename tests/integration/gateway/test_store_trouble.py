@@ -1,0 +1,186 @@
+"""A full disk, a damaged state file: rankings go on, and nobody is told an untruth."""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
+
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.event_service_pb2 import RecordEventsRequest
+from tests.integration.gateway.world import Shop, ids, open_shop
+from tests.support.disks import Disk, small_disk
+from tests.support.servers import eventually
+from tests.unit.gateway.damage import pages_of, spoil
+
+
+def bought(user: str, item: str, event_id: str) -> t.Event:
+    return t.Event(
+        user_id=user, item_id=item, type=t.EVENT_TYPE_PURCHASE, event_id=event_id, market="m"
+    )
+
+
+async def record(shop: Shop, *events: t.Event) -> Any:
+    return await shop.events.RecordEvents(RecordEventsRequest(events=events))
+
+
+async def health(shop: Shop, name: str) -> str:
+    stub = health_pb2_grpc.HealthStub(shop.channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def until_health(shop: Shop, status: str) -> None:
+    async with asyncio.timeout(30):
+        while await health(shop, "store") != status:  # noqa: ASYNC110 -- asks a server
+            await asyncio.sleep(0.02)
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def stored_ids(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT event_id FROM events WHERE event_id IS NOT NULL ORDER BY event_id"
+        return [row[0] for row in connection.execute(query)]
+
+
+@pytest.fixture
+def disk(directory: Path, tmp_path: Path) -> Iterator[Disk]:
+    """The shop's directory on a disk of its own."""
+    with small_disk(tmp_path / "disk", 4) as made:
+        if made is None:
+            pytest.skip("mounting a small file system takes root")
+        shutil.copytree(directory, made.root / "shop")
+        yield made
+
+
+async def test_on_a_full_disk_rankings_go_on_and_events_are_refused_until_there_is_room(
+    disk: Disk,
+) -> None:
+    refused = metric("plait_events_refused_total", reason="full")
+    lost = metric("plait_exposures_lost_total")
+    async with open_shop(disk.root / "shop") as shop:
+        assert await health(shop, "store") == "SERVING"
+        acknowledged = []
+        disk.fill()
+        failure = None
+        for number in range(5_000):
+            try:
+                await record(shop, bought("carl", "6", f"{number:04}"))
+                acknowledged.append(f"{number:04}")
+            except grpc.aio.AioRpcError as error:
+                failure = error
+                break
+        assert failure is not None
+        assert failure.code() == grpc.StatusCode.UNAVAILABLE
+        assert "the disk is full" in str(failure.details())
+        pushback = {str(k): str(v) for k, v in failure.trailing_metadata() or ()}
+        assert pushback["grpc-retry-pushback-ms"] == "1000"
+
+        await until_health(shop, "NOT_SERVING")
+        assert await health(shop, "") == "SERVING"
+        assert metric("plait_store_state", reason="full") == 1
+        assert metric("plait_events_refused_total", reason="full") > refused
+        assert len((await shop.recommend("ann")).items) == 20
+        await eventually(lambda: metric("plait_exposures_lost_total") > lost, "a lost exposure")
+
+        disk.free()
+        await until_health(shop, "SERVING")  # by itself: nobody wrote meanwhile
+        again = await record(shop, *(bought("carl", "6", f"{n:04}") for n in range(number + 1)))
+        assert again.duplicate_count == len(acknowledged)
+        await shop.recommend("ann")
+    assert stored_ids(disk.root / "shop" / "state.sqlite") == [f"{n:04}" for n in range(number + 1)]
+    assert (disk.root / "shop" / "exposures.jsonl").read_text().splitlines()[-1].endswith("}")
+
+
+def damaged(directory: Path) -> list[Path]:
+    return [p for p in directory.glob("state.sqlite.damaged-*") if not p.name.endswith("-wal")]
+
+
+@pytest.mark.parametrize("name", ["header", "events", "items", "events_by_user"])
+async def test_a_file_damaged_before_the_start_is_set_aside_and_what_is_left_serves(
+    directory: Path, name: str
+) -> None:
+    state = directory / "state.sqlite"
+    spoil(state, [1] if name == "header" else pages_of(state, name)[:1])
+    size = state.stat().st_size
+    async with open_shop(directory) as shop:
+        if name == "events_by_user":  # nobody looks there before a shopper comes
+            await shop.recommend("bob")
+            await eventually(lambda: damaged(directory), "the repair")
+            await until_health(shop, "SERVING")
+        answer = await shop.recommend("ann")
+        assert answer.items
+        assert answer.coverage.answered == 4
+        assert shop.sources["cf"].asked[-1]["history"].tolist() == [[6, 12, 18]]
+        await eventually(lambda: metric("plait_store_set_aside_files") == 1, "the gauge")
+        assert (await record(shop, bought("ann", "24", "new"))).recorded_count == 1
+    (aside,) = damaged(directory)
+    assert len(aside.read_bytes()) >= size
+    async with open_shop(directory) as shop:
+        await shop.recommend("ann")
+        assert shop.sources["cf"].asked[-1]["history"].tolist() == [[6, 12, 18, 24]]
+
+
+async def test_damage_found_while_running_is_repaired_behind_the_rankings(directory: Path) -> None:
+    state = directory / "state.sqlite"
+    async with open_shop(directory) as shop:
+        crowd = [bought(f"c{n}", "6", f"{n:03}") for n in range(400)]
+        await record(shop, *crowd)
+        await shop.catalog.UpsertItems(
+            UpsertItemsRequest(items=[t.Item(item_id="new", title="Yogurt of tomorrow")])
+        )
+        # Long enough for the log to be written back, so that the file is what is read.
+        with closing(sqlite3.connect(state)) as outside:
+            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwrite_in_place(state, pages_of(state, "events_by_id")[:1])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await record(shop, bought("carl", "6", "refused"))
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert len((await shop.recommend("ann")).items) == 20
+        await until_health(shop, "SERVING")
+        assert damaged(directory)
+        again = await record(shop, *crowd, bought("carl", "6", "refused"))
+        assert (again.duplicate_count, again.recorded_count) == (400, 1)
+        assert "new" in ids(await shop.search("yogurt of tomorrow"))
+    assert len(stored_ids(state)) == 401
+
+
+def overwrite_in_place(path: Path, numbers: list[int]) -> None:
+    """Spoil pages of a file that is open elsewhere: same file, other content."""
+    copy = path.with_name("spoiled")
+    shutil.copyfile(path, copy)
+    spoil(copy, numbers)
+    with path.open("r+b") as file:
+        file.write(copy.read_bytes())
+
+
+async def test_writes_are_refused_rather_than_lost_where_there_is_no_room_for_the_repair(
+    disk: Disk,
+) -> None:
+    directory = disk.root / "shop"
+    async with open_shop(directory) as shop:
+        await record(shop, bought("carl", "6", "first"))
+        overwrite_in_place(
+            directory / "state.sqlite", pages_of(directory / "state.sqlite", "items")
+        )
+        shop.application._state.store.condition.ill(ValueError("found by a person"))  # type: ignore[union-attr]
+        disk.fill()
+        await until_health(shop, "NOT_SERVING")
+        with pytest.raises(grpc.aio.AioRpcError, match="being repaired"):
+            await record(shop, bought("carl", "6", "second"))
+        assert (await shop.recommend("ann")).items
+        disk.free()
+        await until_health(shop, "SERVING")
+        answer = await record(shop, bought("carl", "6", "first"), bought("carl", "6", "second"))
+        assert (answer.duplicate_count, answer.recorded_count) == (1, 1)

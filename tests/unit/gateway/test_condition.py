@@ -1,0 +1,61 @@
+"""What an error says about the store, and who hears of it."""
+
+import errno
+import sqlite3
+
+import pytest
+
+from gateway import condition
+from gateway.condition import Condition, State, diagnosis
+
+
+def sqlite_error(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (sqlite_error(sqlite3.SQLITE_FULL), State.FULL),
+        (OSError(errno.ENOSPC, "full"), State.FULL),
+        (OSError(errno.EDQUOT, "over quota"), State.FULL),
+        (OSError(errno.EIO, "broken"), State.FAILING),
+        (sqlite_error(sqlite3.SQLITE_IOERR_FSYNC), State.FAILING),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT_INDEX), State.DAMAGED),
+        (sqlite_error(sqlite3.SQLITE_NOTADB), State.DAMAGED),
+        (ValueError("attributes are not JSON"), State.DAMAGED),
+    ],
+)
+def test_an_error_says_what_is_wrong(error: Exception, state: State) -> None:
+    assert diagnosis(error) is state
+
+
+def test_every_change_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(condition, "_LEAST_SECONDS", 0.0)
+    told: list[State] = []
+    store = Condition(told.append)
+    store.well()
+    for _ in range(3):
+        store.ill(OSError(errno.ENOSPC, "full"))
+    store.well()
+    store.well()
+    assert told == [State.FULL, State.OK]
+
+
+def test_one_write_that_happens_to_fit_does_not_make_a_full_disk_well() -> None:
+    store = Condition()
+    store.ill(OSError(errno.ENOSPC, "full"))
+    store.well()
+    assert store.state is State.FULL
+
+
+def test_only_a_repair_makes_a_damaged_file_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(condition, "_LEAST_SECONDS", 0.0)
+    store = Condition()
+    store.ill(ValueError("no event has type 99"))
+    store.well()
+    assert store.ill(OSError(errno.ENOSPC, "full")) is State.DAMAGED
+    store.repaired()
+    assert store.state is State.OK

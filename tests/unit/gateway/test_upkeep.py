@@ -1,0 +1,177 @@
+"""The log is written back, old events go, and a store that was ill recovers by itself."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway import upkeep
+from gateway.condition import Condition, State
+from gateway.errors import StoreBusy, StoreFailed
+from gateway.opened import Opened
+from gateway.schema import log_of
+from gateway.store import Store, StoreSettings
+from gateway.trends import Trends
+from gateway.types import Event, EventType
+from gateway.upkeep import Checkpointer, Pruner, measure
+from gateway.writer import GroupCommit
+from services.runtime.metrics import STORE_BYTES
+from tests.support.servers import eventually
+
+DAY = 86_400_000
+
+
+def event(key: int, time_ms: int, user: str = "u") -> Event:
+    return Event(user, key, EventType.VIEW, time_ms, market="m")
+
+
+def ignore(_: object) -> None: ...
+
+
+@contextmanager
+def opened(path: Path, sync_ms: float = 10.0) -> Iterator[Opened]:
+    made = Opened(path, Condition(), sync_ms=sync_ms)
+    yield made
+    made.quiet()
+    made.close()
+
+
+def write_rows(state: Opened, count: int) -> None:
+    def work(connection: sqlite3.Connection) -> None:
+        rows = ((f"u{n}", n, n % 50) for n in range(count))
+        connection.executemany(
+            "INSERT INTO events (user_id, item_key, type, time_ms, quantity, market) "
+            "VALUES (?, ?, 1, ?, 1.0, 'm')",
+            rows,
+        )
+
+    state.writer.now(work)
+
+
+def in_file_alone(path: Path) -> int:
+    """Events that a copy of the file without its log has."""
+    copy = path.with_name("copy.sqlite")
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    for file in (copy, log_of(copy)):
+        file.unlink(missing_ok=True)
+    return int(count)
+
+
+def test_the_log_is_written_back_and_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite"
+    monkeypatch.setattr(upkeep, "_ROWS", 100)
+    with opened(path) as state:
+        checkpointer = Checkpointer(path, state)
+        sizes = []
+        for _ in range(5):
+            write_rows(state, 500)
+            checkpointer.tend()
+            sizes.append(log_of(path).stat().st_size)
+        assert in_file_alone(path) == 2500
+        assert sizes[-1] < 2 * sizes[0]
+        checkpointer.close()
+
+
+def test_under_steady_load_the_writer_is_held_so_that_the_log_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite"
+    monkeypatch.setattr(upkeep, "_ROWS", 100)
+    monkeypatch.setattr(upkeep, "_MOST_PAGES", 1)
+    with opened(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as late:
+        checkpointer = Checkpointer(path, state)
+        late.execute("BEGIN")
+        late.execute("SELECT count(*) FROM events").fetchone()  # keeps a copy from the end
+        write_rows(state, 500)
+        checkpointer.tend()
+        late.execute("COMMIT")
+        write_rows(state, 500)
+        checkpointer.tend()
+        assert in_file_alone(path) == 1000
+        checkpointer.close()
+
+
+def test_only_events_that_are_too_old_go_and_numbers_are_never_given_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_PRUNE_ROWS", 7)
+    now = int(time.time() * 1000)
+    path = tmp_path / "state.sqlite"
+    with opened(path) as state:
+        old_and_young = [(f"u{n}", n, now - (40 if n % 3 else 5) * DAY) for n in range(1, 51)]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO events (user_id, item_key, type, time_ms, quantity, market) "
+                "VALUES (?, ?, 1, ?, 1.0, 'm')",
+                old_and_young,
+            )
+
+        state.writer.now(work)
+        Pruner(30.0).tend(state.writer)
+        with closing(sqlite3.connect(path)) as connection:
+            left = [row[0] for row in connection.execute("SELECT seq FROM events ORDER BY seq")]
+        assert left == [*range(3, 50, 3), 50]  # the newest stays whatever its age
+        Pruner(0.0).tend(state.writer)
+    measure(path)
+    assert STORE_BYTES.labels("used")._value.get() > 4096
+
+
+async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(
+    tmp_path: Path,
+) -> None:
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5), tell=told.append)
+    store.start()
+    store.condition.ill(OSError(28, "No space left on device"))
+    await eventually(lambda: told == [State.FULL, State.OK], "recovery")
+    await store.record([event(1, 1)], ignore)
+    store.stop()
+
+
+@pytest.mark.parametrize("sync_ms", [0.0, 10.0])
+async def test_a_stopped_store_has_everything_on_disk_and_takes_nothing_more(
+    tmp_path: Path, sync_ms: float
+) -> None:
+    path = tmp_path / "state.sqlite"
+    store = Store(path, StoreSettings(5, sync_ms=sync_ms))
+    store.start()
+    await asyncio.gather(*(store.record([event(n, n)], ignore) for n in range(1, 50)))
+    store.stop()
+    with pytest.raises(StoreFailed):
+        await store.record([event(1, 1)], ignore)
+    assert in_file_alone(path) == 49
+
+
+async def test_writes_that_would_pile_up_behind_a_disk_that_stands_still_are_refused(
+    tmp_path: Path,
+) -> None:
+    with closing(
+        sqlite3.connect(tmp_path / "s", isolation_level=None, check_same_thread=False)
+    ) as connection:
+        writer = GroupCommit(connection)
+        writer.start()
+        with writer.held():
+            waiting: list[asyncio.Future[object]] = []
+            with pytest.raises(StoreBusy):
+                waiting.extend(
+                    writer.submit(lambda c: c.execute("SELECT 1").fetchone()) for _ in range(10_000)
+                )
+        assert len(waiting) < 5_000
+        assert set(await asyncio.gather(*waiting)) == {(1,)}
+        writer.stop()
+
+
+def test_a_busy_market_that_nobody_asks_for_takes_no_more_memory_with_every_event() -> None:
+    trends = Trends(7.0, 4, 0)
+    for n in range(10_000):
+        trends.add("quiet", n % 10, EventType.CLICK, 1.0, n)
+    assert max(len(m.changed) for m in trends._markets.values()) == 10
