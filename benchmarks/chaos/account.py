@@ -5,7 +5,7 @@ A fault is judged by this and by nothing else: it is what shoppers saw.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["ok", "partial", "fallback", "refused", "failed"]
@@ -24,6 +24,8 @@ class Call:
     # The answer's own word on whether something is missing agrees with its list of sources.
     honest: bool = True
     detail: str = ""
+    # Source -> the model version it said it was.
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def end(self) -> float:

@@ -102,4 +102,6 @@ def judged(answer: _Answer, due: float, seconds: float) -> Call:
     elif missing:
         kind = "partial"
     honest = answer.coverage.partial == missing
-    return Call(due, seconds, kind, sources, honest, "" if answer.items else "an empty shelf")
+    detail = "" if answer.items else "an empty shelf"
+    versions = {s.source: s.model_version for s in answer.sources}
+    return Call(due, seconds, kind, sources, honest, detail, versions)

@@ -25,7 +25,11 @@ from cli.processes import Fleet
 from cli.scrape import Scrape, scrape
 from cli.topology import GATEWAY, NAMES, on_free_ports
 
-_HOUSEHOLDS = 256
+# Shoppers with a history, and items, always the same ones.
+_HOUSEHOLDS = (
+    "SELECT user_id FROM events GROUP BY user_id HAVING count(*) >= 20 ORDER BY user_id LIMIT 256"
+)
+_ITEMS = "SELECT item_id FROM items ORDER BY item_key LIMIT 200"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ class World:
         )
         self.state = self.work / "state.sqlite"
         shutil.copyfile(self.ground.seeded, self.state)
-        self.users = _households(self.state)
+        self.users = _column(self.state, _HOUSEHOLDS)
+        self.items = _column(self.state, _ITEMS)
         self.repository = self.work / "models"
-        # Links: a trial may add versions and take them away, the files stay whose they are.
+        # Links: a trial may add versions; what is there stays as it is.
         for version in self.ground.repository.glob("*/[0-9]*"):
-            target = self.repository / version.parent.name / version.name
-            shutil.copytree(version, target, copy_function=_link)
+            home = self.repository / version.parent.name
+            home.mkdir(parents=True, exist_ok=True)
+            (home / version.name).symlink_to(version.resolve(), target_is_directory=True)
         topology = on_free_ports()
         addresses = {end.name: end.address for end in topology.sources}
         for source, module in ((self.wiring.meddled, "meddler"), (self.wiring.cut, "cutter")):
@@ -145,19 +151,9 @@ def _is_bug(line: str) -> bool:
     return said.get("message") in ("unexpected error", "failed unexpectedly")
 
 
-def _link(source: str, target: str) -> None:
-    Path(target).hardlink_to(source)
-
-
-def _households(state: Path) -> list[str]:
-    """Return shoppers with a history, always the same ones."""
+def _column(state: Path, query: str) -> list[str]:
     connection = sqlite3.connect(f"file:{state}?mode=ro", uri=True)
     try:
-        rows = connection.execute(
-            "SELECT user_id FROM events GROUP BY user_id HAVING count(*) >= 20 "
-            "ORDER BY user_id LIMIT ?",
-            (_HOUSEHOLDS,),
-        ).fetchall()
+        return [str(row[0]) for row in connection.execute(query)]
     finally:
         connection.close()
-    return [row[0] for row in rows]

@@ -2,12 +2,24 @@
 
 from collections.abc import Sequence
 
-from benchmarks.chaos.faults import answers, kills, malformed, resets, stops
+from benchmarks.chaos.faults import (
+    answers,
+    gateway,
+    kills,
+    malformed,
+    resets,
+    steady,
+    stops,
+    versions,
+)
 from benchmarks.chaos.trial import Trial
 
 TRIALS: Sequence[Trial] = (
     *kills.TRIALS,
     *stops.TRIALS,
+    *versions.TRIALS,
+    *gateway.TRIALS,
+    *steady.TRIALS,
     *malformed.TRIALS,
     *answers.TRIALS,
     *resets.TRIALS,
