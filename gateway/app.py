@@ -170,7 +170,12 @@ class GatewayApplication:
         keeper.count()
         self._embedder.start()
         sources = tuple(
-            Source(c, max_rows=config.rows_per_call, max_calls=config.calls_in_flight)
+            Source(
+                c,
+                max_rows=config.rows_per_call,
+                max_calls=config.calls_in_flight,
+                knows=catalogue.knows_any,
+            )
             for c in self._connections.values()
         )
         rollouts = RecordKeeper(RecordFile(config.state), record)

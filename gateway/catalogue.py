@@ -83,6 +83,13 @@ class Catalogue:
             rows = np.where(np.isin(rows, self.deleted_rows), np.int32(-1), rows)
         return rows
 
+    def knows_any(self, keys: Ints) -> bool:
+        """Say whether at least one of these items is, or was, in the catalogue.
+
+        An empty catalogue tells nothing about keys, so it knows them all.
+        """
+        return not self._items or bool((self._index.rows(keys) >= 0).any())
+
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, -1 where the catalogue lacks it."""
         row = int(self.rows(np.array([item_key(item_id)], np.int64))[0])

@@ -5,7 +5,7 @@ right, with item key 0, which means nothing to every model. What comes back is c
 to what each row asked for, as views on the answer's own bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,15 @@ from gateway.fusion.types import Floats, Ints
 from gateway.types import Question
 from inference import inference_pb2 as pb
 from services.runtime.tensors import Array, TensorError, read_outputs, write_request
+
+# Says whether at least one of these item keys means anything here.
+Knows = Callable[[Ints], bool]
+
+
+def anything(keys: Ints) -> bool:
+    """Know all items, where there is no catalogue to ask."""
+    del keys
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,13 @@ def write_questions(
     return request
 
 
-def read_answers(response: pb.ModelInferResponse, questions: Sequence[Question]) -> list[RowAnswer]:
-    """Return one answer per question, in order; raises TensorError naming what does not fit."""
+def read_answers(
+    response: pb.ModelInferResponse, questions: Sequence[Question], knows: Knows = anything
+) -> list[RowAnswer]:
+    """Return one answer per question, in order; raises TensorError naming what does not fit.
+
+    `knows` says whether the shop has any of some items.
+    """
     outputs = read_outputs(response)
     size = len(questions)
     embedding = None
@@ -83,12 +97,28 @@ def read_answers(response: pb.ModelInferResponse, questions: Sequence[Question])
     keys = cast(Ints, _rows(outputs, "item_keys", np.int64, size))
     if keys.shape != scores.shape:
         raise TensorError(f"scores: {scores.shape[1]} for {keys.shape[1]} items")
+    _check_sense(keys, scores, knows)
     invalid = np.count_nonzero(~np.isfinite(scores) & (keys != 0), axis=1).tolist()
     vectors = _vectors(embedding, size)
     return [
         RowAnswer(keys[at, : q.k], scores[at, : q.k], vectors[at], invalid[at])
         for at, q in enumerate(questions)
     ]
+
+
+def _check_sense(keys: Ints, scores: Floats, knows: Knows) -> None:
+    """Refuse an answer of which nothing can be used: its server is broken, not modest.
+
+    Naming nothing is an answer. keys and scores [B, k].
+    """
+    named = keys != 0
+    if not named.any():
+        return
+    if not np.isfinite(scores[named]).any():
+        raise TensorError("scores: none is a number")
+    # The best of each row are enough in all but bad cases.
+    if not knows(keys[:, 0]) and not knows(keys[named]):
+        raise TensorError("item_keys: the catalogue has none of these items")
 
 
 def _scored(

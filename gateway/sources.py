@@ -15,7 +15,7 @@ import numpy as np
 from gateway.coalesce import Coalescer, Row
 from gateway.connection import Connection, Contract
 from gateway.fusion.types import Floats, Ints
-from gateway.questions import read_answers, suits, together, write_questions
+from gateway.questions import Knows, anything, read_answers, suits, together, write_questions
 from gateway.replicas.errors import ReplicaError
 from gateway.types import Outcome, Question, SourceAnswer
 from services.runtime.tensors import TensorError
@@ -42,11 +42,22 @@ _BY_A_ROW = (
 class Source:
     """Asks one model over one connection."""
 
-    def __init__(self, connection: Connection, *, max_rows: int = 64, max_calls: int = 1) -> None:
-        """At most `max_rows` questions share a call; `max_calls` are in flight to a replica."""
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        max_rows: int = 64,
+        max_calls: int = 1,
+        knows: Knows = anything,
+    ) -> None:
+        """At most `max_rows` questions share a call; `max_calls` are in flight to a replica.
+
+        `knows`: whether the shop has any of the items that an answer names.
+        """
         self.name = connection.name
         self.connection = connection
         self._max_calls = max_calls
+        self._knows = knows
         self._coalescer = Coalescer(self._send, max_rows=max_rows, max_calls=max_calls)
 
     @property
@@ -126,7 +137,7 @@ class Source:
             answers, served = await self.connection.ask(
                 request,
                 seconds,
-                lambda response: (read_answers(response, questions), response.model_version),
+                lambda r: (read_answers(r, questions, self._knows), r.model_version),
                 counted=not again,
             )
             version = (served or contract.version)[:_LONGEST_VERSION]

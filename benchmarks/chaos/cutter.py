@@ -1,7 +1,8 @@
 """A TCP proxy that resets connections, as a crashing host or a broken balancer does.
 
 `pass` lets everything through; `reset` cuts what is open and every new connection as
-soon as it has said something; `flaky` lets each live for a moment only.
+soon as it has said something; `flaky` lets each live for a moment only; `calls` lets
+small talk through (metadata, health) and cuts a connection that carries a question.
 python -m benchmarks.chaos.cutter HOST:PORT
 """
 
@@ -14,6 +15,8 @@ from benchmarks.chaos.orders import take_orders
 
 _MOMENT = 0.3
 _CHUNK = 1 << 16
+# Bytes at once; a question with a shopper's history is larger, all else that is said is not.
+_SMALL_TALK = 900
 # SO_LINGER on, no time: close() sends RST instead of FIN.
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -30,7 +33,7 @@ class Cutter:
     def obey(self, order: str) -> None:
         """Take an order; it counts at once."""
         self._order = order
-        if order != "pass":
+        if order not in ("pass", "calls"):
             for writer in list(self._open):
                 cut(writer)
 
@@ -45,7 +48,7 @@ class Cutter:
             if self._order == "flaky":
                 asyncio.get_running_loop().call_later(_MOMENT, cut, writer)
             try:
-                await asyncio.gather(_pump(reader, onward), _pump(beyond, writer))
+                await asyncio.gather(self._pump(reader, onward), self._pump(beyond, writer))
             finally:
                 cut(onward)
         except OSError:
@@ -54,12 +57,13 @@ class Cutter:
             self._open.discard(writer)
             cut(writer)
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            if self._order == "calls" and len(data) > _SMALL_TALK:
+                raise ConnectionResetError
+            writer.write(data)
+            await writer.drain()
+        writer.close()
 
 
 def cut(writer: asyncio.StreamWriter) -> None:

@@ -21,9 +21,16 @@ def run(trials: Sequence[Trial], ground: Ground, scale: Scale, say: Say) -> Iter
                 say(f"capacity {most:.0f} requests/s; load {world.rate:.0f} requests/s")
             for trial in group:
                 finding = _tried(trial, world, scale)
-                held = "held" if finding.passed(bounds=scale.bounds) else "DID NOT HOLD"
-                say(f"{trial.fault}: {held} ({finding.seconds:.0f} s)")
+                _tell(finding, scale, say)
                 yield finding
+
+
+def _tell(finding: Finding, scale: Scale, say: Say) -> None:
+    failed = finding.failed(bounds=scale.bounds)
+    held = "DID NOT HOLD" if failed else "held"
+    say(f"{finding.fault}: {held} ({finding.seconds:.0f} s)")
+    for check in failed:
+        say(f"  {check.must}: {check.measured}")
 
 
 def _tried(trial: Trial, world: World, scale: Scale) -> Finding:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.chaos.events import EventStream
-from benchmarks.chaos.trial import Check, Scale, Wiring
+from benchmarks.chaos.trial import PLAIN, Check, Scale, Wiring
 from benchmarks.chaos.world import World
 from cli.topology import GATEWAY
 
@@ -20,8 +20,7 @@ class GatewayTrial:
 
     name: str = "kill-gateway"
     fault: str = "kill -9 of the gateway during a stream of events"
-    # A world of its own: the next fault begins with a gateway that was never killed.
-    wiring: Wiring = Wiring(settings={"PLAIT_GATEWAY_LOG_LEVEL": "info"})
+    wiring: Wiring = PLAIN
 
     def run(self, world: World, scale: Scale) -> Sequence[Check]:
         """Stream, kill and kill again, wait for the last acknowledgement, count."""

@@ -17,6 +17,7 @@ _IN_FLIGHT = 8
 _CALL_SECONDS = 30.0
 # One request in so many is a good one, and must be answered.
 _GOOD_EVERY = 40
+_TRIES, _PAUSE = 20, 0.1
 _UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
 _OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_send_message_length", 64 << 20),
@@ -99,8 +100,13 @@ class Sender:
         return base.method, made
 
     async def _good(self, channel: grpc.aio.Channel, base: Valid) -> None:
+        """Send a good request; one that is refused for load is sent again, as callers do."""
         self.report.good += 1
-        code, said = await _call(channel, base.method, base.message.SerializeToString())
+        for _ in range(_TRIES):
+            code, said = await _call(channel, base.method, base.message.SerializeToString())
+            if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                break
+            await asyncio.sleep(_PAUSE)
         if code is not grpc.StatusCode.OK:
             self.report.good_failed.append(f"{base.server} {base.method}: {code.name} {said}")
 

@@ -182,6 +182,18 @@ async def test_scores_that_are_no_numbers_never_lead_and_are_counted(shop: Shop)
     assert len(answer.items) == 20
 
 
+async def test_a_source_that_names_only_unknown_items_is_named_and_left_out(shop: Shop) -> None:
+    def strangers(outputs: dict[str, Any]) -> dict[str, Any]:
+        return outputs | {"item_keys": outputs["item_keys"] + 10**6}
+
+    shop.sources["cf"].mangle = strangers
+    answer = await shop.recommend("ann")
+    assert outcomes(answer)["cf"] == "error"
+    assert answer.coverage.partial
+    detail = next(s.detail for s in answer.sources if s.source == "cf")
+    assert detail == "answer not usable: item_keys: the catalogue has none of these items"
+
+
 async def test_items_that_only_a_source_knows_are_skipped(shop: Shop) -> None:
     def strangers(outputs: dict[str, Any]) -> dict[str, Any]:
         keys = outputs["item_keys"].copy()

@@ -5,8 +5,10 @@ import pytest
 
 from gateway.connection import Contract
 from gateway.fanout import deadline
+from gateway.fusion.types import Ints
 from gateway.questions import read_answers, suits, write_questions
 from gateway.types import Question
+from inference import inference_pb2 as pb
 from services.runtime.tensors import Array, TensorError, read_inputs, write_response
 
 HISTORY = np.array([3, 5], np.int64)
@@ -93,6 +95,32 @@ def test_every_row_gets_back_as_much_as_it_asked_for() -> None:
     assert (first.keys.tolist(), first.scores.tolist()) == ([1, 2], [3, 2])
     assert second.keys.tolist() == [4, 5, 0]
     assert (first.invalid, second.invalid) == (1, 1)
+
+
+def retrieved(keys: list[list[int]], scores: list[list[float]]) -> pb.ModelInferResponse:
+    outputs: dict[str, Array] = {
+        "item_keys": np.array(keys, np.int64),
+        "scores": np.array(scores, np.float32),
+    }
+    return write_response("cf", "1", "", outputs)
+
+
+def test_an_answer_without_a_single_number_is_not_usable() -> None:
+    nan = float("nan")
+    with pytest.raises(TensorError, match="scores: none is a number"):
+        read_answers(retrieved([[1, 2], [3, 0]], [[nan, nan], [nan, nan]]), [LIKES, LIKES])
+    assert read_answers(retrieved([[1, 2]], [[nan, 1.0]]), [LIKES])[0].invalid == 1
+    assert read_answers(retrieved([[0, 0]], [[nan, nan]]), [LIKES])[0].invalid == 0
+
+
+def test_an_answer_that_names_only_items_nobody_has_is_not_usable() -> None:
+    def knows(keys: Ints) -> bool:
+        return bool((keys < 10).any())
+
+    with pytest.raises(TensorError, match="the catalogue has none of these items"):
+        read_answers(retrieved([[11, 12], [13, 0]], [[2, 1], [1, 0]]), [LIKES, LIKES], knows)
+    for keys in ([[11, 1]], [[1, 11]], [[0, 0]]):
+        assert len(read_answers(retrieved(keys, [[2, 1]]), [LIKES], knows)) == 1
 
 
 def test_every_row_gets_the_scores_of_its_own_candidates() -> None:
