@@ -21,6 +21,14 @@ from services.runtime.tensors import Array, TensorError, read_outputs, write_req
 Knows = Callable[[Ints], bool]
 
 
+class NoNumbers(TensorError):
+    """Not one score of an answer is a number; `count` items were named."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("scores: none is a number")
+        self.count = count
+
+
 def anything(keys: Ints) -> bool:
     """Know all items, where there is no catalogue to ask."""
     del keys
@@ -115,7 +123,7 @@ def _check_sense(keys: Ints, scores: Floats, knows: Knows) -> None:
     if not named.any():
         return
     if not np.isfinite(scores[named]).any():
-        raise TensorError("scores: none is a number")
+        raise NoNumbers(int(named.sum()))
     # The best of each row are enough in all but bad cases.
     if not knows(keys[:, 0]) and not knows(keys[named]):
         raise TensorError("item_keys: the catalogue has none of these items")

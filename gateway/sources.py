@@ -15,9 +15,18 @@ import numpy as np
 from gateway.coalesce import Coalescer, Row
 from gateway.connection import Connection, Contract
 from gateway.fusion.types import Floats, Ints
-from gateway.questions import Knows, anything, read_answers, suits, together, write_questions
+from gateway.questions import (
+    Knows,
+    NoNumbers,
+    anything,
+    read_answers,
+    suits,
+    together,
+    write_questions,
+)
 from gateway.replicas.errors import ReplicaError
 from gateway.types import Outcome, Question, SourceAnswer
+from services.runtime.metrics import INVALID_SCORES
 from services.runtime.tensors import TensorError
 
 _log = logging.getLogger(__name__)
@@ -148,6 +157,8 @@ class Source:
             return (_OUTCOMES.get(code, Outcome.ERROR), _detail(error)), code in _BY_A_ROW
         except TensorError as error:
             _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
+            if isinstance(error, NoNumbers):
+                INVALID_SCORES.labels(self.name).inc(error.count)
             return (Outcome.ERROR, f"answer not usable: {error}"[:_LONGEST_DETAIL]), False
         except Exception:  # whatever it is, the other sources have answers to merge
             _log.exception("asking failed", extra={"source": self.name})
