@@ -26,7 +26,7 @@ def line_up(repository: Path, work: Path, only: Sequence[str]) -> dict[str, Syst
     every: dict[str, System] = {
         "plait": plait,
         "plait-events": Through("Plait, history in the request", plait, codec="events"),
-        "plait-whole": FurtherGateway("Plait, whole pipeline, defaults", plait, DEFAULTS),
+        "plait-whole": FurtherGateway("Plait, whole pipeline", plait, DEFAULTS),
         "plain": Plain(repository, work),
         "plain-newest": PlainNewest(repository, work, peers),
         "triton": Triton(repository, work, peers),
