@@ -5,6 +5,7 @@ point: "curve.loss/120" is the loss at step 120. Whoever trains calls `add`;
 whoever reports reads `curves_of`.
 """
 
+import math
 from collections.abc import Mapping
 
 _PREFIX = "curve."
@@ -36,10 +37,14 @@ class Curves:
 
 
 def curves_of(metrics: Mapping[str, float]) -> dict[str, list[tuple[float, float]]]:
-    """Return the curves among a manifest's metrics: name -> (step, value), by step."""
+    """Return the curves among a manifest's metrics: name -> (step, value), by step.
+
+    A loss that was no number is no point.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     for name, value in metrics.items():
         curve, slash, step = name.removeprefix(_PREFIX).rpartition("/")
-        if name.startswith(_PREFIX) and slash and step.isdecimal():
+        named = name.startswith(_PREFIX) and slash and step.isdecimal()
+        if named and math.isfinite(value):
             found.setdefault(curve, []).append((float(step), float(value)))
     return {name: sorted(points) for name, points in found.items()}

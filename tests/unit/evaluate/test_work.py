@@ -1,5 +1,6 @@
 """Finished parts are found by what they depend on, and by nothing else."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_curves_survive_among_the_metrics_of_a_manifest() -> None:
     for step in range(0, 1000, 100):
         curves.add("loss", step, 1 / (1 + step))
     curves.add("validation", 500, 0.25)
-    metrics = {"ndcg@10": 0.5, "curve.odd": 1.0, **curves.metrics()}
+    metrics = {"ndcg@10": 0.5, "curve.odd": 1.0, "curve.loss/7": math.nan, **curves.metrics()}
     found = curves_of(metrics)
     assert found["validation"] == [(500.0, 0.25)]
     assert [step for step, _ in found["loss"]] == list(range(0, 1000, 100))
