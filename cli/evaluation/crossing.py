@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from cli.evaluation.plan import ONE_DOMAIN
 from cli.evaluation.ranking import Asked, popular
 from cli.evaluation.tables import Ranked, ask_for, make_table, rank_rows, with_extras
 from cli.evaluation.training import Job
@@ -24,7 +25,6 @@ from models.evaluate.task import within
 
 # More target domains than these must be named: each is an evaluation of its own.
 _MOST_DOMAINS = 4
-ONE_DOMAIN = ", target domain only"
 
 
 def cross_domain_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[str, str]]:

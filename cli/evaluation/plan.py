@@ -17,6 +17,8 @@ FUSIONS = ("rrf", "convex", "fused")
 ROWS = (*BASELINES, *sorted(SOURCES), *FUSIONS)
 # The last days whose best sellers are the baseline to beat.
 RECENT_DAYS = 7.0
+# What is added to the name of a row that knows nothing but the target domain.
+ONE_DOMAIN = ", one domain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 
 from rich.table import Table as RichTable
 
+from cli.evaluation.plan import ONE_DOMAIN
 from cli.output import console, table
-from models.evaluate.report import Difference, Report, Row, Table
+from models.evaluate.report import Report, Row, Table
+
+# Rows as (name, kind, value of the main metric).
+Named = Sequence[tuple[str, str, float]]
 
 # Heads of columns by metric, in their order. What people compare, and then the rest.
 _ACCURACY = {
@@ -58,7 +62,7 @@ def _show_table(part: Table, report: Report) -> None:
     )
     out.print(accuracy_table(part, report))
     for row in part.rows:
-        if row.note:
+        if row.note and not row.name.endswith(ONE_DOMAIN):
             out.print(f"  {row.name}: {row.note}", style="dim", markup=False)
     if part.users_without_history:
         what = "had no history" if part.unit == "users" else "have nothing relevant"
@@ -66,7 +70,8 @@ def _show_table(part: Table, report: Report) -> None:
             f"  {part.users_without_history:,} {part.unit} {what} and were not asked",
             style="dim", markup=False,
         )  # fmt: skip
-    _show_differences(part, report)
+    if (compared := differences_table(part, report)).row_count:
+        out.print(compared)
     out.print(beyond_table(part, report))
     if part.slices:
         out.print(slices_table(part, report.main))
@@ -103,7 +108,7 @@ def beyond_table(part: Table, report: Report) -> RichTable:
 
 def slices_table(part: Table, main: str) -> RichTable:
     """Return the main metric by slice, of the rows that say most."""
-    names = telling([(row.name, row.kind, row.metrics[main]) for row in part.rows], _SHOWN)
+    names = telling(named(part, main), _SHOWN)
     made = table(f"{main} by slice", f">{part.unit.capitalize()}", *(f">{name}" for name in names))
     for column in made.columns[2:]:
         column.no_wrap = False
@@ -117,24 +122,37 @@ def slices_table(part: Table, main: str) -> RichTable:
     return made
 
 
-def telling(rows: Sequence[tuple[str, str, float]], most: int) -> list[str]:
+def telling(rows: Named, most: int) -> list[str]:
     """Return the names of the rows that say most, in their order, out of (name, kind, value).
 
     Recent best sellers, the best single model, and the fusions.
     """
     names = [name for name, _, _ in rows]
-    best = max((row for row in rows if row[1] == "model"), key=lambda row: row[2], default=None)
-    wanted = ["popular-7d"] if "popular-7d" in names else ["popular"]
-    wanted += [best[0]] if best is not None else []
-    wanted += ["rrf", "convex", "fused", *names]
-    chosen = list(dict.fromkeys(name for name in wanted if name in names))[:most]
+    first = "popular-7d" if "popular-7d" in names else "popular"
+    wanted = [first, _best(rows), "fused", "fused" + ONE_DOMAIN, "convex", "rrf", *names]
+    chosen = [name for name in dict.fromkeys(wanted) if name in names][:most]
     return [name for name in names if name in chosen]
 
 
-def reference(part: Table, main: str) -> Row | None:
-    """Return the best single model: what a fusion must beat."""
-    models = [row for row in part.rows if row.kind == "model"]
-    return max(models, key=lambda row: row.metrics[main], default=None)
+def against(rows: Named) -> dict[str, str]:
+    """Return what each model or fusion is compared with: row -> row, out of (name, kind, value).
+
+    What was trained on all domains with the same on the target domain alone; all
+    else with the best single model. Best sellers are too far below to say anything.
+    """
+    names = [name for name, _, _ in rows]
+    best = _best(rows)
+    found = {}
+    for name, kind, _ in rows:
+        twin = name + ONE_DOMAIN if name + ONE_DOMAIN in names else best
+        if kind != "baseline" and twin not in {None, name}:
+            found[name] = str(twin)
+    return found
+
+
+def _best(rows: Named) -> str | None:
+    models = [row for row in rows if row[1] == "model"]
+    return max(models, key=lambda row: row[2])[0] if models else None
 
 
 def figure(name: str, value: float) -> str:
@@ -148,25 +166,24 @@ def short(value: float) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
-def _show_differences(part: Table, report: Report) -> None:
-    """Say how the rows compare with the best single model."""
-    best = reference(part, report.main)
-    if best is None:
-        return
-    out = console()
+def differences_table(part: Table, report: Report) -> RichTable:
+    """Return how the rows compare, and whether chance may have made it so."""
+    made = table("Row", "against", f">{report.main}", ">relative", f">{report.confidence:.0%}", "")
+    pairs = against(named(part, report.main))
     for found in part.differences:
-        if found.against == best.name:
-            out.print(f"  {sentence(found, report.confidence)}", markup=False)
+        if pairs.get(found.row) == found.against:
+            relative = "" if found.relative is None else f"{found.relative:+.1%}"
+            sure = "" if found.low > 0 or found.high < 0 else "may be chance"
+            made.add_row(
+                found.row, found.against, f"{found.difference:+.4f}", relative,
+                f"{found.low:+.4f} to {found.high:+.4f}", sure,
+            )  # fmt: skip
+    return made
 
 
-def sentence(found: Difference, confidence: float) -> str:
-    """Say a difference and whether chance may have made it."""
-    relative = f" ({found.relative:+.1%})" if found.relative is not None else ""
-    sure = "" if found.low > 0 or found.high < 0 else ", which may be chance"
-    return (
-        f"{found.row} against {found.against}, {found.metric}: {found.difference:+.4f}{relative}, "
-        f"{confidence:.0%} interval {found.low:+.4f} to {found.high:+.4f}{sure}"
-    )
+def named(part: Table, main: str) -> Named:
+    """Return (name, kind, value of the main metric) of every row."""
+    return [(row.name, row.kind, row.metrics[main]) for row in part.rows]
 
 
 def _has(part: Table, name: str) -> bool:

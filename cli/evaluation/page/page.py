@@ -47,7 +47,7 @@ def _table(table: Json, report: Json) -> Iterator[str]:
     yield facts(table, report)
     yield _card("All rows", _WHAT_ROWS, rows_table(table, report))
     yield _card(f"{main}, with {report['confidence']:.0%} intervals", "", plots.main(table, main))
-    yield _card("Against the best single model", _WHAT_DIFFERENCES, plots.differences(table, main))
+    yield _card("Differences", _WHAT_DIFFERENCES, plots.differences(table, main))
     yield _card("By length of the list", "", plots.by_k(table, report, colours))
     if table["slices"]:
         yield _card("Quality by slice", _WHAT_SLICES, plots.slices(table, main, colours))
@@ -85,7 +85,8 @@ _WHAT_ROWS = (
     "included for a fusion, transport left out."
 )
 _WHAT_DIFFERENCES = (
-    "Row minus the best single model, paired: both rank for the same people in every resample. "
+    "Row minus the best single model, or minus itself without the other domains. Paired: both "
+    "rank for the same people in every resample. "
     "An interval that crosses nought may be chance."
 )
 _WHAT_SLICES = (

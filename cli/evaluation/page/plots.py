@@ -6,7 +6,7 @@ from typing import Any
 
 from cli.evaluation.page.charts import Dot, intervals, lines, scatter
 from cli.evaluation.page.svg import COLOURS
-from cli.evaluation.show import telling
+from cli.evaluation.show import against, telling
 
 Json = Mapping[str, Any]
 Colours = Mapping[str, int]
@@ -33,18 +33,17 @@ def main(table: Json, metric: str) -> str:
 
 
 def differences(table: Json, metric: str) -> str:
-    """Return what models and fusions are above or below the best single model."""
-    best = _best_model(table, metric)
+    """Return what models and fusions are above or below what they are compared with."""
+    pairs = against(_named(table, metric))
     shades = colours(table)
-    # Best sellers are so far below that nothing else could be told apart.
-    far = {row["name"] for row in table["rows"] if row["kind"] == "baseline"}
     rows = []
     for found in table["differences"]:
-        if found["against"] == best and found["row"] not in far:
+        if pairs.get(found["row"]) == found["against"]:
             gap, low, high = found["difference"], found["low"], found["high"]
-            said = f"{found['row']}: {gap:+.4f}, {low:+.4f} to {high:+.4f}"
-            rows.append((found["row"], [Dot(gap, low, high, shades[found["row"]], said)]))
-    return intervals(rows, f"{metric} above that of {best}", zero=True) if rows else ""
+            said = f"{found['row']} minus {found['against']}: {gap:+.4f}, {low:+.4f} to {high:+.4f}"
+            name = f"{found['row']} - {found['against']}"
+            rows.append((name, [Dot(gap, low, high, shades[found["row"]], said)]))
+    return intervals(rows, f"difference in {metric}", zero=True) if rows else ""
 
 
 def by_k(table: Json, report: Json, shades: Colours) -> str:
@@ -64,7 +63,7 @@ def by_k(table: Json, report: Json, shades: Colours) -> str:
 
 def slices(table: Json, metric: str, shades: Colours) -> str:
     """Return the rows that matter most, by slice."""
-    names = telling([(r["name"], r["kind"], r["metrics"][metric]) for r in table["rows"]], _SHOWN)
+    names = telling(_named(table, metric), _SHOWN)
     rows = []
     for part in table["slices"]:
         dots = []
@@ -127,9 +126,8 @@ def curves(table: Json, shades: Colours) -> str:
     return _pair(made) if made else ""
 
 
-def _best_model(table: Json, metric: str) -> str:
-    models = [row for row in table["rows"] if row["kind"] == "model"] or table["rows"]
-    return str(max(models, key=lambda row: row["metrics"][metric])["name"])
+def _named(table: Json, metric: str) -> list[tuple[str, str, float]]:
+    return [(row["name"], row["kind"], row["metrics"][metric]) for row in table["rows"]]
 
 
 def _key(names: Sequence[str], shades: Colours) -> str:

@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cli.evaluation.crossing import ONE_DOMAIN
-from cli.evaluation.plan import Plan, read_models
+from cli.evaluation.plan import ONE_DOMAIN, Plan, read_models
 from cli.evaluation.run import evaluate
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
 from models.data.errors import DataError, OptionError, SplitError
