@@ -25,6 +25,7 @@ from gateway.api.servicer import (
     RecommendationServicer,
     add_to_server,
 )
+from gateway.coalesce import Traffic
 from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
@@ -169,9 +170,11 @@ class GatewayApplication:
         )
         keeper.count()
         self._embedder.start()
+        traffic = Traffic()
         sources = tuple(
             Source(
                 c,
+                traffic,
                 max_rows=config.rows_per_call,
                 max_calls=config.calls_in_flight,
                 knows=catalogue.knows_any,
@@ -193,7 +196,14 @@ class GatewayApplication:
         )
         situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
         slates = Slates(
-            Recommender(situations, catalogue, state.trails, retrieval, Turns(lanes.door.let_in)),
+            Recommender(
+                situations,
+                catalogue,
+                state.trails,
+                retrieval,
+                Turns(lanes.door.let_in),
+                traffic,
+            ),
             lanes.rankings,
             Rankings(
                 catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes

@@ -1,9 +1,13 @@
 """Natural batching: questions that arrive while a call is in flight ride in the next one.
 
 There is no timer: a source at rest is asked at once, a busy one finds its next
-batch waiting, so batches grow with the load and an idle gateway adds no wait. A
-row keeps its own deadline; one that leaves (its shopper has gone, its time is up)
-is not sent, and a call that nobody waits for any more is cancelled.
+batch waiting, so batches grow with the load and an idle gateway adds no wait. While
+the gateway itself is what holds shoppers up, a call also waits until half of those
+inside can ride in it: two halves that take turns, one asked about and one merged,
+use the machine better than many small calls. (A source with more servers has more
+calls in flight, and each a smaller part.) A row keeps its own deadline; one that
+leaves (its shopper has gone, its time is up) is not sent, and a call that nobody
+waits for any more is cancelled.
 """
 
 import asyncio
@@ -11,6 +15,33 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 
 from gateway.types import Question, SourceAnswer
+
+# A row waits at most this many turns of the loop for others, and no longer than so
+# many of them have brought nothing: one step of a request may take some turns.
+_MOST_TURNS = 200
+_QUIET_TURNS = 4
+
+
+class Traffic:
+    """What goes on in the gateway, for all sources together."""
+
+    __slots__ = ("inside", "moves")
+
+    def __init__(self) -> None:
+        # Rankings being made.
+        self.inside = 0
+        # Grows with everything that happens to one of them.
+        self.moves = 0
+
+    def enter(self) -> None:
+        """Note that a ranking is begun."""
+        self.inside += 1
+        self.moves += 1
+
+    def leave(self) -> None:
+        """Note that a ranking is done."""
+        self.inside -= 1
+        self.moves += 1
 
 
 class Row:
@@ -75,13 +106,19 @@ class Coalescer:
     """Gathers rows into calls. One for each source; use it from one event loop."""
 
     def __init__(
-        self, send: Callable[[list[Row]], Awaitable[None]], *, max_rows: int, max_calls: int
+        self,
+        send: Callable[[list[Row]], Awaitable[None]],
+        traffic: Traffic,
+        *,
+        max_rows: int,
+        max_calls: int,
     ) -> None:
         """`send` asks for rows of one kind and resolves every one of them.
 
         At most `max_rows` ride in one call and at most `max_calls` are in flight.
         """
         self._send = send
+        self._traffic = traffic
         self._max_rows = max_rows
         # May be changed as servers come and go; calls in flight are not cut for it.
         self.max_calls = max_calls
@@ -92,13 +129,30 @@ class Coalescer:
     def add(self, row: Row) -> None:
         """Have a row sent as soon as a call is free."""
         self._waiting.append(row)
-        if not self._due and self._calls < self.max_calls:
+        self._traffic.moves += 1
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._due and self._waiting and self._calls < self.max_calls:
             self._due = True
-            # Not at once: rows that arrive in the same turn of the loop join.
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._settle, self._traffic.moves, 0, _MOST_TURNS)
+
+    def _settle(self, before: int, quiet: int, turns: int) -> None:
+        """Send, unless the loop is at work for shoppers who may still join.
+
+        A loop with nothing to do makes no moves: then nobody else is near, and the rows
+        go at once.
+        """
+        enough = min(self._max_rows, self._traffic.inside // (self.max_calls + 1))
+        moves = self._traffic.moves
+        quiet = quiet + 1 if moves == before else 0
+        if len(self._waiting) < enough and quiet < _QUIET_TURNS and turns:
+            asyncio.get_running_loop().call_soon(self._settle, moves, quiet, turns - 1)
+            return
+        self._due = False
+        self._next()
 
     def _next(self) -> None:
-        self._due = False
         while self._calls < self.max_calls and (rows := self._take()):
             self._calls += 1
             Call(rows).start(self._send(rows), self._ended)
@@ -107,7 +161,7 @@ class Coalescer:
         self._calls -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error  # `send` resolves its rows whatever happens; this is a mistake in it
-        self._next()
+        self._soon()
 
     def _take(self) -> list[Row]:
         """Take the oldest row that is still there, and all of its kind that fit beside it."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from gateway.admission.turns import Turns
 from gateway.catalogue import Catalogue
+from gateway.coalesce import Traffic
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Pool
 from gateway.paging import new_ranking_id
@@ -37,8 +38,10 @@ class Recommender:
         trails: Trails,
         retrieval: Retrieval,
         turns: Turns,
+        traffic: Traffic,
     ) -> None:
         """`turns`: when a ranking may be merged, which holds the event loop."""
+        self._traffic = traffic
         self._situations = situations
         self._catalogue = catalogue
         self._trails = trails
@@ -50,6 +53,13 @@ class Recommender:
 
         Raises DeadlineExceeded, and merges nothing, where its turn comes after `expires`.
         """
+        self._traffic.enter()
+        try:
+            return await self._rank(ask, until, expires)
+        finally:
+            self._traffic.leave()
+
+    async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()
         trail = await self._trails.get(ask.user_id)
         async with self._turns.turn():

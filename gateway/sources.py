@@ -12,7 +12,7 @@ import time
 import grpc
 import numpy as np
 
-from gateway.coalesce import Coalescer, Row
+from gateway.coalesce import Coalescer, Row, Traffic
 from gateway.connection import Connection, Contract
 from gateway.fusion.types import Floats, Ints
 from gateway.questions import (
@@ -54,6 +54,7 @@ class Source:
     def __init__(
         self,
         connection: Connection,
+        traffic: Traffic,
         *,
         max_rows: int = 64,
         max_calls: int = 1,
@@ -67,7 +68,7 @@ class Source:
         self.connection = connection
         self._max_calls = max_calls
         self._knows = knows
-        self._coalescer = Coalescer(self._send, max_rows=max_rows, max_calls=max_calls)
+        self._coalescer = Coalescer(self._send, traffic, max_rows=max_rows, max_calls=max_calls)
 
     @property
     def version(self) -> str:
