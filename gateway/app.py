@@ -201,8 +201,8 @@ class GatewayApplication:
                 catalogue,
                 state.trails,
                 retrieval,
-                Turns(lanes.door.let_in),
-                traffic,
+                turns=Turns(lanes.door.let_in),
+                traffic=traffic,
             ),
             lanes.rankings,
             Rankings(

@@ -37,6 +37,7 @@ class Recommender:
         catalogue: Catalogue,
         trails: Trails,
         retrieval: Retrieval,
+        *,
         turns: Turns,
         traffic: Traffic,
     ) -> None:

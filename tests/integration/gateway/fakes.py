@@ -123,7 +123,7 @@ class FakeSource:
             self.asked.append(inputs | {"outputs": [o.name for o in request.outputs]})
         try:
             await self.speak()
-            await asyncio.sleep(self.delay)
+            await self._take_time()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -139,6 +139,13 @@ class FakeSource:
         if self.mangle is not None:
             outputs = self.mangle(outputs)
         return write_response(request.model_name, self.version, request.id, outputs)
+
+    async def _take_time(self) -> None:
+        """Wait for as long as `delay` says, which may change meanwhile."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (left := began + self.delay - loop.time()) > 0:  # noqa: ASYNC110 -- tests set it
+            await asyncio.sleep(min(left, 0.02))
 
     def answer(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Answer a batch, row by row."""
