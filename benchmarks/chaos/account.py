@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["ok", "partial", "fallback", "refused", "failed"]
-KINDS: tuple[Kind, ...] = ("ok", "partial", "fallback", "refused", "failed")
+Kind = Literal["ok", "partial", "fallback", "refused", "late", "failed"]
+KINDS: tuple[Kind, ...] = ("ok", "partial", "fallback", "refused", "late", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,14 @@ class Account:
 
     def __init__(self, calls: Sequence[Call] = ()) -> None:
         self.calls = list(calls)
+        # Times a caller was told to come back later, and did; of the whole load.
+        self.sent_again = 0
 
     def between(self, start: float, end: float = float("inf")) -> "Account":
         """Return the calls that were due from `start` to `end`."""
-        return Account([c for c in self.calls if start <= c.due < end])
+        part = Account([c for c in self.calls if start <= c.due < end])
+        part.sent_again = self.sent_again
+        return part
 
     def counts(self) -> dict[str, int]:
         """Return how many there were of each kind."""

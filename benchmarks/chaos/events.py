@@ -12,6 +12,7 @@ from types import TracebackType
 
 import grpc
 
+from benchmarks.chaos.background import begin
 from benchmarks.chaos.load import OPTIONS
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest
@@ -40,10 +41,9 @@ class EventStream:
         self._pause = PER_CALL / per_second
         self._patience = patience
         self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="events")
 
     def __enter__(self) -> "EventStream":
-        self._thread.start()
+        self._sending = begin(self._run())
         return self
 
     def __exit__(
@@ -53,7 +53,7 @@ class EventStream:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join()
+        self._sending.result()
 
     async def _run(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:

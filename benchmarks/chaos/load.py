@@ -1,8 +1,9 @@
 """The load of a trial: arrivals at a steady rate, whether or not answers come back.
 
 Open loop on purpose: callers that wait for a slow answer before asking again hide
-exactly what a fault does. Latency counts from the moment a request was due. Runs on
-a thread with an event loop of its own, so that a trial can act meanwhile.
+exactly what a fault does. Latency counts from the moment a request was due. A caller
+that is told to come back later (`grpc-retry-pushback-ms`) does, as gRPC's own retry
+policy would; only one that never gets an answer counts as refused.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any
 import grpc
 
 from benchmarks.chaos.account import Account, Call, Kind
+from benchmarks.chaos.background import begin
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
 from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
@@ -26,6 +28,10 @@ OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
            ("grpc.max_reconnect_backoff_ms", 500)]  # fmt: skip
 # Beyond this many unanswered requests the sender itself would be what is measured.
 _MOST_IN_FLIGHT = 2_000
+_KINDS: dict[grpc.StatusCode, Kind] = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "refused",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "late",
+}
 _Answer = api.RecommendResponse | api.SearchResponse
 
 
@@ -39,10 +45,9 @@ class Load:
         self._rate = rate
         self._chance = random.Random(seed)  # noqa: S311 -- not for secrets
         self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
 
     def __enter__(self) -> "Load":
-        self._thread.start()
+        self._sending = begin(self._run())
         return self
 
     def __exit__(
@@ -52,7 +57,7 @@ class Load:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join()
+        self._sending.result()
 
     async def _run(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
@@ -72,14 +77,18 @@ class Load:
 
     async def _call(self, stub: Any, due: float) -> None:
         method, request = self._request(stub)
-        try:
-            answer = await method(request, timeout=CALL_SECONDS)
-            call = judged(answer, due, time.monotonic() - due)
-        except grpc.aio.AioRpcError as error:
-            refused = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            kind: Kind = "refused" if refused else "failed"
-            detail = f"{error.code().name}: {error.details()}"
-            call = Call(due, time.monotonic() - due, kind, {}, detail=detail)
+        call: Call | None = None
+        while call is None:
+            try:
+                answer = await method(request, timeout=CALL_SECONDS)
+                call = judged(answer, due, time.monotonic() - due)
+            except grpc.aio.AioRpcError as error:
+                pause = pushback(error)
+                if pause is None or time.monotonic() - due > CALL_SECONDS:
+                    call = _unanswered(error, due)
+                else:
+                    self.account.sent_again += 1
+                    await asyncio.sleep(pause)
         self.account.calls.append(call)
 
     def _request(self, stub: Any) -> tuple[Callable[..., Awaitable[Any]], Any]:
@@ -87,6 +96,20 @@ class Load:
         if self._chance.random() < 0.1:
             return stub.Search, api.SearchRequest(shopper=shopper, query="yogurt")
         return stub.Recommend, api.RecommendRequest(shopper=shopper, surface=t.SURFACE_HOME)
+
+
+def pushback(error: grpc.aio.AioRpcError) -> float | None:
+    """Return the seconds after which a caller is asked to come back; None: it is not."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-retry-pushback-ms" and str(value).isdecimal():
+            return int(value) / 1000
+    return None
+
+
+def _unanswered(error: grpc.aio.AioRpcError, due: float) -> Call:
+    kind = _KINDS.get(error.code(), "failed")
+    detail = f"{error.code().name}: {error.details()}"
+    return Call(due, time.monotonic() - due, kind, {}, detail=detail)
 
 
 def judged(answer: _Answer, due: float, seconds: float) -> Call:

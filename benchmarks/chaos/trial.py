@@ -4,8 +4,8 @@ A check says what must hold, what was measured, and whether it held. Bounds on t
 memory are marked: a short run on a busy machine judges the others and only reports those.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Wiring:
     meddled: str = ""
     # Source behind a TCP proxy that resets connections (cutter.py).
     cut: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    # Whether the gateway's state lies on a disk that can be filled.
+    small_disk: bool = False
 
 
 PLAIN = Wiring()
@@ -67,7 +68,7 @@ class Scale:
 FULL = Scale()
 SHORT = Scale(
     deadline_ms=400, rate=12.0, calm=0.3, hold=3.0, events_per_second=400, event_seconds=2.5,
-    gateway_kills=1, overload_seconds=3.0, malformed=1_000, raw=60, soak_minutes=0.05,
+    gateway_kills=1, overload_seconds=3.0, malformed=600, raw=60, soak_minutes=0.05,
     bounds=False,
 )  # fmt: skip
 

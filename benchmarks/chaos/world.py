@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.chaos.helper import Helper
 from benchmarks.chaos.load import Load
+from benchmarks.chaos.small_disk import Disk, small_disk
 from benchmarks.chaos.trial import Scale, Wiring
 from cli.fleet_config import FleetConfig
 from cli.processes import Fleet
@@ -50,6 +51,7 @@ class World:
         self.log: list[tuple[str, str]] = []
         self.helpers: dict[str, Helper] = {}
         self._stack = ExitStack()
+        self.disk: Disk
         # Requests per second the processes answer (0: not measured), and the load of a trial.
         self.capacity = 0.0
         self.rate = scale.rate
@@ -74,7 +76,7 @@ class World:
         self.work = Path(
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="plait-chaos-"))
         )
-        self.state = self.work / "state.sqlite"
+        self.state = self._state_directory() / "state.sqlite"
         shutil.copyfile(self.ground.seeded, self.state)
         self.users = _column(self.state, _HOUSEHOLDS)
         self.items = _column(self.state, _ITEMS)
@@ -98,8 +100,7 @@ class World:
             settings={
                 "PLAIT_GATEWAY_SOURCES": sources,
                 "PLAIT_GATEWAY_MAX_DEADLINE_MS": str(self.scale.deadline_ms),
-                "PLAIT_GATEWAY_EXPOSURE_LOG": str(self.work / "exposures.jsonl"),
-                **self.wiring.settings,
+                "PLAIT_GATEWAY_EXPOSURE_LOG": str(self.state.with_name("exposures.jsonl")),
             },
             first_pause=1.0,
             longest_pause=1.0,
@@ -108,6 +109,15 @@ class World:
             Fleet(config, lambda name, line: self.log.append((name, line)))
         )
         self.address = topology.gateway.address
+
+    def _state_directory(self) -> Path:
+        if not self.wiring.small_disk:
+            return self.work
+        # Room for a repair, which writes the file anew, and for the log.
+        room = 3 * self.ground.seeded.stat().st_size // 2**20 + 160
+        made = small_disk(self.work / "disk", room, lambda: self.fleet.pid(GATEWAY))
+        self.disk = self._stack.enter_context(made)
+        return self.work / "disk"
 
     def load(self, rate: float) -> Load:
         """Return a load on the gateway, to be entered."""

@@ -11,6 +11,7 @@ from benchmarks.chaos.faults import (
     resets,
     steady,
     stops,
+    store,
     versions,
 )
 from benchmarks.chaos.trial import Trial
@@ -25,4 +26,5 @@ TRIALS: Sequence[Trial] = (
     *malformed.TRIALS,
     *answers.TRIALS,
     *resets.TRIALS,
+    *store.TRIALS,
 )

@@ -15,6 +15,7 @@ from benchmarks.chaos.trial import PLAIN, Check, Scale, Wiring
 from benchmarks.chaos.world import World
 from benchmarks.overload_load import Plan
 from cli.failures import UserError
+from cli.scrape import Buckets
 
 _CALLERS = 32
 _TIMES = 3.0
@@ -41,8 +42,14 @@ class OverloadTrial:
             callers=_CALLERS, warm_up=3 * short, capacity=10 * short, overload=seconds,
             times=_TIMES, after=_AFTERWARDS * short, calm=0.5,
         )  # fmt: skip
+        before = _refusals(world)
         phases = _drive(world, plan, scale)
-        return _checks(phases, scale)
+        return _checks(phases, _refusals(world).minus(before), scale)
+
+
+def _refusals(world: World) -> Buckets:
+    """Return how long the gateway took to refuse rankings, so far."""
+    return world.scrape().histogram("plait_request_seconds", outcome="RESOURCE_EXHAUSTED")
 
 
 def _drive(world: World, plan: Plan, scale: Scale) -> dict[str, Any]:
@@ -61,9 +68,11 @@ def _drive(world: World, plan: Plan, scale: Scale) -> dict[str, Any]:
     return found
 
 
-def _checks(phases: dict[str, Any], scale: Scale) -> list[Check]:
+def _checks(phases: dict[str, Any], refusals: Buckets, scale: Scale) -> list[Check]:
     capacity, overload, after = (phases[name] for name in ("capacity", "overload", "after"))
     share = overload["goodput_per_second"] / max(capacity["goodput_per_second"], 1e-9)
+    # Judged where the call arrives: the client shares its processor with what it overloads.
+    refusal_ms = 1000 * (refusals.quantile(0.99) or 0.0)
     said = ", ".join(f"{number} {name}" for name, number in overload["outcomes"].items())
     answered = overload["outcomes"].get("ok", 0) > 0 and after["outcomes"].get("ok", 0) > 0
     return [
@@ -77,9 +86,10 @@ def _checks(phases: dict[str, Any], scale: Scale) -> list[Check]:
         ),
         Check(
             f"refusals within {_REFUSAL_MS:.0f} ms",
-            f"p50 {overload['refused_p50_ms']:.1f} ms, p99 {overload['refused_p99_ms']:.1f} ms "
-            f"(driver late p99 {overload['driver_late_p99_ms']:.1f} ms)",
-            overload["refused_p50_ms"] <= _REFUSAL_MS,
+            f"p99 {refusal_ms:.1f} ms from arrival; seen by a client that was late itself by "
+            f"{overload['driver_late_p99_ms']:.0f} ms at p99: p50 "
+            f"{overload['refused_p50_ms']:.1f}, p99 {overload['refused_p99_ms']:.1f} ms",
+            refusal_ms <= _REFUSAL_MS,
             bound=True,
         ),
         Check(

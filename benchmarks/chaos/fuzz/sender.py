@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from benchmarks.chaos.background import begin
 from benchmarks.chaos.fuzz.messages import Valid
 from benchmarks.chaos.fuzz.mutate import Malformed, mutated
 from inference import inference_pb2 as pb
@@ -58,7 +59,7 @@ class Sender:
 
     def send(self, number: int) -> None:
         """Send so many malformed requests, and good ones among them; blocks until answered."""
-        asyncio.run(self._send(number))
+        begin(self._send(number)).result()
 
     async def _send(self, number: int) -> None:
         channels = {

@@ -2,9 +2,14 @@
 
 import asyncio
 import itertools
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from google.protobuf.message import Message
@@ -14,8 +19,9 @@ from benchmarks.chaos.cutter import Cutter
 from benchmarks.chaos.faults import TRIALS
 from benchmarks.chaos.faults.sources import shoppers
 from benchmarks.chaos.fuzz import messages, mutate, tensors
-from benchmarks.chaos.load import judged
+from benchmarks.chaos.load import judged, pushback
 from benchmarks.chaos.meddler import SPOILS, spoiled
+from benchmarks.chaos.small_disk import Mounted, Quota, small_disk
 from benchmarks.chaos.table import as_json, show
 from benchmarks.chaos.trial import FULL, Check, Finding
 from inference import inference_pb2 as pb
@@ -179,3 +185,53 @@ async def test_the_cutter_resets_what_is_open_and_lets_through_again() -> None:
                 await said(proxy, [b"a"])
             cutter.obey("pass")
             assert await said(proxy, [b"c"]) == [b"c"]
+
+
+def status(code: grpc.StatusCode, *metadata: tuple[str, str]) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*metadata))
+
+
+def test_a_caller_comes_back_when_it_is_asked_to() -> None:
+    refused = status(grpc.StatusCode.RESOURCE_EXHAUSTED, ("grpc-retry-pushback-ms", "50"))
+    assert pushback(refused) == pytest.approx(0.05)
+    assert pushback(status(grpc.StatusCode.UNAVAILABLE)) is None
+
+
+def test_a_full_disk_is_full_and_then_is_not(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2, os.getpid) as disk:
+        if not isinstance(disk, Mounted):
+            pytest.skip("mounting a small file system takes root")
+        disk.fill()
+        with pytest.raises(OSError, match="No space left"):
+            (tmp_path / "disk" / "file").write_bytes(b"x")
+        disk.free()
+        assert (tmp_path / "disk" / "file").write_bytes(b"x") == 1
+
+
+def test_a_used_up_quota_forbids_a_process_to_write_until_it_is_lifted(tmp_path: Path) -> None:
+    writer = (
+        "import sys\n"
+        "for line in sys.stdin:\n"
+        "    try: open(line.strip(), 'wb').write(bytes(10_000)); print('written', flush=True)\n"
+        "    except OSError: print('refused', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def tried(name: str) -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(tmp_path / name, file=process.stdin, flush=True)
+            return process.stdout.readline().strip()
+
+        quota = Quota(lambda: process.pid)
+        said = [tried("a")]
+        quota.fill()
+        said.append(tried("b"))
+        quota.free()
+        said.append(tried("c"))
+        process.stdin.close()
+    assert said == ["written", "refused", "written"]
