@@ -81,6 +81,15 @@ class FusionArtifact:
         own: dict[str, Any] = dict(self.surface_settings.get(surface, {}))
         return dataclasses.replace(self.settings, **own)
 
+    def only(self, items: npt.NDArray[np.bool_]) -> "FusionArtifact":
+        """Return the artifact with some of its items [n]: the arrays of the others are let go."""
+        return dataclasses.replace(
+            self,
+            item_keys=self.item_keys[items],
+            vectors=self.vectors[items],
+            popularity=self.popularity[items],
+        )
+
     def transition_for(self, names: tuple[str, ...]) -> tuple[Scores, Scores]:
         """Return (transition, prior) in the order of the catalogue's domain names.
 

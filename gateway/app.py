@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import grpc
+import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from gateway.admission.lanes import build_lanes
@@ -104,6 +105,8 @@ class GatewayApplication:
             self._state = await asyncio.to_thread(load_state, config, fusion, tell)
         except StoreError as error:
             raise StartError(str(error)) from None
+        # The catalogue holds what is known of its items by now; a copy would be as large.
+        fusion = fusion.only(np.zeros(len(fusion.item_keys), np.bool_))
         await self._save_trends()
         await self._contact()
         self._parts = self._assemble(self._state, fusion, record)

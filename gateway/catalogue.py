@@ -15,6 +15,7 @@ from gateway.columns import GrowingColumns
 from gateway.fusion.types import Bools, Columns, Floats, Ints, Rows
 from gateway.index import RowIndex
 from gateway.learned import Learned
+from gateway.shelf import Shelf
 from gateway.types import Item
 from gateway.words import Words
 
@@ -25,17 +26,26 @@ _VECTOR_SOURCE = "content"
 class Catalogue:
     """Items by row, key, id and word. All methods belong to the event loop."""
 
-    def __init__(self, fusion: FusionArtifact, items: Sequence[Item]) -> None:
-        """Build from the stored items; the artifact adds vectors, popularity and domains."""
+    def __init__(self, fusion: FusionArtifact, items: Iterable[Item]) -> None:
+        """Build from the stored items; the artifact adds vectors, popularity and domains.
+
+        `items` are read once and not kept.
+        """
         self._trained = RowIndex(fusion.item_keys)
-        self._fusion = fusion
-        self._items: list[Item | None] = []
+        self._late, self._fusion = self._trained, fusion
+        self._shelf = Shelf()
         self._deleted: set[int] = set()
         self._words = Words()
         width = fusion.vectors.shape[1] if fusion.vectors.ndim == 2 else 0
-        self._columns = GrowingColumns(width, fusion.domain_names, len(items) + 1_024)
+        expected = len(fusion.item_keys) + 1_024
+        self._columns = GrowingColumns(width, fusion.domain_names, expected)
         self._index = RowIndex(np.zeros(0, np.int64))
-        self._append(items)
+        for block in self._shelf.pack(items):
+            self._take_in(block)
+        self._columns.count_sellers()
+        # What is here has its vectors in the columns; the rest waits for its item.
+        self._fusion = fusion.only(self._index.rows(fusion.item_keys) < 0)
+        self._late = RowIndex(self._fusion.item_keys)
         self._snapshot()
 
     def _snapshot(self) -> None:
@@ -50,7 +60,7 @@ class Catalogue:
         self.transition, self.prior = self._fusion.transition_for(self._domains_known)
 
     def __len__(self) -> int:
-        return len(self._items) - len(self._deleted)
+        return len(self._shelf) - len(self._deleted)
 
     @property
     def capacity(self) -> int:
@@ -59,11 +69,12 @@ class Catalogue:
 
     def learn(self, learned: Learned) -> None:
         """Take another fusion artifact; rows stay what they are."""
-        self._fusion, self._trained = learned.fusion, learned.trained
+        self._fusion, self._late, self._trained = learned.fusion, learned.late, learned.trained
         for name in learned.fusion.domain_names:
             self._columns.domains.add(name)
         self._columns.relearn(learned.popularity, learned.vectors)
         self._know(np.arange(learned.rows, self._columns.size, dtype=np.int32))
+        self._columns.count_sellers()
         self._snapshot()
         self._relate()
 
@@ -106,14 +117,14 @@ class Catalogue:
 
     def item(self, row: int) -> Item:
         """Return the item of a row; raises KeyError where it was deleted."""
-        item = self._items[row]
+        item = self._shelf.get(row)
         if item is None:
             raise KeyError(row)
         return item
 
     def has(self, row: int) -> bool:
         """Say whether a row holds an item that was not deleted."""
-        return 0 <= row < len(self._items) and self._items[row] is not None
+        return self._shelf.has(row)
 
     def find_words(self, query: str) -> tuple[Rows, Floats]:
         """Return rows that hold a word of the query, and the part of the query they hold."""
@@ -150,7 +161,7 @@ class Catalogue:
         for row in {int(r) for r in rows if r >= 0}:
             self._words.remove(row, _searched(self.item(row)))
             self._columns.hide(row)
-            self._items[row] = None
+            self._shelf.put(row, None)
             self._deleted.add(row)
         self._snapshot()
 
@@ -178,37 +189,44 @@ class Catalogue:
         self._columns.detach()
         back = 0
         for row, item in known:
-            old = self._items[row]
+            old = self._shelf.get(row)
             if old is None:
                 self._deleted.discard(row)
                 back += 1
             else:
                 self._words.remove(row, _searched(old))
             self._words.add(row, _searched(item))
-            self._items[row] = item
+            self._shelf.put(row, item)
             self._columns.write(row, item)
         return back
 
     def _append(self, items: Sequence[Item]) -> None:
         if not items:
             return
-        rows = np.array([self._columns.append(item) for item in items], np.int32)
+        for item in items:
+            self._shelf.append(item)
+        if self._take_in(items):
+            self._columns.count_sellers()
+
+    def _take_in(self, items: Sequence[Item]) -> bool:
+        """Write the columns of items that the shelf has; say whether any was trained on."""
+        rows = self._columns.append(items)
         keys = np.array([item.key for item in items], np.int64)
         for row, item in zip(rows.tolist(), items, strict=True):
-            self._items.append(item)
             self._words.add(row, _searched(item))
         self._index.add(keys, rows)
-        self._know(rows)
+        return self._know(rows)
 
-    def _know(self, rows: Rows) -> None:
-        """Set what the artifact knows of rows that no snapshot shows yet."""
-        trained = self._trained.rows(self._columns.keys(rows))
+    def _know(self, rows: Rows) -> bool:
+        """Set what the artifact knows of rows that no snapshot shows yet; say if that is any."""
+        trained = self._late.rows(self._columns.keys(rows))
         known = trained >= 0
         self._columns.learned(
             rows[known],
             self._fusion.popularity[trained[known]],
             self._fusion.vectors[trained[known]],
         )
+        return bool(known.any())
 
 
 def _searched(item: Item) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 Capacity is kept ahead of size, so adding an item writes one row instead of
 copying the catalogue. A snapshot is a set of views that end at its size: rows
 appended later lie beyond them, and a row that changes is changed in a copy, so
-no request ever sees a half-changed catalogue.
+no request ever sees a half-changed catalogue. Vectors alone are set in place: at a
+million items they are most of the memory, and an item is placed once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,20 @@ from gateway.types import Item
 
 # Columns that an update of a known item changes; keys, popularity and vectors stay.
 _CHANGING = ("domain", "category", "brand", "provider", "price", "available")
+
+
+# The most popular items are known without looking at all of them.
+_SELLERS = 2_048
+
+
+def strongest(values: np.ndarray[Any, Any], most: int) -> Rows:
+    """Return the rows of the `most` greatest values above 0, greatest first, int32."""
+    if len(values) > most:
+        rows = np.argpartition(values, len(values) - most)[len(values) - most :]
+    else:
+        rows = np.arange(len(values))
+    rows = rows[np.lexsort((rows, -values[rows]))]
+    return rows[values[rows] > 0].astype(np.int32)
 
 
 class Names:
@@ -51,6 +66,7 @@ class GrowingColumns:
         self.categories = Names()
         self.brands = Names()
         self.providers = Names()
+        self._sellers: Rows = np.zeros(0, np.int32)
         self._arrays: dict[str, np.ndarray[Any, Any]] = {
             "keys": np.zeros(capacity, np.int64),
             "domain": np.zeros(capacity, np.int32),
@@ -63,15 +79,20 @@ class GrowingColumns:
             "vectors": np.zeros((capacity, width), np.float32),
         }
 
-    def append(self, item: Item) -> int:
-        """Add an item behind the others and return its row."""
-        row = self.size
-        if row >= len(self._arrays["keys"]):
+    def append(self, items: Sequence[Item]) -> Rows:
+        """Add items behind the others and return their rows, int32 [len(items)]."""
+        first, self.size = self.size, self.size + len(items)
+        while self.size > len(self._arrays["keys"]):
             self._grow()
-        self.size += 1
-        self._arrays["keys"][row] = item.key
-        self.write(row, item)
-        return row
+        new, arrays = slice(first, self.size), self._arrays
+        arrays["keys"][new] = [item.key for item in items]
+        arrays["domain"][new] = [self.domains.add(item.domain) for item in items]
+        arrays["category"][new] = [self.categories.add(item.category) for item in items]
+        arrays["brand"][new] = [self.brands.add(item.brand) for item in items]
+        arrays["provider"][new] = [self.providers.add(item.provider) for item in items]
+        arrays["price"][new] = [np.nan if i.price is None else i.price for i in items]
+        arrays["available"][new] = [item.available for item in items]
+        return np.arange(first, self.size, dtype=np.int32)
 
     def write(self, row: int, item: Item) -> None:
         """Set what an update may change; on a row of a snapshot only after `detach`."""
@@ -92,7 +113,7 @@ class GrowingColumns:
         keys: Ints = self._arrays["keys"][rows]
         return keys
 
-    def learned(self, rows: Any, popularity: Any, vectors: Any) -> None:
+    def learned(self, rows: Rows, popularity: Floats, vectors: Floats) -> None:
         """Set what the fusion artifact knows of rows [m]: popularity [m], vectors [m, d]."""
         self._arrays["popularity"][rows] = popularity
         self._arrays["vectors"][rows] = vectors
@@ -114,9 +135,13 @@ class GrowingColumns:
             vectors = np.concatenate([vectors, more])
         self._arrays |= {"popularity": popularity, "vectors": vectors}
 
+    def count_sellers(self) -> None:
+        """Find the most popular rows anew, after `learned`."""
+        popularity = self._arrays["popularity"][: self.size]
+        self._sellers = strongest(popularity, _SELLERS)
+
     def set_vectors(self, rows: Rows, vectors: Floats) -> None:
-        """Give rows [m] unit vectors [m, d], in a copy: snapshots keep what they have."""
-        self._arrays["vectors"] = self._arrays["vectors"].copy()
+        """Give rows [m] unit vectors [m, d], also in snapshots: a copy would be of all vectors."""
         self._arrays["vectors"][rows] = vectors
 
     def detach(self) -> None:
@@ -129,6 +154,7 @@ class GrowingColumns:
         views = {name: array[: self.size] for name, array in self._arrays.items()}
         return Columns(
             **views,
+            sellers=self._sellers,
             domain_names=self.domains.all,
             category_names=self.categories.all,
             brand_names=self.brands.all,

@@ -18,8 +18,10 @@ from gateway.index import RowIndex
 class Learned:
     """A fusion artifact and its columns for the first n rows; c >= n is room to grow."""
 
+    # Without the items of these rows: what is known of them is in the columns.
     fusion: FusionArtifact
-    trained: RowIndex  # of the artifact's own items
+    trained: RowIndex  # of all items the artifact was made with
+    late: RowIndex  # of those that `fusion` has left
     popularity: Floats  # [c]
     vectors: Floats  # [c, d]
     rows: int  # n
@@ -34,4 +36,7 @@ def learn(fusion: FusionArtifact, keys: Ints, capacity: int) -> Learned:
     popularity[known] = fusion.popularity[places[known]]
     vectors = np.zeros((capacity, fusion.vectors.shape[1]), np.float32)
     vectors[known] = fusion.vectors[places[known]]
-    return Learned(fusion, trained, popularity, vectors, len(keys))
+    absent = np.ones(len(fusion.item_keys), np.bool_)
+    absent[places[known]] = False
+    rest = fusion.only(absent)
+    return Learned(rest, trained, RowIndex(rest.item_keys), popularity, vectors, len(keys))

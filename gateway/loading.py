@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +58,23 @@ def load_state(
 
 def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     start = time.perf_counter()
-    items = store.items()
-    catalogue = Catalogue(fusion, [item for item, _ in items])
-    new = [item for item, when in items if when and catalogue.is_new(item.key)]
+    upserted: list[Item] = []
+    catalogue = Catalogue(fusion, _read(store, upserted))
+    new = [item for item in upserted if catalogue.is_new(item.key)]
     new_items = _load_new_items(config, store, catalogue, new)
     trends = _load_trends(config, fusion, store, catalogue)
     trails = Trails(store.trail, capacity=config.cached_users, length=config.history_length)
     seconds = round(time.perf_counter() - start, 3)
-    _log.info("state loaded", extra={"items": len(items), "new": len(new), "seconds": seconds})
+    _log.info("state loaded", extra={"items": len(catalogue), "new": len(new), "seconds": seconds})
     return State(store, catalogue, new_items, trails, trends)
+
+
+def _read(store: Store, upserted: list[Item]) -> Iterator[Item]:
+    """Yield every stored item, and keep those that came through the API in `upserted`."""
+    for item, when in store.items():
+        if when:
+            upserted.append(item)
+        yield item
 
 
 def _load_new_items(

@@ -6,6 +6,7 @@ the sources' questions are made from it.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -119,7 +120,8 @@ class Situations:
             session=session,
             session_weight=session_weight,
             rules=resolve(ask.rules, catalogue, theirs),
-            trend=self._trends.vector(ask.market, len(catalogue.columns.keys), now_ms),
+            trend=self._trends.now(ask.market, len(catalogue.columns.keys), now_ms),
+            trending=partial(self._trends.trending, ask.market, now_ms),
             weights=self._weights[ask.surface],
             quantiles=self._fusion.quantiles,  # those of the versions that answer follow
             domain_transition=catalogue.transition,

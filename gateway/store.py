@@ -128,10 +128,10 @@ class Store:
 
     # Reads at start; each raises StoreDamaged, or StoreFailed where the disk does not answer.
 
-    def items(self) -> list[tuple[Item, int]]:
-        """Return every item, and when it came through the API (0: it was seeded)."""
+    def items(self) -> Iterator[tuple[Item, int]]:
+        """Yield every item, and when it came through the API (0: it was seeded)."""
         with self._damage_explained():
-            return list(reads.items(self._use().reader))
+            yield from reads.items(self._use().reader)
 
     def embeddings(self, source: str) -> dict[int, tuple[str, Floats]]:
         """Return the vectors of new items: key -> (model version, float32 [d])."""

@@ -8,10 +8,12 @@ comparison of items is the same and an event costs one addition.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from gateway.fusion.types import Floats, Ints, Rows
+from gateway.columns import strongest
+from gateway.fusion.types import Ints, Rows
 from gateway.reads import Doubles, MarketEvents, MarketTrend
 from gateway.types import EventType
 
@@ -31,20 +33,44 @@ _LEAST_PEAK = 5.0
 FORGOTTEN = 8.0
 # Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
 _MOST_GROWTH = 500.0
-# The vector is made anew after this long even if only its time has passed.
-_STALE_MS = 3_600_000
+# A market's strongest rows are looked for anew after this long: what rises meanwhile is
+# added at once, what falls may stay a minute.
+_STALE_MS = 60_000
+_TRENDING = 2_048
 
 
 class _Market:
-    """Forward-decayed weights by catalogue row, and the vector made of them."""
+    """Forward-decayed weights by catalogue row, and which are the greatest."""
 
     def __init__(self, size: int) -> None:
         self.weights: Doubles = np.zeros(size)
         self.peak = 0.0
-        self.vector: Floats = np.zeros(0, np.float32)
-        self.scale = 0.0
+        self.strongest: Rows = np.zeros(0, np.int32)
         self.made_ms = -_STALE_MS
-        self.changed: set[int] = set()
+        self.risen: set[int] = set()
+
+
+class MarketNow:
+    """A market's trend by row, 0..1, worked out for the rows that are asked for.
+
+    The square root of each item's part of the strongest one's decayed sales: sales
+    are so skewed that on a straight scale all but a few would be 0. An array of all
+    rows would be made anew after every event; this is as of the moment it is read.
+    """
+
+    def __init__(self, market: _Market, size: int, least_peak: float) -> None:
+        """`size` rows count; the strongest item counts as at least `least_peak`."""
+        self._market = market
+        self._size = size
+        self._least_peak = least_peak
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the trend of a row or of rows of any shape, float32; rows below len()."""
+        weights = self._market.weights[: self._size][rows]
+        return np.sqrt(weights / max(self._market.peak, self._least_peak)).astype(np.float32)
 
 
 class Trends:
@@ -130,31 +156,30 @@ class Trends:
                 self._fit(found, row + 1)
                 found.weights[row] += worth
                 found.peak = max(found.peak, float(found.weights[row]))
-                found.changed.add(row)
+                found.risen.add(row)
+                if len(found.risen) > _TRENDING:  # the next that asks looks at all rows
+                    found.risen.clear()
+                    found.made_ms = -_STALE_MS
 
-    def vector(self, market: str, size: int, now_ms: int) -> Floats:
-        """Return the trend of each of the first `size` rows, 0..1 float32 [size].
-
-        The square root of each item's part of the strongest one's decayed sales:
-        sales are so skewed that on a straight scale all but a few would be 0.
-        The array is shared and never changed afterwards.
-        """
+    def now(self, market: str, size: int, now_ms: int) -> MarketNow:
+        """Return a market's trend over the first `size` rows; the common one's if it has none."""
         self._keep_in_range(now_ms)
         found = self._markets.get(market, self._markets[COMMON])
-        scale = max(found.peak, _LEAST_PEAK * self._growth(now_ms))
-        if len(found.vector) == size and not found.changed and now_ms - found.made_ms < _STALE_MS:
-            return found.vector
         self._fit(found, size)
-        fresh = now_ms - found.made_ms < _STALE_MS and len(found.vector) == size
-        if fresh and found.peak <= found.scale and len(found.changed) < size // 8:
-            at = [row for row in found.changed if row < size]
-            found.vector = found.vector.copy()
-            found.vector[at] = np.sqrt(found.weights[at] / found.scale)
-        else:
-            found.vector = np.sqrt(found.weights[:size] / scale).astype(np.float32)
-            found.scale, found.made_ms = scale, now_ms
-        found.changed = set()
-        return found.vector
+        return MarketNow(found, size, _LEAST_PEAK * self._growth(now_ms))
+
+    def trending(self, market: str, now_ms: int) -> Rows:
+        """Return the rows that sell most in a market, no order; the array never changes."""
+        found = self._markets.get(market, self._markets[COMMON])
+        if now_ms - found.made_ms >= _STALE_MS:
+            found.strongest = strongest(found.weights, _TRENDING)
+            found.made_ms = now_ms
+            found.risen.clear()
+        elif found.risen:
+            risen = np.fromiter(found.risen, np.int32)
+            found.strongest = np.union1d(found.strongest, risen).astype(np.int32)
+            found.risen.clear()
+        return found.strongest
 
     def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:
         """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""

@@ -20,13 +20,39 @@ def preference(query: Query, rows: Rows) -> Floats:
         return popularity.astype(np.float32, copy=False)
     trend = np.nan_to_num(query.trend[rows])
     mixed = _TREND_PART * trend + (1 - _TREND_PART) * popularity
-    return np.clip(mixed, 0.0, 1.0).astype(np.float32, copy=False)
+    shown: Floats = np.clip(mixed, 0.0, 1.0).astype(np.float32, copy=False)
+    return shown
 
 
 def popular_rows(query: Query) -> Rows:
-    """Return the `query.limit` rows that sell most among those the rules allow, best first."""
-    every = np.arange(len(query.columns.keys), dtype=np.int32)
-    rows = every[allowed(query, every)]
+    """Return the `query.limit` rows that sell most among those the rules allow, best first.
+
+    Those known to sell are tried first; where the rules leave too few of them, the
+    whole catalogue is looked through.
+    """
+    limit = max(query.limit, 1)
+    rows = np.union1d(query.columns.sellers, query.trending()).astype(np.int32)
+    rows = rows[rows < len(query.columns.keys)]
+    rows = rows[allowed(query, rows)]
+    if len(rows) < limit:
+        rows = _named(query)
+        rows = rows[allowed(query, rows)]
     score = preference(query, rows)
-    best = np.argsort(-score, kind="stable")[: max(query.limit, 1)]
-    return rows[best]
+    return rows[np.argsort(-score, kind="stable")[:limit]]
+
+
+def _named(query: Query) -> Rows:
+    """Return the rows in the categories, domains and brands that the rules name.
+
+    One look at a column is cheap even at a million items, a whole verdict is not.
+    """
+    rules, columns = query.rules, query.columns
+    inside = np.ones(len(columns.keys), np.bool_)
+    for column, values in (
+        (columns.category, rules.categories),
+        (columns.domain, rules.domains),
+        (columns.brand, rules.brands),
+    ):
+        if values is not None:
+            inside &= np.isin(column, np.array(values, np.int32))
+    return np.flatnonzero(inside).astype(np.int32)

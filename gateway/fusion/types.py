@@ -7,7 +7,7 @@ rule, or drop candidates with a reason, and never removes a column silently.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,20 @@ class Columns:
     category_names: tuple[str, ...] = ()
     brand_names: tuple[str, ...] = ()
     provider_names: tuple[str, ...] = ()
+    # Rows of the most popular items, best first; some thousands at most, perhaps none.
+    sellers: Rows = field(default_factory=_no_rows)
+
+
+class Trend(Protocol):
+    """A market's trend: decayed popularity 0..1 by row, float32. An array is one."""
+
+    def __len__(self) -> int:
+        """Return how many rows it knows."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the trend of some rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,7 @@ class Query:
     session: Rows  # rows of the current session's events, oldest to newest
     session_weight: Floats
     rules: RuleSet
-    trend: Floats  # decayed popularity in this market, 0..1, aligned with columns [n]
+    trend: Trend  # decayed popularity in this market, 0..1, aligned with columns [n]
     weights: Mapping[str, float]  # blend weight by source for this surface, sums to 1
     quantiles: Mapping[str, tuple[Floats, Floats]]  # source -> (probabilities, scores)
     # log-odds of target domain given recent domain [D, D] and P(target domain) [D]
@@ -115,6 +129,8 @@ class Query:
     explain: bool = False
     # What the surface is about: the item of ITEM, the content of CART; rows, never shown.
     context: Rows = field(default_factory=_no_rows)
+    # Returns the rows that sell most in this market lately; some thousands at most, perhaps none.
+    trending: Callable[[], Rows] = _no_rows
     # True where the history event was a purchase [L]; empty: not known, said as "viewed".
     history_bought: Bools = field(default_factory=_no_bools)
     # History events in a domain after which its cross-domain term has faded to half.

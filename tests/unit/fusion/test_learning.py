@@ -163,7 +163,7 @@ def test_trends_are_those_of_the_gateway() -> None:
         (table["item_key"].to_numpy() - 100).astype(np.int32),
     )
     for market in ("north", "south", "elsewhere"):
-        expected = served.vector(market, ITEMS, now_ms)
+        expected = served.now(market, ITEMS, now_ms)[:]
         np.testing.assert_allclose(found.get(market, found[""]), expected, atol=1e-6)
 
 

@@ -85,7 +85,7 @@ def test_a_new_item_gets_its_vector_from_the_version_the_fusion_was_tuned_on() -
         assert not made.columns.vectors.any()
     made.place("content", "3", keys, np.array([[0.0, 2.0]], np.float32))
     assert made.columns.vectors.tolist() == [[0.0, 1.0]]
-    assert not old.vectors.any()
+    assert old.vectors.tolist() == [[0.0, 1.0]], "vectors are set in place"
 
 
 ids = st.sampled_from([str(n) for n in range(1, 13)] + ["x", "y", "z"])
@@ -122,3 +122,26 @@ def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(
         for row in made.deleted_rows.tolist():
             assert not made.has(row)
             assert not made.columns.available[row]
+
+
+def test_an_item_that_comes_later_has_what_was_learned_of_it() -> None:
+    made = Catalogue(FUSION, [item("2")])
+    assert made.columns.sellers.tolist() == [0]
+    made.upsert([item("1"), item("7")])
+    assert made.columns.vectors.tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    assert made.columns.sellers.tolist() == [0, 1]
+    assert not made.is_new(item_key("1"))
+    assert made.is_new(item_key("7"))
+
+
+def test_packed_items_come_back_as_they_were() -> None:
+    full = item(
+        "é-1", title="Käse", text="x" * 500, domain="D", category="C", brand="B", price=2.99,
+        available=False, provider="P", attributes={"size": "6 OZ", "ja": "✓"},
+    )  # fmt: skip
+    others = [item(str(n), price=None) for n in range(1, 5_000)]
+    made = Catalogue(FUSION, iter([*others, full]))
+    assert made.item(4_999) == full
+    assert made.item(4_095) == others[4_095]
+    assert made.item(made.row_of("4096")) == others[4_095]
+    assert not made.has(5_000)

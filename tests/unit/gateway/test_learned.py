@@ -95,11 +95,11 @@ def test_another_half_life_counts_from_now_on() -> None:
 
     changed, kept = bought(1.0), bought(1.0)
     changed.set_half_life(4.0, 2 * DAY)
-    now = kept.vector("m", 2, 2 * DAY)
-    np.testing.assert_allclose(changed.vector("m", 2, 2 * DAY), now, rtol=1e-5)
+    now = kept.now("m", 2, 2 * DAY)[:]
+    np.testing.assert_allclose(changed.now("m", 2, 2 * DAY)[:], now, rtol=1e-5)
     for made in (changed, kept):
         made.add("m", 1, EventType.PURCHASE, 1.0, 6 * DAY)
-    slow, fast = (made.vector("m", 2, 6 * DAY) for made in (changed, kept))
+    slow, fast = (made.now("m", 2, 6 * DAY)[:] for made in (changed, kept))
     # What was counted has halved once instead of four times.
     assert slow[0] / slow[1] > fast[0] / fast[1]
     snapshot = changed.snapshots(np.array([1, 2], np.int64), 6 * DAY)["m"]
@@ -109,9 +109,9 @@ def test_another_half_life_counts_from_now_on() -> None:
 def test_the_same_half_life_changes_nothing() -> None:
     made = Trends(1.0, 8, 0)
     made.add("m", 0, EventType.PURCHASE, 1.0, DAY)
-    before = made.vector("m", 1, DAY)
+    before = made.now("m", 1, DAY)[0]
     made.set_half_life(1.0, DAY)
-    assert made.vector("m", 1, DAY) is before
+    assert made.now("m", 1, DAY)[0] == before
 
 
 def test_vectors_of_new_items_belong_to_the_version_the_new_artifact_names() -> None:

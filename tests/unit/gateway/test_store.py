@@ -127,7 +127,7 @@ async def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path) -
 async def test_items_vectors_and_trends_read_back(store: Store) -> None:
     item = Item("a", 7, "Title", price=None, available=False, attributes={"size": "ü"})
     await store.upsert_items([item, Item("b", 8, price=1.5)], [], ignore)
-    found = store.items()
+    found = list(store.items())
     assert [i for i, _ in found] == [item, Item("b", 8, price=1.5)]
     assert all(upserted_ms for _, upserted_ms in found)
     vectors = np.array([[1, 2], [3, 4]], np.float32)
@@ -172,7 +172,7 @@ async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     assert progress == [2, 3]
     store = Store(path, StoreSettings(5))
     store.start()
-    assert store.items() == [(Item("a", 1), 0)]
+    assert list(store.items()) == [(Item("a", 1), 0)]
     assert (await store.trail("u")).keys.tolist() == [1, 2]
     assert store.events_after(0, 0).last_seq == 3
     await store.record([event(5, 9)], ignore)

@@ -1,0 +1,95 @@
+"""Items at rest: what the shop says of them, packed, and made into items when asked for.
+
+A million Python objects with their strings take gigabytes and half a minute to
+make; a request shows twenty. One idea: an item that was read at start is a few
+hundred bytes in a block, and only what changed since is kept as it came.
+"""
+
+import marshal
+from array import array
+from collections.abc import Iterable, Iterator
+
+from gateway.types import Item
+
+# Items per block: large enough that the blocks' own size does not count.
+_BLOCK = 4_096
+# Written and read by this process alone; without references, which small tuples gain nothing by.
+_FORMAT = 2
+
+
+class Shelf:
+    """Items by row, 0, 1, 2 ... Rows stay; a removed one is empty."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        # Rows 0 .. of those that were packed, by block, and where in it each begins.
+        self._blocks: list[bytes] = []
+        self._begins: list[array[int]] = []
+        # What was put behind the blocks or over a packed item; None: removed.
+        self._own: dict[int, Item | None] = {}
+
+    def __len__(self) -> int:
+        """Return how many rows there are, empty ones included."""
+        return self._size
+
+    def pack(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        """Append items block by block, yielding each block; before anything is put."""
+        block: list[Item] = []
+        for item in items:
+            block.append(item)
+            if len(block) == _BLOCK:
+                self._pack(block)
+                yield block
+                block = []
+        if block:
+            self._pack(block)
+            yield block
+
+    def append(self, item: Item) -> int:
+        """Put an item behind the others and return its row."""
+        self._own[self._size] = item
+        self._size += 1
+        return self._size - 1
+
+    def put(self, row: int, item: Item | None) -> None:
+        """Put an item into a row that there is; None removes what is there."""
+        self._own[row] = item
+
+    def get(self, row: int) -> Item | None:
+        """Return the item of a row, None where it was removed; raises IndexError beyond."""
+        if not 0 <= row < self._size:
+            raise IndexError(row)
+        if row in self._own:
+            return self._own[row]
+        number, place = divmod(row, _BLOCK)
+        begins = self._begins[number]
+        return _read(self._blocks[number][begins[place] : begins[place + 1]])
+
+    def has(self, row: int) -> bool:
+        """Say whether a row holds an item."""
+        return 0 <= row < self._size and self._own.get(row, True) is not None
+
+    def _pack(self, block: list[Item]) -> None:
+        begins, parts, end = array("I", [0]), [], 0
+        for item in block:
+            part = _write(item)
+            parts.append(part)
+            end += len(part)
+            begins.append(end)
+        self._blocks.append(b"".join(parts))
+        self._begins.append(begins)
+        self._size += len(block)
+
+
+def _write(item: Item) -> bytes:
+    values = (
+        item.item_id, item.key, item.title, item.text, item.domain, item.category, item.brand,
+        item.price, item.available, item.provider, dict(item.attributes) or None,
+    )  # fmt: skip
+    return marshal.dumps(values, _FORMAT)
+
+
+def _read(packed: bytes) -> Item:
+    values = list(marshal.loads(packed))  # noqa: S302 -- our own bytes, never from outside
+    values[-1] = values[-1] or {}
+    return Item(*values)
