@@ -66,16 +66,27 @@ def encode_texts(
     """
     unique, where = np.unique(np.array(list(texts), dtype=object), return_inverse=True)
     directory = directory or prepare_encoder()
-    kept = directory / f"vectors-{_fingerprint(unique.tolist())}.npy"
+    kept = _kept(unique.tolist(), directory)
     if kept.is_file():
         progress(len(unique), len(unique), "texts encoded before")
-        return cast(Scores, np.load(kept, allow_pickle=False))[where]
+        # Mapped: a million vectors would be in memory twice.
+        return cast(Scores, np.load(kept, mmap_mode="r", allow_pickle=False)[where])
     vectors = _encode(TextEncoder(directory, cache_size=0), unique.tolist(), progress)
     if len(unique) >= _WORTH_KEEPING:
-        draft = kept.with_name(f".{os.getpid()}-{kept.name}")
-        np.save(draft, vectors)
-        draft.replace(kept)
+        keep_vectors(unique.tolist(), vectors, directory)
     return vectors[where]
+
+
+def keep_vectors(texts: Sequence[str], vectors: Scores, directory: Path) -> None:
+    """Keep the vectors [n, 384] of distinct texts in ascending order, for the next that asks."""
+    kept = _kept(texts, directory)
+    draft = kept.with_name(f".{os.getpid()}-{kept.name}")
+    np.save(draft, vectors)
+    draft.replace(kept)
+
+
+def _kept(texts: Sequence[str], directory: Path) -> Path:
+    return directory / f"vectors-{_fingerprint(texts)}.npy"
 
 
 def _fingerprint(texts: Sequence[str]) -> str:
