@@ -32,7 +32,7 @@ from cli.fleet_config import FleetConfig
 from cli.processes import Fleet
 from cli.seed import seed_state
 from cli.topology import NAMES, SOURCES, on_free_ports
-from models.data.dataset import load_dataset
+from models.data.dataset import Dataset, load_dataset
 from models.data.errors import DataError
 
 Round = dict[str, Any]
@@ -72,13 +72,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             restart=False,
         )
         with Fleet(config) as fleet:
-            _load(fleet, work, 16, arguments.seconds, arguments.seed)  # warms caches, not counted
+            load(fleet, work, 16, arguments.seconds, arguments.seed)  # warms caches, not counted
             for number in range(arguments.rounds):
-                load = {
-                    str(n): _load(fleet, work, n, arguments.seconds, arguments.seed + number)
+                seen = {
+                    str(n): load(fleet, work, n, arguments.seconds, arguments.seed + number)
                     for n in callers
                 }
-                rounds.append({"serving": load, "bare": _bare(arguments, work)})
+                rounds.append({"serving": seen, "bare": _bare(arguments, work)})
     return {
         "question": "Recommend HOME, page of 20, closed loop, five processes on one machine",
         "machine": machine.describe(),
@@ -108,19 +108,24 @@ def prepare(arguments: argparse.Namespace, work: Path) -> None:
         shutil.copyfile(seeded, work / "state.sqlite")
     else:
         seed_state(data, work / "state.sqlite")
+    users_and_histories(data, work, arguments.seed)
+
+
+def users_and_histories(data: Dataset, work: Path, seed: int) -> None:
+    """Write some users' ids and newest items, of those with 20 events or more."""
     recent = (
         data.events.sort("user_id", "order")
         .group_by("user_id", maintain_order=True)
         .agg(pl.col("item_key").tail(_HISTORY))
         .filter(pl.col("item_key").list.len() >= 20)
-        .sample(fraction=1.0, shuffle=True, seed=arguments.seed)
+        .sample(fraction=1.0, shuffle=True, seed=seed)
         .head(_HOUSEHOLDS)
     )
     (work / "users.json").write_text(json.dumps(recent["user_id"].to_list()))
     (work / "histories.json").write_text(json.dumps(recent["item_key"].to_list()))
 
 
-def _load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> Round:
+def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> Round:
     """Run the client once; CPU is read over exactly the measured stretch."""
     command = [
         sys.executable, "-m", "benchmarks.callers",

@@ -18,6 +18,8 @@ Rows = npt.NDArray[np.int32]
 _TREND_WEIGHT = dict(zip(EVENT_TYPES, (0.1, 0.2, 0.5, 1.0, 0.5, 0.0), strict=True))
 _MOST_QUANTITY = 5.0
 _LEAST_PEAK = 5.0
+# Numbers of trends in memory while the fusion is tuned (four bytes each).
+_KEPT_NUMBERS = 64_000_000
 # The market that stands in for one that is unknown: all of them together.
 COMMON = ""
 
@@ -72,13 +74,16 @@ def market_trends(
 
 
 class DailyTrends:
-    """Trends as they were at the start of any day, made when asked for and kept."""
+    """Trends as they were at the start of any day, made when asked for; the newest are kept."""
 
     def __init__(self, catalogue: Catalogue, events: pl.DataFrame, half_life_days: float) -> None:
         self._catalogue = catalogue
         self._events = events
         self._half_life_days = half_life_days
-        self._days: dict[int, dict[str, Floats]] = {}
+        # By day and market; a million items have room for sixty, the oldest goes first.
+        self._most = max(8, _KEPT_NUMBERS // max(len(catalogue.keys), 1))
+        self._found: dict[tuple[int, str], Floats] = {}
+        self._markets = set(events["market"].unique().to_list())
 
     def __call__(self, market: str, now: float) -> Floats | None:
         """Return a market's trend [n] on the day of `now`, from earlier days alone.
@@ -87,14 +92,25 @@ class DailyTrends:
         """
         if not np.isfinite(now) or self._events["time"].null_count():
             return None
-        day = int(now // 86_400)
-        if day not in self._days:
-            start = day * 86_400
-            earlier = self._events.filter(pl.col("time").dt.epoch("us") / 1e6 < start)
-            self._days[day] = market_trends(
-                self._catalogue, earlier, float(start), self._half_life_days
-            )
-        return self._days[day].get(market, self._days[day].get(COMMON))
+        asked = int(now // 86_400), market if market in self._markets else COMMON
+        if asked not in self._found:
+            if len(self._found) >= self._most:
+                self._found.pop(next(iter(self._found)))
+            self._found[asked] = self._of(*asked)
+        return self._found[asked]
+
+    def _of(self, day: int, market: str) -> Floats:
+        start = float(day * 86_400)
+        earlier = pl.col("time").dt.epoch("us") / 1e6 < start
+        mine = pl.lit(value=True) if market == COMMON else pl.col("market") == market
+        found = market_trends(
+            self._catalogue, self._events.filter(earlier & mine), start, self._half_life_days
+        )
+        if market in found:
+            return found[market]
+        # As in serving, a market without events yet has the trend of all.
+        nothing = np.zeros(len(self._catalogue.keys), np.float32)
+        return nothing if market == COMMON else self._of(day, COMMON)
 
 
 def _trend(part: pl.DataFrame, size: int) -> Floats:
