@@ -99,7 +99,7 @@ class Catalogue:
 
         An empty catalogue tells nothing about keys, so it knows them all.
         """
-        return not self._items or bool((self._index.rows(keys) >= 0).any())
+        return not len(self._shelf) or bool((self._index.rows(keys) >= 0).any())
 
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, -1 where the catalogue lacks it."""

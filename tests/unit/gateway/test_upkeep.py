@@ -174,4 +174,4 @@ def test_a_busy_market_that_nobody_asks_for_takes_no_more_memory_with_every_even
     trends = Trends(7.0, 4, 0)
     for n in range(10_000):
         trends.add("quiet", n % 10, EventType.CLICK, 1.0, n)
-    assert max(len(m.changed) for m in trends._markets.values()) == 10
+    assert max(len(m.risen) for m in trends._markets.values()) == 10
