@@ -62,6 +62,8 @@ class VersionTrial:
             world.until(lambda: world.fleet.pid(_SOURCE) != killed)
             again = answers_by(before)
             time.sleep(scale.calm)
+        for version in (new, *bad):
+            shutil.rmtree(world.repository / _SOURCE / version)
         seen = account.between(began)
         served = {c.versions[_SOURCE] for c in seen.calls if c.sources.get(_SOURCE) == "OK"}
         return [
