@@ -169,8 +169,7 @@ LOAD = Row(
         ),
         Panel(
             "Calls refused by kind and reason",
-            "full: the queue of its rank is full; stale: it had waited too long before the gateway "
-            "saw it; no_time: it could not have been in time; "
+            "full: the queue of its rank is full; no_time: it could not have been in time; "
             "expired: its time ran out in the queue; cancelled: its caller went. RANK goes first, "
             "SEARCH and CART last (surface_order).",
             "reqps",

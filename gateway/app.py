@@ -6,8 +6,6 @@ serves trends before any model is up, and each model as it comes.
 
 import asyncio
 import logging
-import os
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -71,13 +69,10 @@ class GatewayApplication:
         self._state: State | None = None
         self._embedder: Embedder | None = None
         self._parts: Parts | None = None
-        # Nobody else knows this name, and it leads no further than this machine.
-        self._door_address = f"unix-abstract:plait-{os.getpid()}-{secrets.token_hex(8)}"
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the four services."""
         self._health = health
-        server.add_insecure_port(self._door_address)
         return [
             add_to_server(server, servicer)
             for servicer in (
@@ -110,14 +105,11 @@ class GatewayApplication:
         await self._save_trends()
         await self._contact()
         self._parts = self._assemble(self._state, fusion, record)
-        self._parts.lanes.door.start(self._door_address)
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
-        if self._parts is not None:
-            await self._parts.lanes.door.stop()
         self._parts = None
         if self._embedder is not None:
             await self._embedder.stop()
@@ -187,7 +179,7 @@ class GatewayApplication:
         rollouts = RecordKeeper(RecordFile(config.state), record)
         canaries = Canaries(sources, rollouts, self._look_again)
         quantiles = Quantiles(config.repository, fusion)
-        lanes = build_lanes(config)
+        lanes = build_lanes(config, traffic)
         retrieval = Retrieval(
             sources,
             catalogue,
@@ -204,7 +196,7 @@ class GatewayApplication:
                 catalogue,
                 state.trails,
                 retrieval,
-                turns=Turns(lanes.door.let_in),
+                turns=Turns(traffic),
                 traffic=traffic,
             ),
             lanes.rankings,

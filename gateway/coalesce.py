@@ -25,13 +25,19 @@ _QUIET_TURNS = 4
 class Traffic:
     """What goes on in the gateway, for all sources together."""
 
-    __slots__ = ("inside", "moves")
+    __slots__ = ("came", "inside", "moves")
 
     def __init__(self) -> None:
+        # Calls of any kind that have come in, whatever became of them.
+        self.came = 0
         # Rankings being made.
         self.inside = 0
         # Grows with everything that happens to one of them.
         self.moves = 0
+
+    def arrive(self) -> None:
+        """Note that a call has come in."""
+        self.came += 1
 
     def enter(self) -> None:
         """Note that a ranking is begun."""

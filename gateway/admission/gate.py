@@ -20,10 +20,6 @@ from services.runtime.errors import DeadlineExceeded, ResourceExhausted
 # Places in the queue for each place inside: a full queue makes a call wait for about
 # this part of the time that it takes.
 _QUEUE_SHARE = 0.5
-# A wait before the gate that is too long, as a part of the target; it is not looked at while
-# fewer than some are inside, as then it is the machine that sleeps and no queue that stands.
-_STALE = 0.8
-_SOME = 4
 # Between two pushbacks in a row; the golden ratio spreads any number of them evenly.
 _GOLDEN = 0.618034
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -79,18 +75,18 @@ class Gate:
         notes: Notes,
         *,
         moved: Callable[[float, float], None] = lambda *_: None,
-        unseen: Callable[[], float] = lambda: 0.0,
+        came: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`ranks`: 0 is served first; `moved` hears of the load and the time, window by window.
 
-        `unseen`: seconds that calls have waited before they come here (see door.py).
+        `came` hears of every call, whatever becomes of it.
         """
         self._ranks = ranks
         self._limit = limit
         self._notes = notes
         self._moved = moved
-        self._unseen = unseen
+        self._came = came
         self._clock = clock
         self._queues = [deque[_Waiter]() for _ in range(max(ranks.values()) + 1)]
         self._inside = 0
@@ -98,11 +94,6 @@ class Gate:
         self._pauses = 0
         self._refused = self._admitted = 0  # in this window
         notes.limit(limit.value)
-
-    @property
-    def busy(self) -> bool:
-        """Whether enough is under way for a queue to stand."""
-        return self._inside >= _SOME
 
     @property
     def fair_seconds(self) -> float:
@@ -130,9 +121,8 @@ class Gate:
         self._leave(visit.took)
 
     async def _enter(self, kind: str, until: float) -> None:
+        self._came()
         rank, now = self._ranks[kind], self._clock()
-        if self.busy and self._unseen() > _STALE * self._limit.target:
-            raise self._refusal(kind, "stale")
         if self._inside < self._limit.value and not self._waiting:
             self._admit(kind, 0.0)
             return
@@ -168,7 +158,7 @@ class Gate:
 
     def _leave(self, seconds: float | None) -> None:
         now = self._clock()
-        if seconds is not None and self._limit.note(seconds + self._unseen(), self._inside, now):
+        if seconds is not None and self._limit.note(seconds, self._inside, now):
             self._notes.limit(self._limit.value)
             self._moved(self._limit.load, now)
             self._refused = self._admitted = 0

@@ -1,4 +1,4 @@
-"""The gateway's three doors: rankings, events, catalogue. None can fill another's.
+"""The gateway's three gates: rankings, events, catalogue. None can fill another's.
 
 A flood of rankings leaves events their own places, and the other way round; only
 the processor is shared, and each limit adapts to what the others leave of it.
@@ -6,10 +6,10 @@ the processor is shared, and each limit adapts to what the others leave of it.
 
 from dataclasses import dataclass
 
-from gateway.admission.door import Door
 from gateway.admission.gate import Gate
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
+from gateway.coalesce import Traffic
 from gateway.config import GatewayConfig
 from gateway.quality import Quality
 from services.runtime import metrics
@@ -28,13 +28,11 @@ class Lanes:
     events: Gate
     catalogue: Gate
     quality: Quality
-    door: Door
 
 
-def build_lanes(config: GatewayConfig) -> Lanes:
-    """Build the gates of a configuration."""
+def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
+    """Build the gates of a configuration; the traffic hears who comes."""
     quality = Quality(metrics.QUALITY_FACTOR.labels("rankings").set, floor=config.least_quality)
-    door = Door(lambda: rankings.busy)
     ranks = config.ranks()
     most = config.max_catalogue_calls
     rankings = Gate(
@@ -42,21 +40,24 @@ def build_lanes(config: GatewayConfig) -> Lanes:
         _adaptive(config.load_share * config.max_deadline_ms / 1000),
         Notes("rankings", tuple(ranks)),
         moved=quality.note,
-        unseen=lambda: door.delay,
+        came=traffic.arrive,
     )
     return Lanes(
         rankings=rankings,
         events=Gate(
-            {EVENTS: 0}, _adaptive(config.event_target_ms / 1000), Notes("events", (EVENTS,))
+            {EVENTS: 0},
+            _adaptive(config.event_target_ms / 1000),
+            Notes("events", (EVENTS,)),
+            came=traffic.arrive,
         ),
         # An upsert may wait for models, which says nothing of load: its limit stands still.
         catalogue=Gate(
             {CATALOGUE: 0},
             Limit(target=1.0, floor=most, ceiling=most, start=most),
             Notes("catalogue", (CATALOGUE,)),
+            came=traffic.arrive,
         ),
         quality=quality,
-        door=door,
     )
 
 

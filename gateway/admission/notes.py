@@ -2,7 +2,7 @@
 
 from services.runtime import metrics
 
-REASONS = ("full", "stale", "no_time", "expired", "cancelled")
+REASONS = ("full", "no_time", "expired", "cancelled")
 
 
 class Notes:

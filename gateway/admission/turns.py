@@ -1,25 +1,48 @@
-"""One piece of heavy work in a turn of the event loop, and who waits at the door goes first.
+"""One piece of heavy work at a time, and before each, whoever is at the door comes in.
 
-A batch of answers makes many rankings ready at once. Merged in one go they would
-hold the loop for tens of milliseconds, refusals and events included.
+grpc.aio takes in one call in about three turns of the event loop. When every turn
+does heavy work, calls queue inside the transport, first come first served, where no
+gate sees them, and arrive with their time nearly over. So work is done piece by
+piece, and in between the loop turns freely for as long as somebody comes in.
+docs/decisions/0010 has the figures.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from gateway.coalesce import Traffic
+
+# Turns of the loop that a call needs to come in.
+_TURNS = 3
+# Calls that come in before a piece of work at most, so that a flood of refusals cannot
+# stop it: more than twice what can be offered for each ranking at three times the capacity.
+_MOST = 10
 
 
 class Turns:
     """Whose turn it is. Belongs to the event loop."""
 
-    def __init__(self, let_in: Callable[[], Awaitable[None]]) -> None:
-        """`let_in` is awaited before each piece of work."""
-        self._let_in = let_in
+    def __init__(self, traffic: Traffic) -> None:
+        """`traffic`: what goes on besides."""
+        self._traffic = traffic
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Do something heavy, without awaiting in it, when it is one's turn."""
         async with self._lock:
-            await self._let_in()
+            if self._traffic.inside > 1:  # a lone ranking has held nobody up
+                await self._let_in()
             yield
+
+    async def _let_in(self) -> None:
+        traffic = self._traffic
+        for _ in range(_MOST):
+            # Work is waiting all the while: no reason to send small batches.
+            traffic.moves += 1
+            before = traffic.came
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            if traffic.came == before:
+                return

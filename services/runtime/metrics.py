@@ -138,7 +138,7 @@ ADMITTED = Counter(
 )
 REFUSED = Counter(
     "plait_refused_total",
-    "Calls not let in: queue full, stale on arrival, no_time, expired or cancelled in the queue.",
+    "Calls not let in: queue full, no_time, expired or cancelled in the queue.",
     ["kind", "reason"],
 )
 ADMISSION_WAIT = Histogram(

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from tests.integration.gateway.world import Shop, open_shop
 CROWD = 150
 # Longer than a crowd takes to arrive, on any machine.
 PATIENT_MS = 30_000
+# Callers of a flood.
+FLOOD = 40
 
 
 @pytest_asyncio.fixture
@@ -40,9 +43,16 @@ async def outcome(call: Awaitable[Any]) -> str:
     return "OK"
 
 
+def record(shop: Shop) -> Awaitable[Any]:
+    """Tell the gateway of an event."""
+    event = t.Event(user_id="u", item_id="1", type=t.EVENT_TYPE_CART)
+    call: Awaitable[Any] = shop.events.RecordEvents(RecordEventsRequest(events=[event]))
+    return call
+
+
 def home_refused() -> float:
     """Refusals of HOME until now, on arrival."""
-    reasons = ("full", "no_time", "stale")
+    reasons = ("full", "no_time")
     return sum(value("plait_refused_total", kind="HOME", reason=r) for r in reasons)
 
 
@@ -93,11 +103,51 @@ async def test_events_and_the_catalogue_are_not_refused_for_a_crowd_of_rankings(
     shop: Shop,
 ) -> None:
     tasks = await crowd(shop)
-    event = t.Event(user_id="u", item_id="1", type=t.EVENT_TYPE_CART)
-    assert (await shop.events.RecordEvents(RecordEventsRequest(events=[event]))).recorded_count == 1
+    assert (await record(shop)).recorded_count == 1
     items = [t.Item(item_id="1", title="Yogurt number 1")]
     assert await outcome(shop.catalog.UpsertItems(UpsertItemsRequest(items=items))) == "OK"
     await served(shop, tasks)
+
+
+@asynccontextmanager
+async def flood(call: Callable[[], Awaitable[Any]]) -> AsyncIterator[Counter[str]]:
+    """Callers that call again at once, whatever they hear; how the calls ended until now."""
+    ended: Counter[str] = Counter()
+
+    async def caller() -> None:
+        while True:
+            ended[await outcome(call())] += 1
+
+    callers = [asyncio.create_task(caller()) for _ in range(FLOOD)]
+    try:
+        await until(lambda: _more(ended, 0))
+        yield ended
+    finally:
+        for one in callers:
+            one.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+
+async def _more(ended: Counter[str], than: int) -> bool:
+    return ended["OK"] > than
+
+
+async def test_a_flood_of_events_starves_no_ranking_and_goes_on(shop: Shop) -> None:
+    async with flood(lambda: record(shop)) as ended:
+        for _ in range(5):
+            before = ended["OK"]
+            answer = await shop.recommend("ann")
+            assert not answer.coverage.partial
+            await until(lambda: _more(ended, before))  # noqa: B023 -- awaited right here
+
+
+async def test_a_flood_of_rankings_starves_no_event_and_goes_on(shop: Shop) -> None:
+    async with flood(lambda: shop.recommend("ann")) as ended:
+        for _ in range(5):
+            before = ended["OK"]
+            assert (await record(shop)).recorded_count == 1
+            await until(lambda: _more(ended, before))  # noqa: B023 -- awaited right here
+    assert set(ended) <= {"OK", "RESOURCE_EXHAUSTED"}
 
 
 async def test_pages_of_a_ranking_that_is_made_already_are_never_refused(shop: Shop) -> None:

@@ -95,8 +95,6 @@ class _Nobody:
 
     def add_generic_rpc_handlers(self, handlers: object) -> None: ...
 
-    def add_insecure_port(self, address: str) -> None: ...
-
 
 def test_the_process_says_in_one_line_that_its_port_is_taken(directory: Path) -> None:
     publish_fusion(directory / "models")
