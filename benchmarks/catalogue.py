@@ -154,8 +154,8 @@ def show(result: dict[str, Any]) -> None:
     """Print a line per size."""
     out = console()
     out.print(result["question"], markup=False)
-    rows = table(">Items", ">CPU ms", ">Times", ">p50 ms", *(f">{n}" for n in NAMES),
-                 ">Recall", ">Memory MB", ">B/item", ">Start s")  # fmt: skip
+    rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Recall",
+                 ">Memory MB", ">B/item", ">Start s")  # fmt: skip
     sizes = list(result["median"])
     base = result["median"].get(str(_BASE), result["median"][sizes[0]])["cpu_ms_per_request"]
     small = sum(result["facts"][sizes[0]]["memory_mb"].values())
@@ -166,8 +166,8 @@ def show(result: dict[str, Any]) -> None:
             f"{int(size):,}",
             f"{seen['cpu_ms_per_request']:.2f}",
             f"{seen['cpu_ms_per_request'] / base:.2f}",
+            f"{seen['cpu_ms_by_process']['gateway']:.2f}",
             f"{seen['p50_ms']:.1f}",
-            *(f"{seen['cpu_ms_by_process'][name]:.2f}" for name in NAMES),
             f"{min(facts['recall'].values()):.3f}",
             f"{memory:,.0f}",
             f"{1e6 * (memory - small) / more:,.0f}" if more else "-",
