@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from artifacts.errors import ArtifactError
 from services.runtime import metrics
 from services.runtime.batching import Batcher
 from services.runtime.choice import Choice, ChoiceFile
-from services.runtime.errors import FailedPrecondition, NotFound, Unavailable
+from services.runtime.errors import FailedPrecondition, NotFound
 from services.runtime.health import Health
 from services.runtime.model import Model
+from services.runtime.shelf import Shelf
 from services.runtime.source import Source, prove
+from services.runtime.workers.group import Alone, Group
+from services.runtime.workers.picture import Picture
 
 _log = logging.getLogger(__name__)
 
@@ -45,33 +48,18 @@ class Limits:
     max_versions: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One line of the repository index."""
+class Host(Shelf):
+    """A shelf whose content changes. All methods belong to the event loop."""
 
-    name: str
-    version: str
-    state: str
-    reason: str
-
-
-class Host:
-    """The models of one process. All methods belong to the event loop."""
-
-    def __init__(self, source: Source, repository: Path, limits: Limits, health: Health) -> None:
-        self.source = source
+    def __init__(
+        self, source: Source, repository: Path, limits: Limits, health: Health,
+        group: Group | None = None,
+    ) -> None:  # fmt: skip
+        """`group`: who else has to serve the same, if anybody has."""
+        super().__init__(source, repository, health)
         self.limits = limits
-        self._repository = repository
-        self._health = health
+        self._group = group or Alone()
         self._file = ChoiceFile(repository, source.name)
-        # Version -> model name -> what serves it.
-        self._served: dict[int, dict[str, Batcher[Any]]] = {}
-        self._default: int | None = None
-        # The default if somebody chose it by number; None: the newest was wanted.
-        self._chosen: int | None = None
-        self._previous: int | None = None
-        self._refused: dict[int, str] = {}
-        self._noted: set[tuple[str, str, str]] = set()
         self._changing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -115,16 +103,15 @@ class Host:
         name it. Raises ArtifactError, and FailedPrecondition where there is no room
         beside; whatever was served before is then still served.
         """
-        async with self._changing:
+        async with self._change():
             number = await (self._add(version) if beside else self._serve(version))
             # The default stays what it is, also when the version beside it is newer.
             self._chosen = self._default if beside else version
-            await self._remember()
-            return number
+        return number
 
     async def roll_back(self) -> int:
         """Serve what was the default before; raises FailedPrecondition where nothing was."""
-        async with self._changing:
+        async with self._change():
             if self._previous is None:
                 raise FailedPrecondition(
                     f"{self.source.name}: no version was the default before; name the one to serve"
@@ -132,8 +119,39 @@ class Host:
             number = await self._serve(self._previous)
             # Back and forth would lead to the version one came back from.
             self._previous, self._chosen = None, number
-            await self._remember()
-            return number
+        return number
+
+    @contextlib.asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        """One change at a time in the group; it holds for all members or for none."""
+        async with self._group.turn():
+            before = self.picture()
+            async with self._changing:
+                yield
+                await self._remember()
+            try:
+                await self._group.tell(self.picture())
+            except FailedPrecondition:
+                await self.follow(before)
+                await self._remember()
+                with contextlib.suppress(FailedPrecondition):
+                    await self._group.tell(before)
+                raise
+
+    async def follow(self, picture: Picture) -> None:
+        """Serve what another member of the group does; raises ArtifactError."""
+        async with self._changing:
+            for number, names in picture.versions.items():
+                if set(self._served.get(number, ())) != set(names):
+                    await self._prepare(number)
+            self._default, self._chosen = picture.default, picture.chosen
+            self._previous = picture.previous
+            for number in self._served.keys() - picture.versions.keys():
+                self._retire(number)
+            for number, names in picture.versions.items():
+                for name in self._served[number].keys() - set(names):
+                    self._end(self._served[number].pop(name))
+            await self.report()
 
     async def _serve(self, version: int | None) -> int:
         """Make a version the default and let the one before finish its calls."""
@@ -211,7 +229,7 @@ class Host:
         Raises NotFound where there is none of that name or version, FailedPrecondition
         for the default version.
         """
-        async with self._changing:
+        async with self._change():
             self.known(name)
             if version is None:
                 for batchers in self._served.values():
@@ -221,7 +239,6 @@ class Host:
                 self._unload_version(version)
             _log.info("unloaded", extra={"model": name, "version": version or "all"})
             await self.report()
-            await self._remember()
 
     def _unload_version(self, version: int) -> None:
         if version not in self._served:
@@ -240,72 +257,6 @@ class Host:
         beside = tuple(v for v in self._served if v != self._default)
         choice = Choice(self._chosen, beside, self._previous)
         await asyncio.to_thread(self._file.write, choice)
-
-    async def report(self) -> None:
-        """Tell health and metrics what is served; before the first load, nothing is."""
-        default = self._served.get(self._default or 0, {})
-        for name in self.source.models:
-            await self._health.set(name, ready=name in default)
-        await self._health.set("", ready=len(default) == len(self.source.models))
-        served = {
-            (name, str(version), "default" if version == self._default else "beside")
-            for version, batchers in self._served.items()
-            for name in batchers
-        }
-        for labels in self._noted - served:
-            metrics.MODEL_INFO.remove(*labels)
-        for labels in served - self._noted:
-            metrics.MODEL_INFO.labels(*labels).set(1)
-        self._noted = served
-
-    def get(self, name: str, version: str = "") -> Batcher[Any]:
-        """Return what serves a model, by default the default version.
-
-        Raises NotFound, or Unavailable where none is loaded.
-        """
-        versions = self.versions(name)
-        if not versions:
-            self.known(name)
-            raise Unavailable(f"{name}: no version is loaded")
-        if not version:
-            return self._served[versions[-1]][name]
-        for number in versions:
-            if version == str(number):
-                return self._served[number][name]
-        listed = ", ".join(map(str, versions))
-        raise NotFound(f"{name}: version '{version}' is not served; there is {listed}")
-
-    def versions(self, name: str) -> list[int]:
-        """Return the versions in which a model is served: ascending, but the default last."""
-        found = [v for v, batchers in self._served.items() if name in batchers]
-        return sorted(found, key=lambda v: (v == self._default, v))
-
-    def ready(self, name: str, version: str = "") -> bool:
-        """Is this model, in this version, served by a process that is not draining?"""
-        return self._health.ready(name) and version in {"", *map(str, self.versions(name))}
-
-    def known(self, name: str) -> None:
-        """Raise NotFound where this process has no model of that name."""
-        if name not in self.source.models:
-            raise NotFound(
-                f"{name}: no such model; this server has {', '.join(self.source.models)}"
-            )
-
-    def index(self) -> Sequence[Listing]:
-        """List every version in the repository, for each model, with its state."""
-        listings = []
-        for name in self.source.models:
-            served = self.versions(name)
-            found = layout.versions(self._repository, self.source.name)
-            for version in sorted({*found, *served}):
-                ready = version in served
-                reason = "" if ready else self._refused.get(version, "not loaded")
-                state = "READY" if ready else "UNAVAILABLE"
-                listings.append(Listing(name, str(version), state, reason))
-        return listings
-
-    def _listed(self) -> str:
-        return ", ".join(map(str, sorted(self._served)))
 
     async def close(self) -> None:
         """Finish accepted calls and end all threads."""

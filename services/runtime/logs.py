@@ -20,16 +20,18 @@ _MAX_ERROR = 200
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON; `extra=` fields become members."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, worker: int | None = None) -> None:
         super().__init__()
-        self._role = role
+        self._who: dict[str, object] = {"role": role}
+        if worker is not None:
+            self._who["worker"] = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "role": self._role,
+            **self._who,
             "message": record.getMessage(),
         }
         line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
@@ -47,9 +49,12 @@ def _describe(error: BaseException) -> dict[str, object]:
     }
 
 
-def configure(role: str, level: str) -> None:
-    """Send all logging of this process to stderr as JSON, replacing earlier handlers."""
+def configure(role: str, level: str, worker: int | None = None) -> None:
+    """Send all logging of this process to stderr as JSON, replacing earlier handlers.
+
+    `worker` is the number of one of several that share a port.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(role))
+    handler.setFormatter(JsonFormatter(role, worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

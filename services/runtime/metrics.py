@@ -2,10 +2,19 @@
 
 Latencies are seconds in histograms that resolve well below a millisecond, where
 a model's work lies. Labels are bounded: sources, versions, surfaces, outcomes,
-stages and fixed reasons; never a user, an item or a query.
+stages and fixed reasons; never a user, an item or a query. Where several workers are
+one service, counts add up and of a gauge the largest counts (workers/summed.py).
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from functools import partial
+
+import prometheus_client
+from prometheus_client import Counter, Histogram
+
+from services.runtime.workers.place import share_counts
+
+_SHARED = share_counts()
+Gauge = partial(prometheus_client.Gauge, multiprocess_mode="livemax")
 
 BUCKETS = (
     0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008,
@@ -66,6 +75,17 @@ MODEL_LOAD_SECONDS = Gauge(
     "plait_model_load_seconds",
     "Time the last load took, replayed samples included.",
     ["source", "version"],
+)
+
+WORKERS = Gauge(
+    "plait_workers",
+    "Processes that share the port of a service, by state: serving, or away (starting, dead).",
+    ["role", "state"],
+)
+WORKER_RESTARTS = Counter(
+    "plait_worker_restarts_total",
+    "Times a process that shares the port of a service ended by itself and was started again.",
+    ["role"],
 )
 
 # Gateway.
@@ -189,3 +209,11 @@ CATALOGUE_ITEMS = Gauge("plait_catalogue_items", "Items in the gateway's catalog
 EMBEDDED_ITEMS = Gauge(
     "plait_embedded_items", "Items no model was trained on, served by their text and attributes."
 )
+
+
+def forget(gauge: prometheus_client.Gauge, *labels: str) -> None:
+    """Expose a series no longer. A worker's shared file keeps it, as 0."""
+    if _SHARED:
+        gauge.labels(*labels).set(0)
+    else:
+        gauge.remove(*labels)

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
@@ -21,11 +21,18 @@ PATIENCE_SECONDS = 10.0
 
 
 class MetricsServer:
-    """Serves the process's metrics between `start` and `stop`."""
+    """Serves metrics, by default those of this process, between `start` and `stop`."""
 
-    def __init__(self, host: str, port: int, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        patience: float = PATIENCE_SECONDS,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
         """`patience`: seconds after which a caller that says nothing is hung up on."""
         self._host = host
+        self._registry = registry
         self._patience = patience
         # The port really bound, once started.
         self.port = port
@@ -36,7 +43,7 @@ class MetricsServer:
         self._httpd = server((self._host, self.port), _Silent)
         self._httpd.patience = self._patience
         self.port = self._httpd.server_port
-        self._httpd.set_app(make_wsgi_app())
+        self._httpd.set_app(make_wsgi_app(self._registry))
         self._thread = threading.Thread(
             target=self._httpd.serve_forever, args=(_POLL_SECONDS,), name="metrics", daemon=True
         )

@@ -22,6 +22,8 @@ from services.runtime import logs
 from services.runtime.errors import StartError
 from services.runtime.metrics import BUILD_INFO
 from services.runtime.server import Application, Server, ServerConfig
+from services.runtime.workers.parent import supervise
+from services.runtime.workers.place import place_of
 
 C = TypeVar("C", bound=ServerConfig)
 _PR_SET_PDEATHSIG = 1
@@ -35,10 +37,12 @@ def run(
     *,
     argv: Sequence[str],
     environ: Mapping[str, str],
+    workers: Callable[[C], int] = lambda _config: 1,
 ) -> int:
     """Configure, serve until a signal, and return the exit code.
 
-    `role` is the section of the configuration and the `role` of logs and metrics.
+    `role` is the section of the configuration and the `role` of logs and metrics;
+    `workers` says how many processes are to share the port.
     """
     if argv:
         sys.stderr.write(
@@ -46,15 +50,20 @@ def run(
             f"file PLAIT_CONFIG names: {', '.join(config_class.__dataclass_fields__)}\n"
         )
         return 0 if argv[0] in {"-h", "--help"} else 2
-    logs.configure(role, "info")
+    place = place_of(environ)
+    number = None if place is None else place.number
+    logs.configure(role, "info", number)
     try:
         config = configuration.load(config_class, role, environ)
-        logs.configure(role, config.log_level)
+        logs.configure(role, config.log_level, number)
         _log.info("starting", extra={"config": configuration.describe(config)})
         BUILD_INFO.labels(role, release()).set(1)
         if config.die_with_parent:
             die_with_parent()
-        asyncio.run(serve(Server(config, build(config))))
+        if workers(config) > 1:
+            asyncio.run(supervise(role, config, workers(config), environ))
+        else:
+            asyncio.run(serve(Server(config, build(config), place)))
     except (configuration.ConfigError, StartError, ArtifactError) as error:
         _log.critical("cannot start: %s", error)
         return 1

@@ -7,12 +7,10 @@ caller is sent to a server that cannot answer.
 """
 
 import asyncio
-import errno
 import logging
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -21,9 +19,10 @@ from grpc_reflection.v1alpha import reflection
 
 from services.runtime import health, logs
 from services.runtime.config import require
-from services.runtime.errors import StartError
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
+from services.runtime.ports import check_port, check_socket, listening
+from services.runtime.workers.place import Place
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +35,9 @@ class ServerConfig:
     host: str = "127.0.0.1"
     # gRPC port; 0 takes a free one, which the "serving" log line names.
     port: int = 0
+    # Unix socket to listen on as well, for callers on the same machine; only those who may
+    # write to it, usually the same user, can connect. Empty: none.
+    socket: Path | None = None
     # Prometheus port, same host; 0 takes a free one.
     metrics_port: int = 0
     # Seconds between NOT_SERVING and refusing calls. Long enough for balancers to
@@ -86,9 +88,13 @@ class Application(Protocol):
 class Server:
     """One gRPC server with health, reflection and metrics around an application."""
 
-    def __init__(self, config: ServerConfig, application: Application) -> None:
+    def __init__(
+        self, config: ServerConfig, application: Application, place: Place | None = None
+    ) -> None:
+        """`place`: that of a worker, whose parent serves the metrics."""
         self._config = config
         self._application = application
+        self._place = place
         self._grpc: grpc.aio.Server | None = None
         self._metrics: MetricsServer | None = None
         self.health = health.Health()
@@ -104,18 +110,22 @@ class Server:
         names += [health.SERVICE, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._grpc)
         await self.health.start()
-        self._bind(self._grpc)
-        await self._grpc.start()
-        await self._application.start()
+        if self._place is None:
+            await self._open(self._grpc)
+            await self._application.start()
+        else:
+            # Whoever listens gets calls, so a worker does not before it can answer them.
+            await self._application.start()
+            await self._open(self._grpc)
         await self.health.set("", ready=True)
-        address = f"{self._config.host}:{self.port}"
-        metrics = f"http://{self._config.host}:{self.metrics_port}/metrics"
-        _log.info("serving", extra={"address": address, "metrics": metrics})
+        self._say_serving()
 
     async def stop(self) -> None:
         """Drain and stop. Callable at any point of a start, and twice."""
         server, self._grpc = self._grpc, None
         if server is not None:
+            if self._place is not None:
+                self._place.leave()
             was_ready = self.health.ready()
             await self.health.drain()
             if was_ready:
@@ -127,17 +137,39 @@ class Server:
             metrics, self._metrics = self._metrics, None
             await asyncio.to_thread(metrics.stop)
 
-    def _bind(self, server: grpc.aio.Server) -> None:
-        host, reuse = self._config.host, self._config.reuse_port
-        check_port(host, self._config.port, "port", reuse=reuse)
-        check_port(host, self._config.metrics_port, "metrics_port")
-        try:
+    async def _open(self, server: grpc.aio.Server) -> None:
+        """Listen; raises StartError."""
+        host, path = self._config.host, self._own_socket()
+        check_port(host, self._config.port, "port", reuse=self._config.reuse_port)
+        with listening(host):
             self.port = server.add_insecure_port(f"{host}:{self._config.port}")
+        if path is not None:
+            check_socket(path)
+            with listening(path):
+                server.add_insecure_port(f"unix:{path}")
+        if self._place is None:
+            self._expose(host)
+        await server.start()
+
+    def _own_socket(self) -> Path | None:
+        path = self._config.socket
+        return path if path is None or self._place is None else self._place.own_socket(path)
+
+    def _expose(self, host: str) -> None:
+        check_port(host, self._config.metrics_port, "metrics_port")
+        with listening(host):
             metrics = MetricsServer(host, self._config.metrics_port)
             metrics.start()
-        except (RuntimeError, OSError) as error:
-            raise StartError(f"{host}: cannot listen ({error})") from None
         self._metrics, self.metrics_port = metrics, metrics.port
+
+    def _say_serving(self) -> None:
+        address = f"{self._config.host}:{self.port}"
+        if self._place is not None:
+            self._place.serving_file.touch()
+            _log.info("worker serving", extra={"address": address})
+            return
+        metrics = f"http://{self._config.host}:{self.metrics_port}/metrics"
+        _log.info("serving", extra={"address": address, "metrics": metrics})
 
     def _options(self) -> list[tuple[str, int]]:
         milliseconds = int(self._config.keepalive_seconds * 1000)
@@ -150,22 +182,3 @@ class Server:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", min(milliseconds, 10_000)),
         ]
-
-
-def check_port(host: str, port: int, setting: str, *, reuse: bool = False) -> None:
-    """Raise StartError, in words, where a port cannot be listened on.
-
-    gRPC itself only says "failed to bind", after a page of its own log.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            hint = "another process listens there; stop it, or set another"
-            if error.errno != errno.EADDRINUSE:
-                hint = f"{os.strerror(error.errno or 0)}; set another host or"
-            raise StartError(f"{host}:{port}: cannot listen: {hint} {setting}") from None

@@ -17,12 +17,18 @@ from services.runtime.inference_service import SERVICE, InferenceService
 from services.runtime.process import release, run
 from services.runtime.server import ServerConfig
 from services.runtime.source import Source
+from services.runtime.workers.group import Alone, Workers
+from services.runtime.workers.place import Place, place_of
 
 
 @dataclass(frozen=True)
 class ServiceConfig(ServerConfig):
     """Settings of a model service; each service sets its own default ports."""
 
+    # Processes that share the port (SO_REUSEPORT), each with the model in its memory. More
+    # than one where one core is not enough for the model and a second server is too much:
+    # each takes a batch of its own, so the same load makes smaller batches.
+    workers: int = 1
     # Model repository: REPOSITORY/<source>/<version>/.
     repository: Path = Path("var/models")
     # Version to serve. Empty: at start what was served last, if callers chose it, else
@@ -51,6 +57,7 @@ class ServiceConfig(ServerConfig):
             "beside goes with a pinned version, and names others",
         )
         require(len(self.beside) < self.max_versions, "beside names max_versions or more")
+        require(1 <= self.workers <= 64, "workers must be within 1 .. 64")
         require(1 <= self.max_versions <= 8, "max_versions must be within 1 .. 8")
         require(1 <= self.max_batch_rows <= 1024, "max_batch_rows must be within 1 .. 1024")
         require(1 <= self.max_queue <= 100_000, "max_queue must be within 1 .. 100000")
@@ -59,8 +66,10 @@ class ServiceConfig(ServerConfig):
 class ModelService:
     """The application of a model service (see server.Application)."""
 
-    def __init__(self, source: Source, config: ServiceConfig) -> None:
+    def __init__(self, source: Source, config: ServiceConfig, place: Place | None = None) -> None:
+        """`place`: that of a worker, who serves what the others do."""
         self._source = source
+        self._workers = None if place is None else Workers(place)
         self._config = config
         self._host: Host | None = None
 
@@ -70,7 +79,8 @@ class ModelService:
         limits = Limits(
             config.max_batch_rows, config.max_queue, config.grace_seconds, config.max_versions
         )
-        self._host = Host(self._source, config.repository, limits, health)
+        group = self._workers or Alone()
+        self._host = Host(self._source, config.repository, limits, health, group)
         servicer = InferenceService(
             self._host,
             health,
@@ -82,12 +92,21 @@ class ModelService:
 
     async def start(self) -> None:
         """Load what is to be served; raises ArtifactError."""
-        if self._host is not None:
-            await self._host.report()
+        if self._host is None:
+            return
+        await self._host.report()
+        picture = None if self._workers is None else self._workers.current()
+        if picture is None:
             await self._host.start(self._config.version, self._config.beside)
+        else:
+            await self._host.follow(picture)
+        if self._workers is not None:
+            await self._workers.join(self._host.picture, self._host.follow)
 
     async def stop(self) -> None:
         """End the engines."""
+        if self._workers is not None:
+            await self._workers.leave()
         if self._host is not None:
             await self._host.close()
 
@@ -102,7 +121,8 @@ def main(
     return run(
         source.name,
         config_class,
-        lambda config: ModelService(source, config),
+        lambda config: ModelService(source, config, place_of(environ)),
         argv=argv,
         environ=environ,
+        workers=lambda config: config.workers,
     )

@@ -1,0 +1,71 @@
+"""The metrics of all workers as those of one process.
+
+Counters and histograms are sums, also over workers that have died. Gauges say what is
+true of a living worker, the largest where they differ: a version that three workers
+serve is served, not served three times. The process's own figures (CPU, memory) are
+sums over the parent and its workers.
+"""
+
+import resource
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import ProcessCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from services.runtime import metrics
+
+# Gauges that are 1 for what is there and absent otherwise; a worker can only write 0.
+_PRESENCE = frozenset({"plait_model_info"})
+_CPU = "process_cpu_seconds"
+_SUMS = frozenset(
+    {_CPU, "process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"}
+)
+
+
+class Summed(Collector):
+    """What the parent exposes; `workers` returns the process ids of those that live."""
+
+    def __init__(self, directory: Path, workers: Callable[[], Iterable[int]]) -> None:
+        self._directory = str(directory)
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything."""
+        for metric in self._counted():
+            if metric.name in _PRESENCE:
+                metric.samples = [s for s in metric.samples if s.value]
+            yield metric
+        for own in (metrics.WORKERS, metrics.WORKER_RESTARTS):
+            yield from own.collect()
+        yield from self._processes()
+
+    def _counted(self) -> Iterable[Metric]:
+        collector = MultiProcessCollector(None, self._directory)  # type: ignore[no-untyped-call]
+        while True:
+            try:
+                found: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call]
+            except struct.error:  # a worker is making its file at this moment
+                continue
+            return found
+
+    def _processes(self) -> Iterator[Metric]:
+        others = [_process(str(pid)) for pid in self._workers()]
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        for metric in _process("self"):
+            if metric.name in _SUMS:
+                rest = [m for other in others for m in other if m.name == metric.name]
+                value = sum(s.value for m in (metric, *rest) for s in m.samples)
+                if metric.name == _CPU:
+                    value += ended.ru_utime + ended.ru_stime
+                metric.samples = [Sample(metric.samples[0].name, {}, value)]
+            yield metric
+
+
+def _process(pid: str) -> list[Metric]:
+    """Return what prometheus_client says of a process; nothing off Linux."""
+    return list(ProcessCollector(pid=lambda: pid, registry=None).collect())
