@@ -46,7 +46,7 @@ def child_environment(config: FleetConfig) -> dict[str, str]:
             made[f"{prefix}_REPOSITORY"] = str(config.repository)
     if config.state is not None:
         made["PLAIT_GATEWAY_STATE"] = str(config.state)
-    sources = {end.name: end.address for end in config.topology.sources}
+    sources = {end.name: end.dialled for end in config.topology.sources}
     sources |= config.other_sources
     made["PLAIT_GATEWAY_SOURCES"] = ",".join(f"{name}={at}" for name, at in sources.items())
     made.update(config.settings)

@@ -31,6 +31,13 @@ class Endpoint:
     metrics_port: int
     # Arguments of the Python that runs it; empty: the process of that name in this release.
     program: tuple[str, ...] = ()
+    # Unix sockets at which it answers too, one for each worker; the gateway prefers them.
+    sockets: tuple[str, ...] = ()
+
+    @property
+    def dialled(self) -> str:
+        """Return the address, or several, under which the gateway asks it."""
+        return "|".join(f"unix:{path}" for path in self.sockets) or self.address
 
     @property
     def address(self) -> str:

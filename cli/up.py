@@ -3,9 +3,10 @@
 import importlib
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +25,7 @@ from cli.topology import FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, us
 from gateway.config import GatewayConfig
 from services.runtime.config import load
 from services.runtime.service import ServiceConfig
+from services.runtime.workers.place import own_socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Wishes:
     base_port: int | None = None
     metrics_base_port: int | None = None
     config: Path | None = None
+    workers: int | None = None
 
 
 @click.command(
@@ -42,12 +45,14 @@ class Wishes:
         "plait up",
         "plait up --base-port 60050 --metrics-base-port 9250",
         "PLAIT_TEXT_PORT=50099 plait up --config plait.toml",
+        "PLAIT_TEXT_WORKERS=2 plait up",
     )
 )
 @click.option("--repository", type=click.Path(path_type=Path), help="Models  [var/models]")
 @click.option("--state", type=click.Path(path_type=Path), help="Store  [var/state.sqlite]")
 @click.option("--base-port", type=int, help="Gateway; the models follow  [50050]")
 @click.option("--metrics-base-port", type=int, help="Metrics, in the same order  [9150]")
+@click.option("--workers", type=int, help="Processes for each model service  [1]")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -61,7 +66,12 @@ def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
     then the models; a second Ctrl-C kills what is left.
     """
     out = console()
-    config = plan(Wishes(**wishes), os.environ)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory(prefix="plait-up-") as sockets:
+        config = plan(Wishes(**wishes), os.environ, Path(sockets))  # type: ignore[arg-type]
+        _run(out, config, as_json=as_json)
+
+
+def _run(out: Console, config: FleetConfig, *, as_json: bool) -> None:
     fleet = Fleet(config, lambda name, line: _write(out, name, line, as_json=as_json))
     stop = _on_signals(fleet)
     _note_empty_state(out, config, as_json=as_json)
@@ -75,18 +85,25 @@ def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
     _write(out, SUPERVISOR, "stopped, nothing is left running", as_json=as_json)
 
 
-def plan(wishes: Wishes, environ: Mapping[str, str]) -> FleetConfig:
+def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConfig:
     """Work out where everything will listen, the way each process would; check the artifacts.
 
-    Raises ConfigError or UserError.
+    `sockets` is a directory for the Unix sockets of workers. Raises ConfigError or UserError.
     """
     given = dict(environ)
     if wishes.config is not None:
         given["PLAIT_CONFIG"] = str(wishes.config)
     if wishes.repository is not None:
         given.update({f"PLAIT_{n.upper()}_REPOSITORY": str(wishes.repository) for n in NAMES})
+    if wishes.workers is not None:
+        given.update({f"PLAIT_{n.upper()}_WORKERS": str(wishes.workers) for n in SOURCES})
     gateway = load(GatewayConfig, GATEWAY, given)
     sources = {name: load(_config_class(name), name, given) for name in SOURCES}
+    for name, config in sources.items():
+        if config.workers > 1 and config.socket is None:
+            # A port is shared by connections, and the gateway has one: it needs all their doors.
+            sources[name] = replace(config, socket=sockets / name)
+            given[f"PLAIT_{name.upper()}_SOCKET"] = str(sockets / name)
     try:
         for name, config in sources.items():
             find(config.repository, name, config.version)
@@ -94,14 +111,15 @@ def plan(wishes: Wishes, environ: Mapping[str, str]) -> FleetConfig:
     except ArtifactMissing as error:
         raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
     ends = [Endpoint(GATEWAY, gateway.host, gateway.port, gateway.metrics_port)]
-    ends += [Endpoint(n, c.host, c.port, c.metrics_port) for n, c in sources.items()]
+    ends += [
+        Endpoint(n, c.host, c.port, c.metrics_port, sockets=_doors(c)) for n, c in sources.items()
+    ]
     moved = usual(wishes.base_port or 0, wishes.metrics_base_port or 0).all
     ends = [
-        Endpoint(
-            e.name,
-            e.host,
-            m.port if wishes.base_port is not None else e.port,
-            m.metrics_port if wishes.metrics_base_port is not None else e.metrics_port,
+        replace(
+            e,
+            port=m.port if wishes.base_port is not None else e.port,
+            metrics_port=m.metrics_port if wishes.metrics_base_port is not None else e.metrics_port,
         )
         for e, m in zip(ends, moved, strict=True)
     ]
@@ -109,6 +127,14 @@ def plan(wishes: Wishes, environ: Mapping[str, str]) -> FleetConfig:
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
     return FleetConfig(None, state, Topology(ends[0], tuple(ends[1:])), others, settings)
+
+
+def _doors(config: ServiceConfig) -> tuple[str, ...]:
+    if config.socket is None:
+        return ()
+    if config.workers == 1:
+        return (str(config.socket),)
+    return tuple(str(own_socket(config.socket, number)) for number in range(config.workers))
 
 
 def _config_class(name: str) -> type[ServiceConfig]:

@@ -114,6 +114,27 @@ REPLICAS = Row(
                 ),
             ),
         ),
+        Panel(
+            "Workers by state",
+            "Only where a service has several (`workers`). away: it starts, or died and waits for "
+            "its turn to start again; the others take its calls.",
+            "short",
+            (
+                Target(
+                    f"sum by (source, state) (plait_workers{{{SOURCE}}}) > 0",
+                    "{{source}} {{state}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Workers started again",
+            "They ended by themselves. Anything but zero is a crash or a memory limit: read the "
+            "service's log.",
+            "cps",
+            (Target(rate("plait_worker_restarts_total", SOURCE, "source"), "{{source}}"),),
+            width=12,
+        ),
     ),
 )
 

@@ -80,12 +80,12 @@ MODEL_LOAD_SECONDS = Gauge(
 WORKERS = Gauge(
     "plait_workers",
     "Processes that share the port of a service, by state: serving, or away (starting, dead).",
-    ["role", "state"],
+    ["source", "state"],
 )
 WORKER_RESTARTS = Counter(
     "plait_worker_restarts_total",
     "Times a process that shares the port of a service ended by itself and was started again.",
-    ["role"],
+    ["source"],
 )
 
 # Gateway.

@@ -22,7 +22,7 @@ from services.runtime.config import require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
 from services.runtime.ports import check_port, check_socket, listening
-from services.runtime.workers.place import Place
+from services.runtime.workers.place import Place, own_socket
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ class ServerConfig:
     # gRPC port; 0 takes a free one, which the "serving" log line names.
     port: int = 0
     # Unix socket to listen on as well, for callers on the same machine; only those who may
-    # write to it, usually the same user, can connect. Empty: none.
+    # write to it, usually the same user, can connect. Of several workers, each listens on
+    # one of its own: this name and ".0", ".1", ... Empty: none.
     socket: Path | None = None
     # Prometheus port, same host; 0 takes a free one.
     metrics_port: int = 0
@@ -153,7 +154,7 @@ class Server:
 
     def _own_socket(self) -> Path | None:
         path = self._config.socket
-        return path if path is None or self._place is None else self._place.own_socket(path)
+        return path if path is None or self._place is None else own_socket(path, self._place.number)
 
     def _expose(self, host: str) -> None:
         check_port(host, self._config.metrics_port, "metrics_port")

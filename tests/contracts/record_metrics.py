@@ -69,6 +69,8 @@ def model() -> None:
     m.UNKNOWN_ITEMS.labels("cf").inc(ROUND)
     m.EXPIRED_CALLS.labels("cf").inc()
     m.MODEL_INFO.labels(*labels, "default").set(1)
+    m.WORKERS.labels("cf", "serving").set(2)
+    m.WORKER_RESTARTS.labels("cf").inc()
     m.MODEL_LOAD_SECONDS.labels(*labels).set(1.5)
     m.REQUEST_SECONDS.labels("/inference.GRPCInferenceService/ModelInfer", "OK").observe(0.003)
 

@@ -40,14 +40,15 @@ class Place:
         """Return the file that says which picture the worker follows."""
         return self.directory / f"{self.number}.follows"
 
-    def own_socket(self, path: Path) -> Path:
-        """Return the worker's own Unix socket where the service's is `path`."""
-        return path.with_name(f"{path.name}.{self.number}")
-
     def leave(self) -> None:
         """Say nothing any more; also for a worker that can't do so itself."""
         self.serving_file.unlink(missing_ok=True)
         self.follows_file.unlink(missing_ok=True)
+
+
+def own_socket(path: Path, number: int) -> Path:
+    """Return a worker's own Unix socket where the setting of its service is `path`."""
+    return path.with_name(f"{path.name}.{number}")
 
 
 def place_of(environ: Mapping[str, str]) -> Place | None:

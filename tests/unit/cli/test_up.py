@@ -1,14 +1,16 @@
 """Where `plait up` will start what: options, then environment, then file, then defaults."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from cli.failures import UserError
-from cli.fleet_config import child_environment
+from cli.fleet_config import FleetConfig, child_environment
 from cli.loglines import message, readable_line
 from cli.topology import FUSION, SOURCES
-from cli.up import Wishes, plan
+from cli.up import Wishes
+from cli.up import plan as plan_with_sockets
 from services.runtime.config import ConfigError
 from tests.unit.cli.conftest import Run
 
@@ -19,6 +21,13 @@ def repository(tmp_path: Path) -> Path:
         (tmp_path / "models" / name / "3").mkdir(parents=True)
         (tmp_path / "models" / name / "3" / "manifest.json").touch()
     return tmp_path / "models"
+
+
+SOCKETS = Path("sockets")
+
+
+def plan(wishes: Wishes, environ: Mapping[str, str]) -> FleetConfig:
+    return plan_with_sockets(wishes, environ, SOCKETS)
 
 
 def test_without_wishes_everything_is_where_the_documentation_says(repository: Path) -> None:
@@ -57,6 +66,22 @@ def test_a_fifth_model_that_runs_elsewhere_stays_a_source(repository: Path) -> N
     assert "visual=10.0.0.9:50055" in told
     assert "cf=127.0.0.1:50051" in told
     assert len(told) == 5
+
+
+def test_the_gateway_is_told_a_door_for_each_worker(repository: Path) -> None:
+    wishes = Wishes(repository=repository, workers=2)
+    told = child_environment(plan(wishes, {"PLAIT_TEXT_SOCKET": "/run/text"}))
+    assert told["PLAIT_CF_WORKERS"] == told["PLAIT_TEXT_WORKERS"] == "2"
+    assert told["PLAIT_CF_SOCKET"] == "sockets/cf"
+    sources = told["PLAIT_GATEWAY_SOURCES"].split(",")
+    assert "cf=unix:sockets/cf.0|unix:sockets/cf.1" in sources
+    assert "text=unix:/run/text.0|unix:/run/text.1" in sources
+
+
+def test_a_socket_is_preferred_to_the_port_beside_it(repository: Path) -> None:
+    config = plan(Wishes(repository=repository), {"PLAIT_CF_SOCKET": "/run/cf"})
+    assert "cf=unix:/run/cf," in child_environment(config)["PLAIT_GATEWAY_SOURCES"]
+    assert config.topology.find("cf").address == "127.0.0.1:50051"
 
 
 def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(

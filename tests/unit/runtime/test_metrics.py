@@ -9,7 +9,7 @@ _ALL = [
 ]
 _BOUNDED = {
     "method", "outcome", "role", "release", "source", "version", "surface", "stage", "reason",
-    "type", "state", "kind", "lane",
+    "type", "state", "kind", "lane", "part",
 }  # fmt: skip
 
 
