@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifacts.layout import find
-from cli.topology import FUSION, Topology, usual
+from cli.topology import FUSION, NAMES, Topology, usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,16 @@ def child_environment(config: FleetConfig) -> dict[str, str]:
         made[f"{prefix}_HOST"] = end.host
         made[f"{prefix}_PORT"] = str(end.port)
         made[f"{prefix}_METRICS_PORT"] = str(end.metrics_port)
-        if config.repository is not None:
-            made[f"{prefix}_REPOSITORY"] = str(config.repository)
+    if config.repository is not None:
+        # Also of those that have no process of their own.
+        made.update({f"PLAIT_{name.upper()}_REPOSITORY": str(config.repository) for name in NAMES})
     if config.state is not None:
         made["PLAIT_GATEWAY_STATE"] = str(config.state)
-    sources = {end.name: end.dialled for end in config.topology.sources}
-    sources |= config.other_sources
-    made["PLAIT_GATEWAY_SOURCES"] = ",".join(f"{name}={at}" for name, at in sources.items())
+    # Without services of their own the models are in the gateway, which needs no addresses.
+    if config.topology.sources:
+        sources = {end.name: end.dialled for end in config.topology.sources}
+        sources |= config.other_sources
+        made["PLAIT_GATEWAY_SOURCES"] = ",".join(f"{name}={at}" for name, at in sources.items())
     made.update(config.settings)
     return made
 

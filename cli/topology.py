@@ -16,6 +16,8 @@ GATEWAY = "gateway"
 # What the gateway itself reads from the model repository.
 FUSION = "fusion"
 NAMES = (GATEWAY, *SOURCES)
+# Runs the gateway with the four models inside.
+EMBEDDED = ("-m", "cli.embedded")
 BASE_PORT = 50050
 METRICS_BASE_PORT = 9150
 HOST = "127.0.0.1"

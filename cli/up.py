@@ -21,7 +21,7 @@ from cli.loglines import readable_line
 from cli.options import example
 from cli.output import console
 from cli.processes import SUPERVISOR, Fleet
-from cli.topology import FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, usual
+from cli.topology import EMBEDDED, FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, usual
 from gateway.config import GatewayConfig
 from services.runtime.config import load
 from services.runtime.service import ServiceConfig
@@ -38,11 +38,13 @@ class Wishes:
     metrics_base_port: int | None = None
     config: Path | None = None
     workers: int | None = None
+    embedded: bool = False
 
 
 @click.command(
     epilog=example(
         "plait up",
+        "plait up --embedded",
         "plait up --base-port 60050 --metrics-base-port 9250",
         "PLAIT_TEXT_PORT=50099 plait up --config plait.toml",
         "PLAIT_TEXT_WORKERS=2 plait up",
@@ -58,10 +60,12 @@ class Wishes:
     type=click.Path(path_type=Path),
     help="TOML with a table per process; PLAIT_<PROCESS>_<SETTING> goes before it.",
 )
+@click.option("--embedded", is_flag=True, help="One process: the models inside the gateway.")
 @click.option("--json", "as_json", is_flag=True, help="Pass the log on as it is: JSON lines.")
 def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
     """Start four model services and the gateway; stop them on Ctrl-C.
 
+    With --embedded it is one process that gives the same answers: for small shops.
     A process that dies is started again. Ctrl-C lets the gateway finish first,
     then the models; a second Ctrl-C kills what is left.
     """
@@ -126,7 +130,10 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     state = wishes.state if wishes.state is not None else gateway.state
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
-    return FleetConfig(None, state, Topology(ends[0], tuple(ends[1:])), others, settings)
+    topology = Topology(ends[0], tuple(ends[1:]))
+    if wishes.embedded:
+        topology = Topology(replace(ends[0], program=EMBEDDED), ())
+    return FleetConfig(None, state, topology, others, settings)
 
 
 def _doors(config: ServiceConfig) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ serves trends before any model is up, and each model as it comes.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import grpc
@@ -28,11 +28,13 @@ from gateway.coalesce import Traffic
 from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
+from gateway.embedded import EmbeddedLink
 from gateway.embedder import Embedder
 from gateway.errors import StoreError
 from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
 from gateway.keeper import CatalogueKeeper
+from gateway.link import Link
 from gateway.loading import State, load_state
 from gateway.paging import Rankings
 from gateway.quantiles import Quantiles
@@ -56,10 +58,14 @@ STORE = "store"
 class GatewayApplication:
     """The application of the gateway's server (see services.runtime.server.Application)."""
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(
+        self, config: GatewayConfig, embedded: Mapping[str, EmbeddedLink] | None = None
+    ) -> None:
+        """`embedded`: sources whose models are part of this process, instead of called."""
         self._config = config
-        self._connections = {
-            name: Connection(name, address, config.replicas())
+        self._embedded = embedded or {}
+        self._connections: dict[str, Link] = {
+            name: self._embedded.get(name) or Connection(name, address, config.replicas())
             for name, address in config.addresses().items()
         }
         self._exposures: ExposureLog | None = None
@@ -103,6 +109,7 @@ class GatewayApplication:
         # The catalogue holds what is known of its items by now; a copy would be as large.
         fusion = fusion.only(np.zeros(len(fusion.item_keys), np.bool_))
         await self._save_trends()
+        await asyncio.gather(*(link.load() for link in self._embedded.values()))
         await self._contact()
         self._parts = self._assemble(self._state, fusion, record)
         if not len(self._state.catalogue):

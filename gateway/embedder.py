@@ -15,13 +15,14 @@ import grpc
 import numpy as np
 
 from artifacts.item_text import item_text
-from gateway.connection import Connection
 from gateway.errors import StoreError
 from gateway.fusion.types import Floats
+from gateway.link import Link
 from gateway.new_items import NewItems
 from gateway.replicas.errors import ReplicaError
 from gateway.store import Store
 from gateway.types import Item
+from services.runtime.errors import PlaitError
 from services.runtime.metrics import EMBEDDED_ITEMS
 from services.runtime.tensors import Array, TensorError, read_outputs, write_request
 
@@ -37,7 +38,7 @@ class Embedder:
 
     def __init__(
         self,
-        connections: Mapping[str, Connection],
+        connections: Mapping[str, Link],
         new_items: NewItems,
         store: Store,
         *,
@@ -121,7 +122,7 @@ class Embedder:
         try:
             version, vectors = await encode(self._connections[name], items)
             await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
-        except (grpc.aio.AioRpcError, ReplicaError, TensorError, StoreError) as error:
+        except (grpc.aio.AioRpcError, PlaitError, ReplicaError, TensorError, StoreError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
             _log.warning(
                 "new items not placed yet",
@@ -143,10 +144,10 @@ class Embedder:
         self._progress = asyncio.Event()
 
 
-async def encode(connection: Connection, items: Sequence[Item]) -> tuple[str, Floats]:
+async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:
     """Ask a source's encoder for the vectors of items: (model version, float32 [m, d]).
 
-    Raises ReplicaError, grpc.aio.AioRpcError, or TensorError where the answer does not fit.
+    Raises what `Link.ask` does, and TensorError where the answer does not fit.
     """
     model = f"{connection.name}-items"
     contract = await connection.describe(model)

@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 
 from gateway.coalesce import Coalescer, Row, Traffic
-from gateway.connection import Connection, Contract
 from gateway.fusion.types import Floats, Ints
+from gateway.link import Link
 from gateway.questions import (
     Knows,
     NoNumbers,
@@ -24,8 +24,10 @@ from gateway.questions import (
     together,
     write_questions,
 )
+from gateway.replicas.contract import Contract
 from gateway.replicas.errors import ReplicaError
 from gateway.types import Outcome, Question, SourceAnswer
+from services.runtime.errors import PlaitError
 from services.runtime.metrics import INVALID_SCORES
 from services.runtime.tensors import TensorError
 
@@ -53,7 +55,7 @@ class Source:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Link,
         traffic: Traffic,
         *,
         max_rows: int = 64,
@@ -153,9 +155,9 @@ class Source:
             version = (served or contract.version)[:_LONGEST_VERSION]
         except ReplicaError as error:
             return (error.outcome, str(error)[:_LONGEST_DETAIL]), False
-        except grpc.aio.AioRpcError as error:
-            code = error.code()
-            return (_OUTCOMES.get(code, Outcome.ERROR), _detail(error)), code in _BY_A_ROW
+        except (grpc.aio.AioRpcError, PlaitError) as error:
+            code = error.status if isinstance(error, PlaitError) else error.code()
+            return (_OUTCOMES.get(code, Outcome.ERROR), _detail(code)), code in _BY_A_ROW
         except TensorError as error:
             _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
             if isinstance(error, NoNumbers):
@@ -180,9 +182,8 @@ class Source:
         )
 
 
-def _detail(error: grpc.aio.AioRpcError) -> str:
+def _detail(code: grpc.StatusCode) -> str:
     """What may be shown of a failed call: our words, not the server's."""
-    code = error.code()
     known = {
         grpc.StatusCode.DEADLINE_EXCEEDED: "no answer within the deadline",
         grpc.StatusCode.RESOURCE_EXHAUSTED: "refused, too busy",

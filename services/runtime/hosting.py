@@ -221,7 +221,10 @@ class Host(Shelf):
     def _note_load(self, version: int, seconds: float) -> None:
         for name in self.source.models:
             metrics.MODEL_LOAD_SECONDS.labels(name, str(version)).set(seconds)
-        _log.info("loaded", extra={"version": version, "seconds": round(seconds, 3)})
+        _log.info(
+            "loaded",
+            extra={"source": self.source.name, "version": version, "seconds": round(seconds, 3)},
+        )
 
     async def unload(self, name: str, version: int | None = None) -> None:
         """Stop serving one model, or one version of the source that is not its default.

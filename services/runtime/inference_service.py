@@ -92,18 +92,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self, request: pb.ModelInferRequest, context: _Context
     ) -> pb.ModelInferResponse:
         """Answer one batch."""
-        batcher = self._host.get(request.model_name, request.model_version)
-        model = batcher.model
-        inputs = validation.read_request(request, model.inputs, self._host.limits.max_batch_rows)
-        question = model.read(inputs, request.parameters)
-        wanted = validation.check_outputs([o.name for o in request.outputs], question.answers)
-        outputs = await batcher.submit(question, _deadline(context))
-        return write_response(
-            request.model_name,
-            str(model.version),
-            request.id,
-            {name: outputs[name] for name in wanted},
-        )
+        return await infer(self._host, request, _deadline(context))
 
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: _Context
@@ -159,6 +148,24 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
                 "loading and unloading are switched off here (model_control); "
                 "deploy the version instead"
             )
+
+
+async def infer(
+    host: Host, request: pb.ModelInferRequest, deadline: float
+) -> pb.ModelInferResponse:
+    """Answer one batch by `deadline`, in the event loop's time; raises PlaitError."""
+    batcher = host.get(request.model_name, request.model_version)
+    model = batcher.model
+    inputs = validation.read_request(request, model.inputs, host.limits.max_batch_rows)
+    question = model.read(inputs, request.parameters)
+    wanted = validation.check_outputs([o.name for o in request.outputs], question.answers)
+    outputs = await batcher.submit(question, deadline)
+    return write_response(
+        request.model_name,
+        str(model.version),
+        request.id,
+        {name: outputs[name] for name in wanted},
+    )
 
 
 def _deadline(context: _Context) -> float:

@@ -63,6 +63,13 @@ class ServiceConfig(ServerConfig):
         require(1 <= self.max_queue <= 100_000, "max_queue must be within 1 .. 100000")
 
 
+def limits(config: ServiceConfig) -> Limits:
+    """Return the bounds that a configuration sets."""
+    return Limits(
+        config.max_batch_rows, config.max_queue, config.grace_seconds, config.max_versions
+    )
+
+
 class ModelService:
     """The application of a model service (see server.Application)."""
 
@@ -76,11 +83,8 @@ class ModelService:
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the inference servicer."""
         config = self._config
-        limits = Limits(
-            config.max_batch_rows, config.max_queue, config.grace_seconds, config.max_versions
-        )
         group = self._workers or Alone()
-        self._host = Host(self._source, config.repository, limits, health, group)
+        self._host = Host(self._source, config.repository, limits(config), health, group)
         servicer = InferenceService(
             self._host,
             health,
