@@ -131,6 +131,8 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
     topology = Topology(ends[0], tuple(ends[1:]))
+    if wishes.embedded and wishes.workers is not None:
+        raise UserError("--workers is for model services, and with --embedded there are none")
     if wishes.embedded:
         topology = Topology(replace(ends[0], program=EMBEDDED), ())
     return FleetConfig(None, state, topology, others, settings)
