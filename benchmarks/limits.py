@@ -4,7 +4,8 @@ In virtual time, so exactly repeatable: a machine that works in batches (a fixed
 cost and a cost per row, as measured of the five processes), three times the load
 it can carry, then half of its speed lost, then given back. Compared: fixed limits,
 AIMD, the gradient against the no-load time as published, and the gradient against
-a target, which the gateway uses. Each refusal costs the machine time as well.
+a target, which the gateway uses, also with other constants than the gateway's. Each
+refusal costs the machine time as well.
 
 python -m benchmarks.limits [--times 3] [--seconds 60]
 """
@@ -21,13 +22,13 @@ from benchmarks.open_loop import Shot, open_loop, poisson, quantile
 from benchmarks.virtual_time import run
 from cli.output import console, table
 from gateway.admission.gate import Gate
+from gateway.admission.lanes import CEILING, FLOOR, START
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
 from services.runtime.errors import PlaitError
 
 # As the gateway's default: a ranking may take 235 ms, and should take 45 % of 250.
 ALLOWED, TARGET = 0.235, 0.1125
-_FLOOR, _CEILING = 8, 1000
 
 
 @dataclass
@@ -117,9 +118,9 @@ def fixed(value: int) -> Callable[[], Limit]:
     return lambda: Fixed(target=TARGET, floor=value, ceiling=value, start=value)
 
 
-def adaptive(law: type[Limit], target: float = TARGET) -> Callable[[], Limit]:
+def adaptive(law: type[Limit], target: float = TARGET, floor: int = FLOOR) -> Callable[[], Limit]:
     """Return a maker of an adaptive limit."""
-    return lambda: law(target=target, floor=_FLOOR, ceiling=_CEILING, start=64)
+    return lambda: law(target=target, floor=floor, ceiling=CEILING, start=START)
 
 
 LAWS: dict[str, Callable[[], Limit]] = {
@@ -129,6 +130,8 @@ LAWS: dict[str, Callable[[], Limit]] = {
     "AIMD to the target": adaptive(Aimd),
     "gradient, no-load time": adaptive(NoLoad),
     "gradient to the target": adaptive(Limit),
+    "the same, floor 16": adaptive(Limit, floor=16),
+    "the same, target 55 %": adaptive(Limit, 0.55 * 0.25),
 }
 
 

@@ -4,9 +4,14 @@ Finds the capacity (closed loop), then offers a multiple of it by the clock for 
 minute, then half of it. Reported: goodput as a share of the capacity, how fast
 refusals come back, which surfaces were served, how soon all is as before, and
 CPU-milliseconds of each process. The client runs on the same machine and takes
-its share of it (its CPU is in the table).
+its share of it (its CPU is in the table). Refusals are timed twice: at the client,
+from when a call was due, and in the gateway, from when its code first saw the call.
+
+With --without the same is done with a part of the protection taken away, turn by turn,
+every round with processes of its own; reported are medians over the rounds.
 
 python -m benchmarks.overload [--json FILE] [--times 3] [--seconds 60]
+                              [--rounds 3 --without turns gates]
 """
 
 import argparse
@@ -15,7 +20,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +31,38 @@ from artifacts.errors import ArtifactError
 from artifacts.layout import find
 from benchmarks import machine
 from benchmarks.overload_load import Plan
-from benchmarks.serving import prepare
+from benchmarks.serving import Round, median, prepare
+from benchmarks.unguarded import PARTS
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table
 from cli.processes import Fleet
-from cli.topology import NAMES, SOURCES, on_free_ports
+from cli.scrape import Buckets, scrape
+from cli.topology import NAMES, SOURCES, Endpoint, Topology, on_free_ports
 from models.data.errors import DataError
 
 _CLIENT = "client"
+WHOLE = "as it is"
+_COLUMNS = {
+    ">Offered/s": "offered_per_second",
+    ">Complete/s": "goodput_per_second",
+    ">p50 ms": "p50_ms",
+    ">p99 ms": "p99_ms",
+    ">Died %": "died_percent",
+    ">Refused p50 ms": "refused_p50_ms",
+    ">p99 ms ": "refused_p99_ms",
+    ">In the gateway p50": "refused_inside_p50_ms",
+    ">p99": "refused_inside_p99_ms",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How things stood when a phase began."""
+
+    phase: str
+    cpu: Mapping[str, float]
+    refusals: Buckets
 
 
 def main() -> int:
@@ -53,10 +82,26 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Start the five processes on a copy of the data, measure, stop; return the result."""
+    """Measure each variant in each round; return all of it, and medians."""
     versions = {name: find(arguments.repository, name).name for name in (*SOURCES, "fusion")}
     plan = Plan(arguments.callers, 3.0, arguments.capacity_seconds, arguments.seconds,
                 arguments.times, 10.0, 0.5, arguments.rate)  # fmt: skip
+    rounds: dict[str, list[Round]] = {name: [] for name in (WHOLE, *arguments.without)}
+    for _, name in itertools.product(range(arguments.rounds), rounds):
+        rounds[name].append(_round(name, plan, arguments))
+    return {
+        "question": f"{plan.times:g} times the capacity for {plan.overload:g} s, all surfaces",
+        "machine": machine.describe(),
+        "models": versions,
+        "seed": arguments.seed,
+        "plan": asdict(plan),
+        "median": {name: median(seen) for name, seen in rounds.items()},
+        "rounds": rounds,
+    }
+
+
+def _round(without: str, plan: Plan, arguments: argparse.Namespace) -> Round:
+    """Start five processes on a copy of the data, measure, stop."""
     with tempfile.TemporaryDirectory(prefix="plait-overload-") as name:
         work = Path(name)
         prepare(arguments, work)
@@ -65,26 +110,28 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         config = FleetConfig(
             repository=arguments.repository,
             state=work / "state.sqlite",
-            topology=on_free_ports(),
+            topology=topology(without),
             settings=settings,
             restart=False,
         )
         with Fleet(config) as fleet:
-            phases = _drive(fleet, work, plan, arguments)
-    return {
-        "question": f"{plan.times:g} times the capacity for {plan.overload:g} s, all surfaces",
-        "machine": machine.describe(),
-        "models": versions,
-        "seed": arguments.seed,
-        "plan": asdict(plan),
-        "phases": phases,
-    }
+            seen = _drive(fleet, work, plan, arguments)
+    offered, capacity = seen["overload"], seen["capacity"]
+    offered["share_of_capacity"] = offered["goodput_per_second"] / capacity["goodput_per_second"]
+    return seen
 
 
-def _drive(
-    fleet: Fleet, work: Path, plan: Plan, arguments: argparse.Namespace
-) -> dict[str, dict[str, Any]]:
-    """Run the client; note CPU where it says that a phase begins."""
+def topology(without: str) -> Topology:
+    """Return free ports, and what to run there."""
+    free = on_free_ports()
+    if without == WHOLE:
+        return free
+    program = ("-m", "benchmarks.unguarded", without, *free.gateway.arguments[1:])
+    return replace(free, gateway=replace(free.gateway, program=program))
+
+
+def _drive(fleet: Fleet, work: Path, plan: Plan, arguments: argparse.Namespace) -> Round:
+    """Run the client; note CPU and the gateway's metrics where it says that a phase begins."""
     command = [
         sys.executable, "-m", "benchmarks.overload_load",
         "--address", fleet.topology.gateway.address, "--work", str(work),
@@ -92,25 +139,35 @@ def _drive(
         "--seed", str(arguments.seed),
     ]  # fmt: skip
     processes = {name: psutil.Process(fleet.pid(name)) for name in NAMES}
-    marks: list[tuple[str, dict[str, float]]] = []
+    marks: list[Mark] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
         if client.stdout is None:
             raise UserError("the client has no output")
         processes[_CLIENT] = psutil.Process(client.pid)
         for line in client.stdout:
             if not line.startswith("phase "):
-                found: dict[str, dict[str, Any]] = json.loads(line)
+                found: Round = json.loads(line)
                 break
             used = {name: _cpu_seconds(p) for name, p in processes.items()}
-            marks.append((line.split()[1], used))
+            marks.append(Mark(line.split()[1], used, _refusals(fleet.topology.gateway)))
     if client.returncode != 0:
         raise UserError(f"the client ended with exit code {client.returncode}")
-    for (phase, before), (_, after) in itertools.pairwise(marks):
-        seconds = found[phase]["seconds"]
-        found[phase]["cpu_ms_per_second"] = {
-            name: 1000 * (after[name] - before[name]) / seconds for name in before
+    for before, after in itertools.pairwise(marks):
+        seen = found[before.phase]
+        seen["cpu_ms_per_second"] = {
+            name: 1000 * (after.cpu[name] - used) / seen["seconds"]
+            for name, used in before.cpu.items()
         }
+        inside = after.refusals.minus(before.refusals)
+        for name, q in (("p50", 0.5), ("p99", 0.99)):
+            seen[f"refused_inside_{name}_ms"] = 1000 * (inside.quantile(q) or 0.0)
     return found
+
+
+def _refusals(gateway: Endpoint) -> Buckets:
+    """Return how long refusals took in the gateway, until now."""
+    said = scrape(gateway.host, gateway.metrics_port, timeout=10.0)
+    return said.histogram("plait_request_seconds", outcome="RESOURCE_EXHAUSTED")
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -119,30 +176,27 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print the phases for people."""
+    """Print the medians for people."""
     out = console()
-    phases = result["phases"]
     out.print(result["question"], markup=False)
-    shown = table("Phase", ">Offered/s", ">Answered/s", ">p50 ms", ">p99 ms",
-                  ">Refused p50 ms", ">p99 ms")  # fmt: skip
-    for name, seen in phases.items():
-        cells = ("offered_per_second", "goodput_per_second", "p50_ms", "p99_ms",
-                 "refused_p50_ms", "refused_p99_ms")  # fmt: skip
-        shown.add_row(name, *(f"{seen[c]:.1f}" for c in cells))
-    out.print(shown)
-    used = table("CPU-ms a second", *(f">{n}" for n in (*NAMES, _CLIENT)))
-    for name, seen in phases.items():
-        cpu = seen["cpu_ms_per_second"]
-        used.add_row(name, *(f"{cpu[n]:.0f}" for n in (*NAMES, _CLIENT)))
-    out.print(used)
-    for name, seen in phases.items():
-        shares = ", ".join(f"{s} {100 * v:.0f} %" for s, v in seen["served_share"].items())
-        out.print(f"{name}: served {shares}; {seen['outcomes']}", markup=False)
-    share = phases["overload"]["goodput_per_second"] / phases["capacity"]["goodput_per_second"]
-    out.print(
-        f"goodput under overload {100 * share:.0f} % of capacity; "
-        f"recovered after {phases['after']['recovered_after_s']:.1f} s"
-    )
+    for name, phases in result["median"].items():
+        out.print(f"\n{name} (median of rounds: {len(result['rounds'][name])})", markup=False)
+        shown = table("Phase", *_COLUMNS)
+        for phase, seen in phases.items():
+            shown.add_row(phase, *(f"{seen[c]:.1f}" for c in _COLUMNS.values()))
+        out.print(shown)
+        used = table("CPU-ms a second", *(f">{n}" for n in (*NAMES, _CLIENT)))
+        for phase, seen in phases.items():
+            used.add_row(phase, *(f"{seen['cpu_ms_per_second'][n]:.0f}" for n in (*NAMES, _CLIENT)))
+        out.print(used)
+        for phase, seen in phases.items():
+            shares = ", ".join(f"{s} {100 * v:.0f} %" for s, v in seen["served_share"].items())
+            last = result["rounds"][name][-1][phase]["outcomes"]
+            out.print(f"{phase}: served {shares}; last round {last}", markup=False)
+        out.print(
+            f"goodput under overload {100 * phases['overload']['share_of_capacity']:.0f} % of "
+            f"capacity; recovered after {phases['after']['recovered_after_s']:.1f} s"
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -153,6 +207,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=float, default=3.0, help="overload, times the capacity")
     parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--without", nargs="*", default=[], choices=list(PARTS), metavar="PART",
+                        help=f"also without this part: {', '.join(PARTS)}")  # fmt: skip
     parser.add_argument("--capacity-seconds", type=float, default=10.0)
     parser.add_argument("--callers", type=int, default=16, help="that find the capacity")
     parser.add_argument("--timeout", type=float, default=0.5, help="seconds a caller waits")

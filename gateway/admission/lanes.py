@@ -16,8 +16,10 @@ from services.runtime import metrics
 
 EVENTS = "EVENTS"
 CATALOGUE = "CATALOGUE"
-# Fewer at once would leave batches empty; more than the most is never of use to a machine.
-_FLOOR, _START, _CEILING = 8, 64, 1000
+# The least: fewer at once would leave batches empty; more would all be late on a machine of
+# 70 rankings a second (python -m benchmarks.limits). The start: what a healthy machine
+# carries, and the first windows correct it. The most only bounds memory.
+FLOOR, START, CEILING = 8, 64, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +64,4 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
 
 
 def _adaptive(target: float) -> Limit:
-    return Limit(target=target, floor=_FLOOR, ceiling=_CEILING, start=_START)
+    return Limit(target=target, floor=FLOOR, ceiling=CEILING, start=START)

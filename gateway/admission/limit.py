@@ -11,11 +11,13 @@ every slowing for a queue would forbid the batches. docs/decisions/0010 has the 
 
 from statistics import median
 
-# A window ends with so many calls, so that one slow call moves nothing ...
+# A window ends with so many calls (or half the limit, if that is more), so that one slow
+# call moves nothing. More: steadier, and slower to see that a machine has lost its speed.
 _LEAST_CALLS = 10
-# ... or after so long where few come, in seconds.
+# It also ends after so long, in seconds: where few come, what they met still counts.
 _LONGEST_WINDOW = 0.5
-# The most one window changes the limit by.
+# The most one window changes the limit by. Down faster than up: a limit that is too high
+# makes everybody late, one that is too low refuses a few who could have been served.
 _SHRINK, _GROW = 0.8, 1.15
 
 
