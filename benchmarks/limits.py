@@ -130,6 +130,7 @@ LAWS: dict[str, Callable[[], Limit]] = {
     "AIMD to the target": adaptive(Aimd),
     "gradient, no-load time": adaptive(NoLoad),
     "gradient to the target": adaptive(Limit),
+    "the same, floor 8": adaptive(Limit, floor=8),
     "the same, floor 16": adaptive(Limit, floor=16),
     "the same, target 55 %": adaptive(Limit, 0.55 * 0.25),
 }

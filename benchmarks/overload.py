@@ -43,17 +43,18 @@ from models.data.errors import DataError
 
 _CLIENT = "client"
 WHOLE = "as it is"
-_COLUMNS = {
-    ">Offered/s": "offered_per_second",
-    ">Complete/s": "goodput_per_second",
-    ">p50 ms": "p50_ms",
-    ">p99 ms": "p99_ms",
-    ">Died %": "died_percent",
-    ">Refused p50 ms": "refused_p50_ms",
-    ">p99 ms ": "refused_p99_ms",
-    ">In the gateway p50": "refused_inside_p50_ms",
-    ">p99": "refused_inside_p99_ms",
-}
+# Times in milliseconds.
+_COLUMNS = (
+    (">Offered/s", "offered_per_second"),
+    (">Complete/s", "goodput_per_second"),
+    (">Died %", "died_percent"),
+    (">p50", "p50_ms"),
+    (">p99", "p99_ms"),
+    (">Refused p50", "refused_p50_ms"),
+    (">p99", "refused_p99_ms"),
+    (">Inside p50", "refused_inside_p50_ms"),
+    (">p99", "refused_inside_p99_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ def show(result: dict[str, Any]) -> None:
     out.print(result["question"], markup=False)
     for name, phases in result["median"].items():
         out.print(f"\n{name} (median of rounds: {len(result['rounds'][name])})", markup=False)
-        shown = table("Phase", *_COLUMNS)
+        shown = table("Phase", *(title for title, _ in _COLUMNS))
         for phase, seen in phases.items():
-            shown.add_row(phase, *(f"{seen[c]:.1f}" for c in _COLUMNS.values()))
+            shown.add_row(phase, *(f"{seen[c]:.1f}" for _, c in _COLUMNS))
         out.print(shown)
         used = table("CPU-ms a second", *(f">{n}" for n in (*NAMES, _CLIENT)))
         for phase, seen in phases.items():

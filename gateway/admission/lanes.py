@@ -16,10 +16,10 @@ from services.runtime import metrics
 
 EVENTS = "EVENTS"
 CATALOGUE = "CATALOGUE"
-# The least: fewer at once would leave batches empty; more would all be late on a machine of
-# 70 rankings a second (python -m benchmarks.limits). The start: what a healthy machine
-# carries, and the first windows correct it. The most only bounds memory.
-FLOOR, START, CEILING = 8, 64, 1000
+# The least: fewer at once leave batches empty, so that each costs more; 16 would all be late
+# on a machine that has become slow (python -m benchmarks.limits). The start: somewhat more
+# than two cores carry, the first windows correct it. The most only bounds memory.
+FLOOR, START, CEILING = 12, 64, 1000
 
 
 @dataclass(frozen=True, slots=True)
