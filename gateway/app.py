@@ -33,6 +33,7 @@ from gateway.embedder import Embedder
 from gateway.errors import StoreError
 from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
+from gateway.idle import IdleRankings, Moment
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State, load_state
@@ -197,6 +198,15 @@ class GatewayApplication:
             search_share=config.search_share,
         )
         situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
+
+        async def moment(user_id: str) -> Moment:
+            trail = await state.trails.get(user_id)
+            links = (link.stamp for link in self._connections.values())
+            return Moment(
+                (trail, catalogue.columns, situations.fusion),
+                (tuple(canaries.versions_for(user_id).items()), *links),
+            )
+
         slates = Slates(
             Recommender(
                 situations,
@@ -212,6 +222,9 @@ class GatewayApplication:
             ),
             catalogue,
             self._exposures,
+            idle=IdleRankings(
+                moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds
+            ),
             most_ms=config.max_deadline_ms,
             reserve_ms=config.merge_reserve_ms,
         )

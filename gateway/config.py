@@ -115,6 +115,13 @@ class GatewayConfig(ServerConfig):
     max_rankings: int = 10_000
     ranking_minutes: float = 15.0
 
+    # Seconds for which a shopper who did nothing since is shown the same ranking again,
+    # while catalogue, models and settings stay as they are. More: less work for reloaded
+    # pages, and trends that move later; 0: every ranking is made anew.
+    idle_seconds: float = 0.0
+    # Such rankings kept, about 6 kB each.
+    max_idle_rankings: int = 10_000
+
     # Who may change which versions answer whom (RolloutService): callers on this machine
     # ("loopback"), "anyone" or "off". A proxy beside the gateway makes strangers look local.
     rollouts: str = "loopback"
@@ -152,12 +159,13 @@ class GatewayConfig(ServerConfig):
             "careful_places", "default_page_size",
             "history_length", "session_minutes", "cached_users", "max_markets",
             "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
-            "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms", "look_up_ms",
+            "max_idle_rankings", "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
+            "look_up_ms",
             "breaker_failures", "breaker_rest_ms", "event_target_ms", "max_catalogue_calls",
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
-        for name in ("contact_ms", "event_sync_ms", "event_keep_days"):
+        for name in ("contact_ms", "event_sync_ms", "event_keep_days", "idle_seconds"):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")

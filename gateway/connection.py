@@ -66,6 +66,13 @@ class Connection:
         """Wait until a server has described its model once."""
         await self._described.wait()
 
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """Every replica, whether it is there and lets calls through, and its versions."""
+        return tuple(
+            (r.target, r.here, r.draining, r.breaker.state, *r.contracts) for r in self._replicas
+        )
+
     def contract_for(self, version: str) -> Contract | None:
         """Return what a version takes and gives; None where no replica serves it."""
         found = (r.contracts.get(version) for r in self._replicas if r.here)

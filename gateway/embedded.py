@@ -50,6 +50,11 @@ class EmbeddedLink:
         """What the default version takes and gives."""
         return self._contract(self.name)
 
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """The versions that are loaded."""
+        return tuple(self._host.versions(self.name))
+
     def contract_for(self, version: str) -> Contract | None:
         """Return what a version takes and gives; None where it is not loaded."""
         known = version in map(str, self._host.versions(self.name))

@@ -31,6 +31,11 @@ class Link(Protocol):
         """How many calls can be worked on at the same time; at least 1."""
         ...
 
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """Changes whenever who answers, or whether anybody does, has changed."""
+        ...
+
     def contract_for(self, version: str) -> Contract | None:
         """Return what a version takes and gives; None where it is not served."""
         ...

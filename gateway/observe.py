@@ -33,6 +33,8 @@ def note_ranking(ranking: Ranking) -> None:
     """Note how a ranking came about."""
     surface = ranking.ask.surface
     _child(metrics.RECOMMEND_SECONDS, surface, outcome(ranking)).observe(ranking.timings.total)
+    if ranking.again:
+        return  # the rest happened once, for the request it was made for
     _child(metrics.MERGE_SECONDS, surface).observe(ranking.timings.merge)
     for stage, seconds in ranking.timings.stages:
         _child(metrics.STAGE_SECONDS, stage).observe(seconds)

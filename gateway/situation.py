@@ -58,7 +58,7 @@ class Situations:
 
     def learn(self, fusion: FusionArtifact) -> None:
         """Take the artifact that requests are answered by from now on."""
-        self._fusion = fusion
+        self.fusion = fusion
         self._history = HistorySettings(
             length=self._config.history_length,
             half_life_days=fusion.settings.history_half_life_days,
@@ -123,7 +123,7 @@ class Situations:
             trend=self._trends.now(ask.market, len(catalogue.columns.keys), now_ms),
             trending=partial(self._trends.trending, ask.market, now_ms),
             weights=self._weights[ask.surface],
-            quantiles=self._fusion.quantiles,  # those of the versions that answer follow
+            quantiles=self.fusion.quantiles,  # those of the versions that answer follow
             domain_transition=catalogue.transition,
             domain_prior=catalogue.prior,
             text=ask.text,

@@ -9,6 +9,7 @@ from gateway.admission.load import load_seconds
 from gateway.catalogue import Catalogue
 from gateway.exposure import ExposureLog
 from gateway.fanout import deadline, expiry
+from gateway.idle import IdleRankings
 from gateway.paging import Rankings
 from gateway.recommender import Recommender
 from gateway.types import Ask, Page, Ranking
@@ -26,6 +27,7 @@ class Slates:
         catalogue: Catalogue,
         exposures: ExposureLog | None,
         *,
+        idle: IdleRankings,
         most_ms: int,
         reserve_ms: int,
     ) -> None:
@@ -33,6 +35,7 @@ class Slates:
         self._recommender = recommender
         self._gate = gate
         self._rankings = rankings
+        self._idle = idle
         self._catalogue = catalogue
         self._exposures = exposures
         self._most_ms = most_ms
@@ -48,10 +51,14 @@ class Slates:
         if ask.page_token:
             return self._rankings.next_page(ask)
         start = time.perf_counter()
+        kept, moment = await self._idle.find(ask)
+        if kept is not None:
+            return self._rankings.first_page(kept, ask.page_size)
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         async with self._gate.admitted(ask.surface, until) as visit:
             ranking = await self._rank(ask, until, expiry(remaining, start))
             visit.note(load_seconds(ranking, self._gate.fair_seconds))
+        self._idle.keep(ask, moment, ranking)
         return self._rankings.first_page(ranking, ask.page_size)
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:

@@ -204,6 +204,8 @@ class Ranking:
     # RANK: ids the catalogue lacks, put behind the rest in the order given.
     unknown_ids: tuple[str, ...] = ()
     facts: Facts | None = None
+    # Made for an earlier request and shown again: no source was asked for this one.
+    again: bool = False
 
     @property
     def asked(self) -> int:

@@ -178,6 +178,9 @@ QUALITY_FACTOR = Gauge(
     # Labelled, so that processes that make no rankings do not expose a 0.
     ["lane"],
 )
+CACHE_LOOKUPS = Counter(
+    "plait_cache_lookups_total", "Look-ups in a cache, by outcome: hit, miss.", ["cache", "outcome"]
+)
 EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"])
 EVENT_SECONDS = Histogram(
     "plait_event_commit_seconds", "Time to make a batch of events durable.", buckets=BUCKETS
