@@ -247,6 +247,14 @@ DATA = Row(
             stat=True,
         ),
         Panel(
+            "Rankings kept for idle shoppers",
+            "Requests of shoppers who did nothing since their last one, where idle_seconds keeps "
+            "their rankings. Mostly misses: the time is too short, or things change all the time.",
+            "cps",
+            (Target(rate("plait_idle_lookups_total", by="outcome"), "{{outcome}}"),),
+            width=24,
+        ),
+        Panel(
             "Processes by release",
             "One release per role, except during a rollout.",
             "short",

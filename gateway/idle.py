@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from gateway.paging import new_ranking_id
 from gateway.types import Ask, Ranking, Timings
-from services.runtime.metrics import CACHE_LOOKUPS
+from services.runtime.metrics import IDLE_LOOKUPS
 
-_HIT, _MISS = (CACHE_LOOKUPS.labels("rankings", outcome) for outcome in ("hit", "miss"))
+_HIT, _MISS = (IDLE_LOOKUPS.labels(outcome) for outcome in ("hit", "miss"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,8 +178,10 @@ QUALITY_FACTOR = Gauge(
     # Labelled, so that processes that make no rankings do not expose a 0.
     ["lane"],
 )
-CACHE_LOOKUPS = Counter(
-    "plait_cache_lookups_total", "Look-ups in a cache, by outcome: hit, miss.", ["cache", "outcome"]
+IDLE_LOOKUPS = Counter(
+    "plait_idle_lookups_total",
+    "Rankings looked for among those kept for idle shoppers.",
+    ["outcome"],
 )
 EVENTS = Counter("plait_events_total", "Events acknowledged, by type.", ["type"])
 EVENT_SECONDS = Histogram(

@@ -25,14 +25,14 @@ def asked(shop: Shop) -> int:
 
 
 async def test_an_idle_shopper_costs_no_call_and_gets_a_ranking_of_its_own_id(shop: Shop) -> None:
-    hits = value("plait_cache_lookups_total", cache="rankings", outcome="hit")
+    hits = value("plait_idle_lookups_total", outcome="hit")
     first = await shop.recommend("ann", page_size=5)
     before = asked(shop)
     again = await shop.recommend("ann", page_size=5)
     assert asked(shop) == before
     assert ids(again) == ids(first)
     assert again.ranking_id != first.ranking_id
-    assert value("plait_cache_lookups_total", cache="rankings", outcome="hit") == hits + 1
+    assert value("plait_idle_lookups_total", outcome="hit") == hits + 1
     more = await shop.recommend("ann", page_size=5, page_token=again.next_page_token)
     assert more.items[0].position == 6
 
