@@ -48,7 +48,9 @@ class GraphEngine:
     def run(self, question: Question) -> Answer:
         """Answer a batch; rows without a single known history item have no opinion."""
         rows = self._index.rows(question.history)
-        unknown = int(np.count_nonzero((question.history != 0) & (rows == 0)))
+        # Most questions bring known items alone; what only others need is left out for them.
+        whole = bool(rows.all())
+        unknown = 0 if whole else int(np.count_nonzero((question.history != 0) & (rows == 0)))
         rows, weight = left_pad(rows, question.history_weight, self._max_history)
         silent: Bools = ~(rows != 0).any(axis=1)
         size = len(self._index)
@@ -71,7 +73,9 @@ class GraphEngine:
         out = self._session.run(names, {n: v for n, v in feed.items() if n in self._inputs})
         embedding: Scores | None = None
         if self._has_embedding:
-            embedding = np.where(silent[:, None], np.float32(0), out[-1])
+            embedding = (
+                np.where(silent[:, None], np.float32(0), out[-1]) if silent.any() else out[-1]
+            )
         if question.candidates is not None:
             scores = np.where((wanted == 0) | silent[:, None], np.float32(np.nan), out[0])
             scores[~np.isfinite(scores)] = np.nan
@@ -83,11 +87,13 @@ class GraphEngine:
         self, rows: Keys, scores: Scores, silent: Bools, k: Keys | None, top: int
     ) -> tuple[Keys, Scores]:
         """Rows to keys, padded to [B, top], with nothing where there is no opinion."""
-        absent = ~np.isfinite(scores) | (rows == 0) | silent[:, None]
-        if k is not None:
-            absent |= np.arange(rows.shape[1])[None, :] >= k[:, None]
-        keys = np.where(absent, 0, self._index.keys_by_row[rows])
-        scores = np.where(absent, np.float32(np.nan), scores)
+        keys = self._index.keys_by_row[rows]
+        present = np.isfinite(scores) & (rows != 0) & ~silent[:, None]
+        if k is not None and len(k) > 1:
+            present &= np.arange(rows.shape[1]) < k[:, None]
+        if not present.all():
+            keys = np.where(present, keys, 0)
+            scores = np.where(present, scores, np.float32(np.nan))
         missing = top - rows.shape[1]
         if missing > 0:
             keys = np.pad(keys, ((0, 0), (0, missing)))
@@ -101,6 +107,9 @@ def left_pad(rows: Keys, weight: Scores, max_history: int) -> tuple[Keys, Scores
     rows int64 [B, L], weight float32 [B, L] -> the same with L' = the longest
     remaining history, at least 1, at most `max_history` if that is positive.
     """
+    if rows.size and rows.all():  # nothing unknown, nothing padded: as they are
+        newest = -max_history if max_history else 0
+        return rows[:, newest:], weight[:, newest:].astype(np.float32, copy=False)
     known = rows != 0
     # A stable sort by "known" moves the gaps to the left and keeps the order of the rest.
     order = np.argsort(known, axis=1, kind="stable")

