@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TypeVar
 
 from gateway.replicas.addresses import parse
@@ -32,6 +33,8 @@ __all__ = ["Connection", "Contract"]
 T = TypeVar("T")
 # A second replica is asked after what 95 of 100 answers take.
 _PATIENCE = 0.95
+# How a second call can end.
+_SECONDS = ("used", "unused", "denied")
 
 
 class Connection:
@@ -56,6 +59,8 @@ class Connection:
 
     def start(self) -> None:
         """Connect and describe in the background."""
+        for reason, outcome in product(Reason, _SECONDS):
+            SECOND_CALLS.labels(self.name, reason.value, outcome)
         self._roll.start()
 
     async def stop(self) -> None:

@@ -42,6 +42,8 @@ class Roll:
 
     def start(self) -> None:
         """Connect to what is known, and look up the rest, again and again."""
+        for state in State:  # from 0, so that the first change is seen as one
+            BREAKER_CHANGES.labels(self._source, state.value)
         self._adopt()
         if self._names:
             self._looking = asyncio.create_task(self._look(), name=f"look-up-{self._source}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -9,8 +10,9 @@ import pytest
 
 from cli.client import Gateway
 from cli.failures import UserError
+from cli.fleet_config import FleetConfig
 from cli.processes import Fleet
-from cli.topology import EMBEDDED, Topology
+from cli.topology import EMBEDDED, Endpoint, Topology
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from plait.v1.recommendation_service_pb2 import (
@@ -24,10 +26,9 @@ from plait.v1.recommendation_service_pb2 import (
 from tests.e2e.conftest import Ground, Processes, fleet_config
 
 
-@pytest.fixture(scope="module")
-def one(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    config = fleet_config(ground, tmp_path_factory.mktemp("one"))
-    gateway = dataclasses.replace(config.topology.gateway, program=EMBEDDED)
+@contextmanager
+def running(config: FleetConfig, gateway: Endpoint) -> Iterator[Processes]:
+    """A gateway alone, on a state of its own: what others record does not reach it."""
     config = dataclasses.replace(config, topology=Topology(gateway, ()))
     log: list[tuple[str, str]] = []
     with (
@@ -35,6 +36,27 @@ def one(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         Gateway(fleet.topology.gateway.address) as client,
     ):
         yield Processes(fleet, client, log)
+
+
+@pytest.fixture(scope="module")
+def one(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    config = fleet_config(ground, tmp_path_factory.mktemp("one"))
+    gateway = dataclasses.replace(config.topology.gateway, program=EMBEDDED)
+    with running(config, gateway) as processes:
+        yield processes
+
+
+@pytest.fixture(scope="module")
+def wired(
+    ground: Ground, five: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Processes]:
+    """A second gateway over the model services of the five."""
+    config = fleet_config(ground, tmp_path_factory.mktemp("wired"))
+    sources = ",".join(f"{end.name}={end.address}" for end in five.topology.sources)
+    settings = {**config.settings, "PLAIT_GATEWAY_SOURCES": sources}
+    config = dataclasses.replace(config, settings=settings)
+    with running(config, config.topology.gateway) as processes:
+        yield processes
 
 
 def same(one: RecommendResponse | SearchResponse, five: RecommendResponse | SearchResponse) -> None:
@@ -52,10 +74,8 @@ def events(*keys: str) -> list[t.Event]:
     return [t.Event(item_id=key, type=t.EVENT_TYPE_VIEW) for key in keys]
 
 
-def test_one_process_gives_the_answers_of_five(
-    ground: Ground, one: Processes, five: Processes
-) -> None:
-    items = [item.item_id for item in five.home("nobody-at-all").items][:3]
+def test_one_process_gives_the_answers_of_five(one: Processes, wired: Processes) -> None:
+    items = [item.item_id for item in wired.home("nobody-at-all").items][:3]
     shopper = Shopper(user_id="embedded-guest", events=events(*items))
     requests = [
         RecommendRequest(shopper=shopper, surface=t.SURFACE_HOME, explain=True),
@@ -63,12 +83,12 @@ def test_one_process_gives_the_answers_of_five(
         RecommendRequest(shopper=shopper, surface=t.SURFACE_CART, item_ids=items, explain=True),
     ]
     for request in requests:
-        same(one.recommend(request), five.recommend(request))
+        same(one.recommend(request), wired.recommend(request))
     search = SearchRequest(shopper=shopper, query="milk", explain=True)
     rank = RankRequest(shopper=shopper, item_ids=items)
-    found = [p.gateway.call(p.gateway.recommendations.Search, search) for p in (one, five)]
+    found = [p.gateway.call(p.gateway.recommendations.Search, search) for p in (one, wired)]
     same(*found)
-    ranked = [p.gateway.call(p.gateway.recommendations.Rank, rank) for p in (one, five)]
+    ranked = [p.gateway.call(p.gateway.recommendations.Rank, rank) for p in (one, wired)]
     assert [i.item_id for i in ranked[0].items] == [i.item_id for i in ranked[1].items]
 
 
