@@ -68,7 +68,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             repository=arguments.repository,
             state=work / "state.sqlite",
             topology=on_free_ports(),
-            settings={"PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl")},
+            settings={
+                "PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl"),
+                # Callers who ask again at once, refused or not, are no shop: with time
+                # enough all are served, and what they wait for is seen.
+                "PLAIT_GATEWAY_MAX_DEADLINE_MS": "5000",
+            },
             restart=False,
         )
         with Fleet(config) as fleet:
