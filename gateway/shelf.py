@@ -15,18 +15,24 @@ from gateway.types import Item
 _BLOCK = 4_096
 # Written and read by this process alone; without references, which small tuples gain nothing by.
 _FORMAT = 2
+# Items kept unpacked, about 1.5 kB each.
+_MOST_LATELY = 8_192
 
 
 class Shelf:
     """Items by row, 0, 1, 2 ... Rows stay; a removed one is empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_lately: int = _MOST_LATELY) -> None:
+        """At most `most_lately` packed items are kept unpacked too."""
+        self._most_lately = most_lately
         self._size = 0
         # Rows 0 .. of those that were packed, by block, and where in it each begins.
         self._blocks: list[bytes] = []
         self._begins: list[array[int]] = []
         # What was put behind the blocks or over a packed item; None: removed.
         self._own: dict[int, Item | None] = {}
+        # Unpacked lately: what is shown is shown often, and is the same object each time.
+        self._lately: dict[int, Item] = {}
 
     def __len__(self) -> int:
         """Return how many rows there are, empty ones included."""
@@ -54,6 +60,7 @@ class Shelf:
     def put(self, row: int, item: Item | None) -> None:
         """Put an item into a row that there is; None removes what is there."""
         self._own[row] = item
+        self._lately.pop(row, None)
 
     def get(self, row: int) -> Item | None:
         """Return the item of a row, None where it was removed; raises IndexError beyond."""
@@ -61,9 +68,15 @@ class Shelf:
             raise IndexError(row)
         if row in self._own:
             return self._own[row]
+        if (item := self._lately.get(row)) is not None:
+            return item
         number, place = divmod(row, _BLOCK)
         begins = self._begins[number]
-        return _read(self._blocks[number][begins[place] : begins[place + 1]])
+        item = _read(self._blocks[number][begins[place] : begins[place + 1]])
+        if len(self._lately) >= self._most_lately:
+            self._lately.clear()  # the shown ones are back within some requests
+        self._lately[row] = item
+        return item
 
     def has(self, row: int) -> bool:
         """Say whether a row holds an item."""

@@ -14,6 +14,10 @@ _OUTCOMES = {o: t.SourceOutcome.Value(f"SOURCE_OUTCOME_{o.value}") for o in Outc
 Reply = TypeVar("Reply", api.RecommendResponse, api.SearchResponse, api.RankResponse)
 
 
+# Cards kept, about 1 kB each; beyond it they are made anew.
+_MOST_CARDS = 8_192
+
+
 class Cards:
     """Items as bytes of their messages, by row: parsing one is cheaper than filling it in."""
 
@@ -24,6 +28,8 @@ class Cards:
         """Fill an item into its message."""
         card = self._cards.get(row)
         if card is None or card[0] is not item:
+            if len(self._cards) >= _MOST_CARDS:
+                self._cards.clear()
             write_item(target, item)
             self._cards[row] = item, target.SerializeToString()
         else:
