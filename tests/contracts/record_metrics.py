@@ -34,6 +34,7 @@ def gateway() -> None:
     m.BREAKER_CHANGES.labels("cf", "open").inc()
     m.SECOND_CALLS.labels("cf", "slow", "used").inc()
     m.PARTIAL_ANSWERS.labels("HOME").inc(ROUND / 10)
+    m.IDLE_LOOKUPS.labels("hit").inc(ROUND)
     m.FALLBACKS.labels("HOME", "nothing_to_ask").inc(3)
     m.FALLBACKS.labels("HOME", "no_source").inc(2)
     m.DROPPED_CANDIDATES.labels("unavailable").inc(ROUND)
