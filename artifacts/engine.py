@@ -55,6 +55,9 @@ class Answer:
     embedding: Scores | None = None
     # History and candidate keys this model does not know, over the batch.
     unknown_items: int = 0
+    # Queries of the batch whose vector was still kept, and those that had to be encoded.
+    queries_kept: int = 0
+    queries_encoded: int = 0
 
 
 class Engine(Protocol):

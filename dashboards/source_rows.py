@@ -208,5 +208,19 @@ INSIDE = Row(
                 ),
             ),
         ),
+        Panel(
+            "Queries turned into vectors",
+            "kept: the same words were asked a while ago, 0.1 ms. encoded: new words, 2 ms or "
+            "more. Hardly any kept: the queries are many more than the 4,096 that fit, or they "
+            "are spread over too many servers.",
+            "cps",
+            (
+                Target(
+                    rate("plait_query_vectors_total", SOURCE, "source, outcome"),
+                    "{{source}} {{outcome}}",
+                ),
+            ),
+            width=24,
+        ),
     ),
 )

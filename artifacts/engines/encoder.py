@@ -55,14 +55,21 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> Scores:
         """Return unit rows, float32 [B, 384]; a zero row where a text holds no word."""
+        return self.look_up(texts)[0]
+
+    def look_up(self, texts: Sequence[str]) -> tuple[Scores, int]:
+        """Return the same, and how many of the texts were still kept."""
         vectors = np.zeros((len(texts), WIDTH), np.float32)
+        kept = 0
         for row, text in enumerate(texts):
             vector = self._cache.get(text)
             if vector is None:
                 vector = self._encode(text)
                 self._cache.put(text, vector)
+            else:
+                kept += 1
             vectors[row] = vector
-        return vectors
+        return vectors, kept
 
     def token_ids(self, text: str) -> list[int]:
         """Return what the encoder reads of a text: at most `MAX_TOKENS` ids."""

@@ -12,7 +12,7 @@ vectors) is compared instead and the score is the cosine; with a query the
 history is not read. Neither gives no opinion.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +105,14 @@ class TextEngine:
         queries = tuple(text[:MAX_CHARACTERS].strip() for text in queries)
         asked = [row for row, text in enumerate(queries) if text]
         vector = np.zeros((len(queries), WIDTH), np.float32)
-        vector[asked] = self._encoder.encode([queries[row] for row in asked])
+        vector[asked], kept = self._encoder.look_up([queries[row] for row in asked])
         # Without a single word (control characters) it is as if nothing had been asked.
         queries = tuple(q if v.any() else "" for q, v in zip(queries, vector, strict=True))
         if question.candidates is not None:
-            return self._score(question, queries, vector, question.candidates)
-        return self._retrieve(question, queries, vector)
+            answer = self._score(question, queries, vector, question.candidates)
+        else:
+            answer = self._retrieve(question, queries, vector)
+        return replace(answer, queries_kept=kept, queries_encoded=len(asked) - kept)
 
     def _score(
         self, question: Question, queries: tuple[str, ...], vector: Scores, keys: Keys

@@ -20,7 +20,7 @@ from artifacts.keys import Keys
 from inference import inference_pb2 as pb
 from services.runtime import validation
 from services.runtime.errors import InvalidArgument
-from services.runtime.metrics import UNKNOWN_ITEMS
+from services.runtime.metrics import QUERY_VECTORS, UNKNOWN_ITEMS
 from services.runtime.model import Array, Outputs
 
 MAX_HISTORY = 1000
@@ -64,6 +64,11 @@ class EngineModel:
         tail = ("embedding",) if widths else ()
         self._answers = {RETRIEVE: ("item_keys", "scores", *tail), SCORE: ("scores", *tail)}
         self._unknown = UNKNOWN_ITEMS.labels(name)
+        self._vectors = (
+            {outcome: QUERY_VECTORS.labels(name, outcome) for outcome in ("kept", "encoded")}
+            if self._reads_query
+            else {}
+        )
 
     @classmethod
     def open(cls, name: str, directory: Path) -> "EngineModel":
@@ -133,6 +138,9 @@ class EngineModel:
         """Cut the answer into one per call, each as wide as that call asked."""
         if result.unknown_items:
             self._unknown.inc(result.unknown_items)
+        if self._vectors:
+            self._vectors["kept"].inc(result.queries_kept)
+            self._vectors["encoded"].inc(result.queries_encoded)
         embedding = result.embedding
         if embedding is None and self.embedding_width:
             embedding = np.zeros((len(result.scores), self.embedding_width), np.float32)

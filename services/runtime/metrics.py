@@ -61,6 +61,11 @@ UNKNOWN_ITEMS = Counter(
     "Item keys in histories and candidates that a model or the catalogue does not know.",
     ["source"],
 )
+QUERY_VECTORS = Counter(
+    "plait_query_vectors_total",
+    "Queries a model turned into vectors: kept from an earlier call, or encoded.",
+    ["source", "outcome"],
+)
 EXPIRED_CALLS = Counter(
     "plait_expired_calls_total",
     "Calls dropped before inference: deadline passed or cancelled.",

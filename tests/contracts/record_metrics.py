@@ -68,6 +68,7 @@ def model() -> None:
         m.BATCH_ROWS.labels(*labels).observe(4)
         m.INFERENCE_SECONDS.labels(*labels, "ok").observe(0.002)
     m.UNKNOWN_ITEMS.labels("cf").inc(ROUND)
+    m.QUERY_VECTORS.labels("cf", "kept").inc(ROUND)
     m.EXPIRED_CALLS.labels("cf").inc()
     m.MODEL_INFO.labels(*labels, "default").set(1)
     m.WORKERS.labels("cf", "serving").set(2)

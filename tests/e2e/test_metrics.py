@@ -40,6 +40,18 @@ def test_a_model_counts_requests_waits_and_inference(used: Processes, name: str)
     assert seen.values("plait_inference_seconds_count", "source")[0] == name
 
 
+def test_the_text_model_counts_queries_whose_vectors_it_kept(used: Processes) -> None:
+    end = used.topology.find("text")
+    search = used.gateway.recommendations.Search
+    before = scrape(end.host, end.metrics_port)
+    for _ in range(2):
+        used.gateway.call(search, SearchRequest(query="strawberry yogurt for counting"))
+    after = scrape(end.host, end.metrics_port)
+    for outcome in ("kept", "encoded"):
+        counted = [s.sum("plait_query_vectors_total", outcome=outcome) for s in (before, after)]
+        assert counted[1] > counted[0], outcome
+
+
 def test_the_gateway_counts_rankings_sources_and_stages(used: Processes) -> None:
     end = used.topology.gateway
     seen = scrape(end.host, end.metrics_port)

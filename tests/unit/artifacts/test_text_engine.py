@@ -160,6 +160,14 @@ def test_given_candidates_score_as_they_do_when_retrieved(engine):
         np.testing.assert_allclose(scored.scores[0], retrieved.scores[row], atol=1e-5)
 
 
+def test_a_query_asked_before_is_not_encoded_again(artifact):
+    engine = loader.load(artifact)
+    first = engine.run(search("oat milk", "oat milk", "", "rye bread"))
+    again = engine.run(search("oat milk", candidates=KEYS[:2]))
+    assert (first.queries_kept, first.queries_encoded) == (1, 2)
+    assert (again.queries_kept, again.queries_encoded) == (1, 0)
+
+
 def test_an_unknown_candidate_has_no_score(engine):
     answer = engine.run(search("yogurt", candidates=(KEYS[0], 7, 0)))
     assert np.isfinite(answer.scores[0]).tolist() == [True, False, False]
