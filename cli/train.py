@@ -10,6 +10,7 @@ from cli.evaluation.plan import read_settings
 from cli.failures import UserError
 from cli.options import example
 from cli.output import console, print_json, table
+from models.cf.config import METHODS
 from models.data.dataset import load_dataset
 from models.export import ExportMismatch
 from models.train import FUSION, PRESETS, SOURCES, TrainConfig, Trained, train_all
@@ -24,6 +25,7 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
         "plait train var/data/complete-journey var/models",
         "plait train data/shop models --preset full --refit",
         "plait train data/shop models --sources cf --keep-fusion --set cf.top_weights=64",
+        "plait train data/shop models --sources cf --method als",
     ),
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
@@ -31,6 +33,10 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
 @click.option(
     "--sources", default=",".join(SOURCES), show_default=True, metavar="LIST",
     help="Models to train, separated by commas.",
+)  # fmt: skip
+@click.option(
+    "--method", type=click.Choice(METHODS), metavar="NAME",
+    help=f"How cf learns: {', '.join(METHODS)}. The same as --set cf.method=NAME.",
 )  # fmt: skip
 @click.option(
     "--keep-fusion", is_flag=True,
@@ -55,13 +61,15 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
     The last tenth of the events is kept from the sources: metrics and the blend
     come from it. Running services keep what they serve until told to load.
     """
+    method = options["method"]
+    sets = (*options["sets"], *([f"cf.method={method}"] if method else []))
     config = TrainConfig(
         sources=_sources(options["sources"]),
         preset=options["preset"],
         fusion=not options["keep_fusion"],
         refit=options["refit"],
         seed=options["seed"],
-        options=read_settings(options["sets"], (*SOURCES, FUSION)),
+        options=read_settings(sets, (*SOURCES, FUSION)),
     )
     data = load_dataset(dataset)
     try:

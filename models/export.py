@@ -33,7 +33,17 @@ from artifacts.keys import Keys
 from plait.v1.manifest_pb2 import Manifest, Sample, ScoreQuantile, TensorSpec
 
 # Libraries whose version can change what a model computes or how its graph runs.
-LIBRARIES = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "polars", "tokenizers", "tantivy")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "implicit",
+    "onnx",
+    "onnxruntime",
+    "polars",
+    "tokenizers",
+    "tantivy",
+)
 
 # Scores are calibrated over what a source is asked for: its best 200.
 QUANTILE_DEPTH = 200

@@ -120,6 +120,11 @@ def config_of(
     return with_options(config, source, options or {})
 
 
+def has_length(source: str) -> bool:
+    """Say whether a training finds its own length, which another may repeat."""
+    return hasattr(importlib.import_module(f"models.{source}.train"), "fixed")
+
+
 def fixed_config(source: str, config: Any, metrics: Mapping[str, float]) -> Any:
     """Return the configuration that repeats a training without choosing anything again.
 

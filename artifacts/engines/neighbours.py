@@ -26,6 +26,8 @@ ENGINE = "neighbours"
 # int32 [n + 1, K]: the rows that row r says something about, 0 pads; float32 [n + 1, K]: what.
 SAID_ABOUT = "said_about.npy"
 SAID = "said.npy"
+# float32 [n + 1], where there is one: what is added to an item that anything is said of.
+OFFSETS = "offsets.npy"
 _INPUTS = {"history", "history_weight"}
 _OUTPUTS = {"strength"}
 Indices = npt.NDArray[np.int32]
@@ -34,7 +36,10 @@ Indices = npt.NDArray[np.int32]
 class Neighbourhoods:
     """Adds up what histories of rows say. One thread at a time: it keeps scratch arrays."""
 
-    def __init__(self, strength: "Strength", about: Indices, said: Scores) -> None:
+    def __init__(
+        self, strength: "Strength", about: Indices, said: Scores, offsets: Scores | None = None
+    ) -> None:
+        self._offsets = offsets
         self._strength = strength
         self._about = about
         self._said = said
@@ -47,9 +52,12 @@ class Neighbourhoods:
         try:
             about: Indices = np.load(directory / SAID_ABOUT, mmap_mode="r", allow_pickle=False)
             said: Scores = np.load(directory / SAID, mmap_mode="r", allow_pickle=False)
+            offsets: Scores | None = None
+            if (directory / OFFSETS).exists():
+                offsets = np.load(directory / OFFSETS, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ArtifactCorrupt(
-                f"{directory}: {SAID_ABOUT} or {SAID} cannot be read ({error}); "
+                f"{directory}: {SAID_ABOUT}, {SAID} or {OFFSETS} cannot be read ({error}); "
                 "copy or train the version anew"
             ) from None
         if about.shape != said.shape or about.ndim != 2:
@@ -57,7 +65,12 @@ class Neighbourhoods:
                 f"{directory / SAID}: {said.shape}, but {SAID_ABOUT} has {about.shape}; "
                 "train the version anew"
             )
-        return cls(Strength(directory), about, said)
+        if offsets is not None and offsets.shape != (len(about),):
+            raise ArtifactCorrupt(
+                f"{directory / OFFSETS}: {offsets.shape}, but {SAID_ABOUT} has {about.shape}; "
+                "train the version anew"
+            )
+        return cls(Strength(directory), about, said, offsets)
 
     def __len__(self) -> int:
         return len(self._about) - 1
@@ -98,7 +111,8 @@ class Neighbourhoods:
         sums = self._sums[rows]
         self._sums[about] = 0
         real = (rows != 0) & (sums != 0)
-        return rows[real], sums[real]
+        rows, sums = rows[real], sums[real]
+        return rows, sums if self._offsets is None else sums + self._offsets[rows]
 
 
 class Strength:

@@ -57,6 +57,11 @@ class Plan:
     fresh: bool = False
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What the models are of, in their order."""
+        return tuple(model.source for model in self.models)
+
+    @property
     def fuses(self) -> bool:
         """Whether weights are needed."""
         return "convex" in self.rows or "fused" in self.rows

@@ -19,6 +19,7 @@ from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
 from models.evaluate.work import code_of
 from models.fusion.config import quantiles_of
+from models.train import has_length
 
 Ask = Callable[[Job, Asked, Sources], dict[str, Answers]]
 
@@ -79,11 +80,14 @@ def checked(task: Task, job: Job) -> Task:
 def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
     """Train, tune and rank all rows but the baselines."""
     plan = job.plan
-    trained = train_sources(job)
+    once = plan.with_validation and not plan.fuses and not any(map(has_length, plan.sources))
+    # What neither weighs nor stops early says nothing that a second training needs.
+    trained = Sources({}) if once else train_sources(job)
     tuned = train_fusion(job, trained) if plan.fuses else None
     sources = train_sources(job, again=trained) if plan.with_validation else trained
     answers = ask(job, asked, sources)
-    ranked = Ranked(model_entries(job, sources, answers, trained), sources, answers)
+    first = sources if once else trained
+    ranked = Ranked(model_entries(job, sources, answers, first), sources, answers)
     if not answers:
         return ranked
     fuse = Together(job, asked, sources, answers)

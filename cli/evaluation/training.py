@@ -72,7 +72,8 @@ class Sources:
 def train_sources(job: Job, *, again: Sources | None = None) -> Sources:
     """Train the plan's models on `parts.train`.
 
-    `again` holds such a training, which is then repeated as it was on all known events.
+    `again` holds such a training, which is then repeated as it was on all known events;
+    what it does not hold chooses anew.
     """
     found: dict[str, Source] = {}
     skipped: dict[str, str] = {}
@@ -85,8 +86,8 @@ def train_sources(job: Job, *, again: Sources | None = None) -> Sources:
         events = job.parts.train
         if again is not None:
             events = job.parts.known
-            metrics = again.found[model.label].engine.manifest.metrics
-            config = fixed_config(model.source, config, metrics)
+            if (first := again.found.get(model.label)) is not None:
+                config = fixed_config(model.source, config, first.engine.manifest.metrics)
         found[model.label] = _source(job, model, config, events)
     return Sources({m.label: found[m.label] for m in job.plan.models if m.label in found}, skipped)
 

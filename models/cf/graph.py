@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from artifacts.engines.neighbours import SAID, SAID_ABOUT
+from artifacts.engines.neighbours import OFFSETS, SAID, SAID_ABOUT
 from artifacts.manifest import MODEL
 from models.cf.model import Floats, Indices, Neighbours
+from models.cf.weights import Baseline
 
 OPSET = 18
 # Newer than what older ONNX Runtime versions read, and nothing here needs it.
@@ -37,10 +38,18 @@ def tables(found: Neighbours, *, repeat_weight: float) -> tuple[Indices, Floats]
     return rows, values
 
 
-def save_graph(rows: Indices, values: Floats, *, recency_exponent: float, path: Path) -> None:
+def save_graph(
+    rows: Indices,
+    values: Floats,
+    *,
+    recency_exponent: float,
+    path: Path,
+    baseline: Baseline | None = None,
+) -> None:
     """Write model.onnx; see artifacts/engines/graph.py for its inputs and outputs."""
     constants = {
-        **_constants(recency_exponent),
+        **history_constants(recency_exponent),
+        **_expected_constants(baseline),
         "rows_of": rows,
         "values_of": values,
         "width": np.array([rows.shape[0]], np.int64),
@@ -49,6 +58,33 @@ def save_graph(rows: Indices, values: Floats, *, recency_exponent: float, path: 
         "first": np.array([0], np.int64),
         "second": np.array([1], np.int64),
     }
+    nodes = [*fading(), *_totals_by_item(), *_strengths_against(baseline), *_sums(baseline)]
+    write_graph("neighbours", nodes, constants, path)
+
+
+def save_neighbours(
+    rows: Indices,
+    values: Floats,
+    *,
+    recency_exponent: float,
+    directory: Path,
+    baseline: Baseline | None = None,
+) -> None:
+    """Write the model of a large catalogue; see artifacts/engines/neighbours.py."""
+    np.save(directory / SAID_ABOUT, rows)
+    np.save(directory / SAID, values)
+    if baseline is not None:
+        np.save(directory / OFFSETS, _with_row_0(baseline.added))
+    constants = {**history_constants(recency_exponent), **_expected_constants(baseline)}
+    outputs = [helper.make_tensor_value_info("strength", TensorProto.FLOAT, ["B", "L"])]
+    nodes = [*fading(), *totals_by_place(), *_strengths_against(baseline)]
+    _write("strength", nodes, (_history(), outputs), constants, directory / MODEL)
+
+
+def write_graph(
+    name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], path: Path
+) -> None:
+    """Write a graph of the engine "graph": nodes that make its outputs of its inputs."""
     outputs = [
         helper.make_tensor_value_info("rows", TensorProto.INT64, ["B", "K"]),
         helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["B", "K"]),
@@ -59,26 +95,16 @@ def save_graph(rows: Indices, values: Floats, *, recency_exponent: float, path: 
         helper.make_tensor_value_info("candidates", TensorProto.INT64, ["B", "C"]),
         helper.make_tensor_value_info("k", TensorProto.INT64, [1]),
     ]
-    nodes = [*_fading(), *_totals_by_item(), *_strength(), *_sums()]
-    _write(nodes, inputs, outputs, constants, path)
+    _write(name, nodes, (inputs, outputs), constants, path)
 
 
-def save_neighbours(
-    rows: Indices, values: Floats, *, recency_exponent: float, directory: Path
-) -> None:
-    """Write the model of a large catalogue; see artifacts/engines/neighbours.py."""
-    np.save(directory / SAID_ABOUT, rows)
-    np.save(directory / SAID, values)
-    constants = {**_constants(recency_exponent), "row": np.array([1], np.int64)}
-    outputs = [helper.make_tensor_value_info("strength", TensorProto.FLOAT, ["B", "L"])]
-    nodes = [*_fading(), *_totals_by_place(), *_strength()]
-    _write(nodes, _history(), outputs, constants, directory / MODEL)
-
-
-def _constants(recency_exponent: float) -> dict[str, np.ndarray]:
+def history_constants(recency_exponent: float) -> dict[str, np.ndarray]:
+    """Return what `fading`, `totals_by_place` and `strengths` need."""
     return {
+        "row": np.array([1], np.int64),
         "last": np.array([2], np.int64),
         "axis": np.array(1, np.int64),
+        "axes": np.array([1], np.int64),
         "no_item": np.array(0, np.int64),
         "nothing": np.array(0, np.float32),
         "one": np.array(1, np.float32),
@@ -95,14 +121,16 @@ def _history() -> list[onnx.ValueInfoProto]:
 
 
 def _write(
+    name: str,
     nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
+    ends: tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]],
     constants: dict[str, np.ndarray],
     path: Path,
 ) -> None:
+    used = {i for node in nodes for i in node.input}
+    constants = {n: v for n, v in constants.items() if n in used}
     arrays = [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()]
-    graph = helper.make_graph(nodes, "ease", inputs, outputs, arrays)
+    graph = helper.make_graph(nodes, name, *ends, arrays)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
     )
@@ -110,7 +138,7 @@ def _write(
     onnx.save(model, str(path))
 
 
-def _fading() -> list[onnx.NodeProto]:
+def fading() -> list[onnx.NodeProto]:
     """Newer events weigh more: weight * (place from the end)^-exponent.  [B, L]."""
     node = helper.make_node
     return [
@@ -137,7 +165,7 @@ def _totals_by_item() -> list[onnx.NodeProto]:
     ]
 
 
-def _totals_by_place() -> list[onnx.NodeProto]:
+def totals_by_place() -> list[onnx.NodeProto]:
     """The same by comparing every place with every other.  [B, L, L]."""
     node = helper.make_node
     return [
@@ -151,7 +179,7 @@ def _totals_by_place() -> list[onnx.NodeProto]:
     ]
 
 
-def _strength() -> list[onnx.NodeProto]:
+def strengths(name: str) -> list[onnx.NodeProto]:
     """An item met often counts log2(1 + its total), shared by its places.  [B, L]."""
     node = helper.make_node
     return [
@@ -162,13 +190,59 @@ def _strength() -> list[onnx.NodeProto]:
         node("Log", ["two"], ["log_two"]),
         node("Div", ["logged", "log_two"], ["saturated"]),
         node("Div", ["saturated", "safe_total"], ["share"]),
-        node("Mul", ["weight", "share"], ["strength"]),
+        node("Mul", ["weight", "share"], [name]),
     ]
 
 
-def _sums() -> list[onnx.NodeProto]:
+def _with_row_0(values: Floats) -> Floats:
+    return np.append(np.float32(0), values).astype(np.float32)
+
+
+def _expected_constants(baseline: Baseline | None) -> dict[str, np.ndarray]:
+    if baseline is None:
+        return {}
+    n = len(baseline.item)
+    return {
+        "item_biases": _with_row_0(baseline.item),
+        "offsets": _with_row_0(baseline.added),
+        "mean": np.array(baseline.mean, np.float32),
+        "expected_total": np.array(n * baseline.mean, np.float32),
+        "shrunk_items": np.array(n + baseline.user_shrinkage, np.float32),
+    }
+
+
+def _strengths_against(baseline: Baseline | None) -> list[onnx.NodeProto]:
+    """Strengths relative to what was expected of user and item; each item's once.  [B, L]."""
+    node = helper.make_node
+    if baseline is None:
+        return strengths("strength")
+    return [
+        *strengths("taken"),
+        node("ReduceSum", ["taken", "axes"], ["taken_total"], keepdims=1),
+        node("Sub", ["taken_total", "expected_total"], ["excess"]),
+        node("Div", ["excess", "shrunk_items"], ["user_bias"]),
+        node("Gather", ["item_biases", "history"], ["item_bias"], axis=0),
+        node("Add", ["item_bias", "user_bias"], ["biases"]),
+        node("Add", ["biases", "mean"], ["expected"]),
+        *parts(),
+        node("Mul", ["expected", "part"], ["expected_here"]),
+        node("Sub", ["taken", "expected_here"], ["strength"]),
+    ]
+
+
+def parts() -> list[onnx.NodeProto]:
+    """What part of its item each place is: an item's places add up to 1.  [B, L]."""
+    node = helper.make_node
+    return [
+        node("Div", ["weight", "safe_total"], ["part_or_dislike"]),
+        node("Where", ["liked", "part_or_dislike", "nothing"], ["part"]),
+    ]
+
+
+def _sums(baseline: Baseline | None) -> list[onnx.NodeProto]:
     """What the history says about other items.  [B, L, K] -> [B, n + 1]."""
     node = helper.make_node
+    spoken = [] if baseline is None else [node("Add", ["sums", "offsets"], ["said_in_all"])]
     return [
         node("Unsqueeze", ["strength", "last"], ["strength_column"]),
         node("Gather", ["rows_of", "history"], ["said_about"], axis=0),
@@ -178,7 +252,16 @@ def _sums() -> list[onnx.NodeProto]:
         node("Reshape", ["weighted", "flat"], ["additions"]),
         _add(["empty", "targets", "additions"], ["sums"]),
         node("Equal", ["sums", "nothing"], ["silent"]),
-        node("Where", ["silent", "silence", "sums"], ["opinions"]),
+        *spoken,
+        node("Where", ["silent", "silence", "said_in_all" if spoken else "sums"], ["opinions"]),
+        *answers(),
+    ]
+
+
+def answers() -> list[onnx.NodeProto]:
+    """The best of the opinions [B, n + 1], and what they are of candidates."""
+    node = helper.make_node
+    return [
         node("TopK", ["opinions", "k"], ["scores", "rows"], axis=1, largest=1, sorted=1),
         node("GatherElements", ["opinions", "candidates"], ["candidate_scores"], axis=1),
     ]

@@ -12,12 +12,12 @@ n x companions and time n small solves, a million items in minutes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from scipy import sparse
 
-from models.cf.model import Floats, Indices, Neighbours
+from models.cf.model import Floats, Indices
+from models.cf.weights import SparseWeights
 from models.progress import Progress, silent
 
 # Companions kept of each item. G between two of them counts where either names the other;
@@ -66,46 +66,13 @@ def companions(
     return Companions(items, counts, own)
 
 
-class LocalWeights:
-    """B made of local regressions, sparse; stands where an inverse of X'X does (Inverse)."""
-
-    def __init__(self, weights: sparse.csr_matrix) -> None:
-        """weights [n, n]: row i is what item i says about others."""
-        self.weights = weights
-        self.diagonal: Floats = np.ones(weights.shape[0], np.float32)
-
-    def rows(self, start: int, stop: int) -> Floats:
-        """Return rows of P; here P = I - B, so that B = I - P / diag(P)."""
-        found: Floats = -self.weights[start:stop].toarray()
-        found[np.arange(stop - start), np.arange(start, stop)] = 1
-        return found
-
-    def times(self, histories: sparse.csr_matrix) -> Floats:
-        """Return histories @ P."""
-        return cast(Floats, (histories - histories @ self.weights).toarray())
-
-    def strongest(self, scale: Floats, *, keep: int) -> Neighbours:
-        """Return what models.cf.model.neighbours would, without a dense row."""
-        weights = self.weights
-        n = weights.shape[0]
-        speaker = np.repeat(np.arange(n, dtype=np.int64), np.diff(weights.indptr))
-        order = np.lexsort((-np.abs(weights.data), speaker))
-        rank = np.arange(len(order)) - weights.indptr[speaker]
-        near = rank < keep
-        speaker, rank, order = speaker[near], rank[near], order[near]
-        items, values = np.zeros((n, keep), np.int32), np.zeros((n, keep), np.float32)
-        items[speaker, rank] = weights.indices[order]
-        values[speaker, rank] = weights.data[order] * scale[weights.indices[order]]
-        return Neighbours(items, values)
-
-
 def local_weights(
     found: Companions,
     regularisation: float,
     *,
     features: int = FEATURES,
     progress: Progress = silent,
-) -> LocalWeights:
+) -> SparseWeights:
     """Return the weights of every item's regression on its `features` nearest companions."""
     n = len(found.own)
     features = min(features, found.items.shape[1])
@@ -127,7 +94,7 @@ def local_weights(
     speaker, target = found.items[:, :features].ravel(), np.repeat(np.arange(n), features)
     real = speaker < n
     where = (speaker[real], target[real])
-    return LocalWeights(sparse.csr_matrix((weights.ravel()[real], where), (n, n)))
+    return SparseWeights(sparse.csr_matrix((weights.ravel()[real], where), (n, n)))
 
 
 def _fill(gram: Floats, found: Companions, chosen: Indices, place: Indices) -> None:

@@ -1,20 +1,22 @@
-"""Choosing the settings of the regression on held-out events.
+"""Choosing the settings of a method on held-out events.
 
-The one idea: lambda, recency and popularity are judged by new items, because
+The one idea: its own settings, recency and popularity are judged by new items, because
 whether bought items come first hides everything else; only the weight of buying
 again is judged by what really came next.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from artifacts.keys import KeyIndex
-from models.cf.model import Floats, Inverse, inverter, predictions
+from models.cf.methods import Setting
+from models.cf.model import Floats
 from models.cf.prepare import history_matrix
+from models.cf.weights import Fit
 from models.evaluate.metrics import Ragged
 from models.evaluate.ranking import Asking
 from models.evaluate.task import Task
@@ -35,11 +37,11 @@ _BATCH = 512
 class Choice:
     """The settings found best; the defaults where there is nothing to judge by."""
 
-    regularisation: float
+    setting: Setting = field(default_factory=dict)
     recency_exponent: float = 0.0
     popularity_discount: float = 0.0
     repeat_weight: float = 0.0
-    # NDCG@10 that the whole of B (not its strongest weights) reached, on new and next items.
+    # NDCG@10 that the model as fitted (not its strongest weights) reached, on new and next items.
     new_ndcg: float = 0.0
     next_ndcg: float = 0.0
 
@@ -75,38 +77,36 @@ def judges(task: Task, index: KeyIndex, asking: Asking) -> Judges:
 
 
 def tune(
+    fit: Callable[[Setting], Fit],
+    settings: tuple[Setting, ...],
     x: sparse.csr_matrix,
     judged: Judges,
-    regularisations: tuple[float, ...],
     progress: Progress,
-    *,
-    invert: Callable[[float], Inverse] | None = None,
-) -> tuple[Choice, Inverse]:
-    """Return the best settings for X [U, n] and their regression, made by `invert`.
+) -> tuple[Choice, Fit]:
+    """Return the best settings for X [U, n], and the model they make of it.
 
-    Recency is chosen at the middle lambda, which is tried first, and kept for the
+    Recency is chosen at the middle setting, which is tried first, and kept for the
     others: the two hardly depend on each other.
     """
-    invert = invert or inverter(x)
-    middle = regularisations[len(regularisations) // 2]
-    ordered = [middle, *(r for r in regularisations if r != middle)]
+    middle = len(settings) // 2
+    ordered = [settings[middle], *settings[:middle], *settings[middle + 1 :]]
     exponents = tuple(judged.histories)
-    best = Choice(middle)
-    kept: Inverse | None = None
-    for step, regularisation in enumerate(ordered):
-        progress(step, len(ordered), f"regression, lambda {regularisation:g}")
-        inverse = invert(regularisation)
-        found = _best_of(inverse, x, judged, Choice(regularisation), exponents)
+    best = Choice(ordered[0])
+    kept: Fit | None = None
+    for step, setting in enumerate(ordered):
+        progress(step, len(ordered), ", ".join(f"{n} {v:g}" for n, v in setting.items()))
+        fitted = fit(setting)
+        found = _best_of(fitted, x, judged, Choice(setting), exponents)
         if kept is None or found.new_ndcg > best.new_ndcg:
-            best, kept = found, inverse
+            best, kept = found, fitted
         exponents = (best.recency_exponent,)
-    assert kept is not None  # noqa: S101 -- there is at least one lambda
+    assert kept is not None  # noqa: S101 -- there is at least one setting
     progress(len(ordered), len(ordered), "buying again")
     return _with_repeats(kept, x, judged, best), kept
 
 
 def _best_of(
-    inverse: Inverse,
+    fitted: Fit,
     x: sparse.csr_matrix,
     judged: Judges,
     best: Choice,
@@ -120,7 +120,7 @@ def _best_of(
         histories = judged.histories[exponent]
         totals = np.zeros(len(DISCOUNTS))
         for users in _batches(targets):
-            scores = predictions(inverse, histories[users])
+            scores = fitted.predict(histories[users])
             if hidden is not None:
                 scores[hidden[users].nonzero()] = -np.inf
             for at, discount in enumerate(DISCOUNTS):
@@ -138,12 +138,12 @@ def _best_of(
     return best
 
 
-def _with_repeats(inverse: Inverse, x: sparse.csr_matrix, judged: Judges, choice: Choice) -> Choice:
+def _with_repeats(fitted: Fit, x: sparse.csr_matrix, judged: Judges, choice: Choice) -> Choice:
     histories = judged.histories[choice.recency_exponent]
     scale = popularity_scale(x, choice.popularity_discount)
     totals = np.zeros(len(REPEATS))
     for users in _batches(judged.following):
-        scores = predictions(inverse, histories[users]) * scale
+        scores = fitted.predict(histories[users]) * scale
         own = histories[users].toarray()
         for at, repeat in enumerate(REPEATS):
             mixed = np.add(scores, np.float32(repeat) * own, dtype=np.float32)

@@ -200,7 +200,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
 def test_metrics_come_from_a_fit_that_has_not_seen_the_last_events():
     items, events = shop()
     choice, metrics = validate(TINY, items, events)
-    assert choice.regularisation in TINY.regularisations
+    assert choice.setting["regularisation"] in TINY.regularisations
     assert 0 < metrics["ndcg@10"] < 1
     assert metrics["dense_ndcg@10"] == pytest.approx(metrics["ndcg@10"], abs=0.1)
 
@@ -271,25 +271,22 @@ def test_with_every_item_for_a_companion_the_local_regression_is_the_whole_one()
     x = sparse.csr_matrix(np.random.default_rng(0).random((40, 20), np.float32))
     whole = weights_of(PrimalInverse(x, 3.0), 20)
     local = local_weights(companions(x, most=19), 3.0, features=19)
-    np.testing.assert_allclose(weight_rows(local, 0, 20), whole, atol=1e-4)
-    np.testing.assert_allclose(predictions(local, x), x.toarray() @ whole, atol=1e-3)
+    np.testing.assert_allclose(local.weights.toarray(), whole, atol=1e-4)
+    np.testing.assert_allclose(local.predict(x), x.toarray() @ whole, atol=1e-3)
 
 
 def test_the_strongest_local_weights_are_kept_without_a_dense_row():
     x = matrix(40, 30)
     scale = np.linspace(0.5, 2, 30, dtype=np.float32)
     local = local_weights(companions(x, most=12), 3.0, features=8)
-    ours, theirs = local.strongest(scale, keep=5), neighbours(local, scale, keep=5)
+    kept, dense = local.strongest(scale, keep=5), local.weights.toarray()
     for item in range(30):
-        pairs = [
-            {
-                (i, round(float(v), 5))
-                for i, v in zip(f.items[item], f.values[item], strict=True)
-                if v
-            }
-            for f in (ours, theirs)
-        ]
-        assert pairs[0] == pairs[1]
+        best = np.argsort(-np.abs(dense[item]), kind="stable")[:5]
+        expected = {(int(i), round(float(dense[item, i] * scale[i]), 5)) for i in best}
+        found = zip(kept.items[item], kept.values[item], strict=True)
+        assert {(int(i), round(float(v), 5)) for i, v in found if v} == {
+            (i, v) for i, v in expected if v
+        }
 
 
 def test_an_item_bought_alone_has_no_companions():
