@@ -22,7 +22,7 @@ from models.curves import Curves
 from models.data.interactions import Interactions
 from models.progress import Progress, silent
 from models.sequence.loss import Negatives, negative_probability, next_loss
-from models.sequence.model import SequenceModel
+from models.sequence.model import SequenceModel, settle
 from models.sequence.prepare import Batch, Windows, epoch
 from plait.v1.manifest_pb2 import Manifest
 
@@ -185,7 +185,7 @@ class TorchEngine:
 
     def __init__(self, model: SequenceModel, keys: Keys) -> None:
         self.manifest = Manifest(source="sequence", engine="torch")
-        self._model = model
+        self._model = settle(model)
         self._index = KeyIndex(keys)
 
     def run(self, question: Question) -> Answer:

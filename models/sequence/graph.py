@@ -21,7 +21,7 @@ from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
 from models.index import Index, map_table, save_index
-from models.sequence.model import SequenceModel
+from models.sequence.model import SequenceModel, settle
 
 # ONNX against torch: scores are about -10 to 15, float32 sums of other order differ by 1e-5.
 EXPORT_TOLERANCE = 1e-3
@@ -33,7 +33,7 @@ def export_model(model: SequenceModel, path: Path) -> float:
 
     Raises ExportMismatch above EXPORT_TOLERANCE.
     """
-    model.eval()
+    model = settle(model.eval())
     inputs = ("history", "candidates", "k")
     _export(model, path, probe(model, 2, min(5, model.shape.length), 4, 3), (inputs, _OUTPUTS))
     probes = [probe(model, b, n, c, k) for b, n, c, k in _probes(model)]
@@ -91,7 +91,7 @@ class _Rows(nn.Module):
 def item_table(model: SequenceModel) -> Scores:
     """Return (item vector, bias) of every item, float32 [n, d + 1]."""
     with torch.no_grad():
-        table = torch.cat([model.items.weight[1:], model.bias[1:, None]], 1)
+        table = torch.cat([model.all_vectors()[1:], model.bias[1:, None]], 1)
     found: Scores = table.numpy()
     return found
 
@@ -109,7 +109,7 @@ def user_vectors(model: SequenceModel, history: Keys) -> Scores:
 
 def export_indexed(model: SequenceModel, path: Path, index: Index) -> float:
     """Write the graph of a large catalogue, the table and the lists; see export_model."""
-    model.eval()
+    model = settle(model.eval())
     table, names = item_table(model), (("history", "candidates"), _OUTPUTS[2:])
     save_index(path.parent, table, index)
     rows = torch.from_numpy(index.order) + 1

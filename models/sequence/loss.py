@@ -47,7 +47,7 @@ def next_loss(model: SequenceModel, batch: Batch, negatives: Negatives) -> Tenso
 def _full(
     model: SequenceModel, batch: Batch, state: Tensor, seen: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    scores = state @ model.items.weight.t() + model.bias  # [B, P, n + 1]
+    scores = state @ model.all_vectors().t() + model.bias  # [B, P, n + 1]
     if seen is not None:
         rows = batch.history[:, None, :].expand(seen.shape)
         scores = model.mixed(scores, torch.zeros_like(scores).scatter_add(2, rows, seen))
@@ -66,16 +66,21 @@ def _sampled(
     history, targets = batch.history, batch.targets
     drawn = torch.multinomial(negatives.probability, negatives.count, replacement=True)  # [K]
     stands_for = torch.log(negatives.probability[drawn] * negatives.count)
-    sampled = state @ model.items(drawn).t() + model.bias[drawn] - stands_for  # [B, P, K]
-    wanted = (state[:, :, None, :] * model.items(targets)).sum(3) + model.bias[targets]
+    sampled = state @ model.vectors(drawn).t() + model.bias[drawn] - stands_for  # [B, P, K]
+    wanted = (state[:, :, None, :] * model.vectors(targets)).sum(3) + model.bias[targets]
     if seen is None:
-        others = torch.logsumexp(sampled, 2, keepdim=True)
-        return wanted, torch.logaddexp(wanted, others)
+        return wanted, torch.stack(
+            [
+                _with_target(sampled, drawn, targets[:, :, at], wanted[:, :, at])
+                for at in range(targets.shape[2])
+            ],
+            2,
+        )
     # Which of the drawn are in the window, and so counted there: bool [B, K].
     inside = torch.zeros(len(history), len(model.bias), dtype=torch.bool).scatter(1, history, True)
     sampled = sampled.masked_fill(inside[:, drawn][:, None, :], _NEVER)
     same = (history[:, :, None] == history[:, None, :]).to(state.dtype)  # [B, T, T]
-    own = state @ model.items(history).transpose(1, 2) + model.bias[history][:, None, :]
+    own = state @ model.vectors(history).transpose(1, 2) + model.bias[history][:, None, :]
     own = model.mixed(own, seen @ same)
     # Each item once, at its last place in the window.
     again = torch.triu(same, diagonal=1).sum(2) > 0
@@ -85,6 +90,15 @@ def _sampled(
     wanted = model.mixed(wanted, (match @ seen[:, :, :, None])[..., 0])
     # A target that is in the window is among `own` already.
     return wanted, torch.where(match.any(3), others, torch.logaddexp(wanted, others))
+
+
+def _with_target(sampled: Tensor, drawn: Tensor, target: Tensor, wanted: Tensor) -> Tensor:
+    """Return the log-denominator of a target: itself once, and what else was drawn.
+
+    sampled [B, P, K] of drawn [K]; target and its score wanted [B, P] -> [B, P].
+    """
+    others = sampled.masked_fill(drawn == target[:, :, None], _NEVER)
+    return torch.logaddexp(wanted, torch.logsumexp(others, 2))
 
 
 def negative_probability(popularity: Tensor, power: float) -> Tensor:

@@ -1,20 +1,23 @@
-"""A causal transformer over what a shopper did: what comes next?
+"""What a shopper did, read in order by an encoder: what comes next?
 
-SASRec (Kang & McAuley 2018) with pre-norm blocks and a softmax over items. Two
-ideas beside it. Attention sees how many events lie between two, not where they
-stand, so one window of a long history teaches at many places at once. And
-shoppers buy again what they bought: the next item is either drawn from all items
-or copied from the history, so an item's probability is the sum of both (a pointer
+SASRec (Kang & McAuley 2018) with pre-norm blocks and a softmax over items; or a
+recurrent encoder in the place of attention (encoders.py). Two ideas beside it.
+Shoppers buy again what they bought: the next item is either drawn from all items or
+copied from the history, so an item's probability is the sum of both (a pointer
 mixture, See, Liu & Manning 2017), and what was bought often counts, popular or not.
+And where data are few, scores are cosines over a temperature: no vector can then
+shout, and a model learns in a dozen epochs what takes products a hundred and fifty.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_NEVER = -1e9
+from models.sequence.encoders import Attention, Encoder, Recurrent
+
 # Keeps the logarithm of no occurrence finite, far below any score.
 _ALMOST_NEVER = 1e-20
 
@@ -32,55 +35,17 @@ class Shape:
     dropout: float = 0.2
     # Whether items are copied from the history as well.
     repeats: bool = True
-
-
-class Block(nn.Module):
-    """Causal self-attention, then two linear layers; each normalises what it reads."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        width = shape.width
-        self.heads = shape.heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_hidden = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-        # What a distance of 0, 1, .. events adds to attention, per head.
-        self.distance = nn.Parameter(torch.zeros(shape.heads, shape.length))
-        self.dropout = nn.Dropout(shape.dropout)
-
-    def forward(self, x: Tensor, apart: Tensor, hidden: Tensor) -> Tensor:
-        """Update the newest q of T places.
-
-        x [B, T, d], apart int64 [q, T] events between two places, hidden [B, 1, q, T]
-        (0 or -1e9) -> [B, q, d].
-        """
-        batch, length, width = x.shape
-        asking = x[:, length - apart.shape[0] :]
-        normed = self.norm_attention(x)
-        query = self.query(normed[:, length - apart.shape[0] :])
-        key, value = self.key_value(normed).chunk(2, dim=-1)
-        # [B, T, d] -> [B, heads, T, d / heads]
-        query, key, value = (
-            t.reshape(batch, -1, self.heads, width // self.heads).transpose(1, 2)
-            for t in (query, key, value)
-        )
-        weights = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
-        weights = weights + self.distance[:, apart] + hidden  # [B, heads, q, T]
-        mixed = (torch.softmax(weights, -1) @ value).transpose(1, 2).reshape(asking.shape)
-        x = asking + self.dropout(self.out(mixed))
-        grown = functional.gelu(self.up(self.norm_hidden(x)))
-        changed: Tensor = x + self.dropout(self.down(grown))
-        return changed
+    encoder: str = "attention"
+    # 0: a score is the product of state and item vector. Else it is their cosine divided
+    # by this: how much is sold is left to the bias, how alike things are to the vectors.
+    temperature: float = 0.0
 
 
 class SequenceModel(nn.Module):
     """Scores every item as the next one; `forward` is the graph that is served."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, features: Tensor | None = None) -> None:
+        """`features` int64 [n + 1, F]: what is said of each item (features.py)."""
         super().__init__()
         self.shape = shape
         # One vector per item, read at the input and at the output; row 0 is "no item".
@@ -88,7 +53,12 @@ class SequenceModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.items + 1))
         self.norm_input = nn.LayerNorm(shape.width)
         self.dropout = nn.Dropout(shape.dropout)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.blocks))
+        self.encoder = encoder(shape)
+        self.features: _Features | None = None
+        if features is not None and features.numel():
+            self.features = _Features(features, shape.width)
+        # Whether the rows of `items` are the item vectors as they are.
+        self.settled = shape.temperature == 0 and self.features is None
         self.norm_output = nn.LayerNorm(shape.width)
         # Copying: the log of an occurrence's weight, by item and by events since. At first a
         # full history weighs about as much as all items together.
@@ -101,20 +71,26 @@ class SequenceModel(nn.Module):
         with torch.no_grad():
             self.items.weight[0] = 0
 
+    def vectors(self, rows: Tensor) -> Tensor:
+        """Return the item vectors of rows of any shape, as scores use them."""
+        found: Tensor = self.items(rows)
+        if self.settled:
+            return found
+        if self.features is not None:
+            found = found + self.features(rows)
+        return functional.normalize(found, dim=-1) if self.shape.temperature > 0 else found
+
+    def all_vectors(self) -> Tensor:
+        """Return the vectors of all rows [n + 1, d]."""
+        weight = self.items.weight
+        return weight if self.settled else self.vectors(torch.arange(len(weight)))
+
     def states(self, history: Tensor, *, newest_only: bool = False) -> Tensor:
         """Read histories [B, T] (rows, 0 pads on the left) -> states [B, T or 1, d]."""
-        places = torch.arange(history.shape[1], device=history.device)
-        apart = places[:, None] - places[None, :]  # [T, T], negative: still to come
-        # A place reads itself even where it pads, lest softmax divide nothing by nothing.
-        unseen = (apart < 0) | ((history == 0)[:, None, None, :] & (apart != 0))
-        hidden = unseen.to(torch.float32) * _NEVER  # [B, 1, T, T]
-        apart = apart.clamp(min=0)
-        x = self.dropout(self.norm_input(self.items(history)))
-        for number, block in enumerate(self.blocks):
-            if newest_only and number == len(self.blocks) - 1:
-                apart, hidden = apart[-1:], hidden[:, :, -1:]
-            x = block(x, apart, hidden)
-        normed: Tensor = self.norm_output(x)
+        x = self.dropout(self.norm_input(self.vectors(history)))
+        normed: Tensor = self.norm_output(self.encoder(x, history != 0, newest_only))
+        if self.shape.temperature > 0:
+            return functional.normalize(normed, dim=-1) / self.shape.temperature
         return normed
 
     def occurrences(self, history: Tensor, at: Tensor) -> Tensor:
@@ -137,7 +113,7 @@ class SequenceModel(nn.Module):
     def scores(self, history: Tensor) -> tuple[Tensor, Tensor]:
         """Score all items after each history [B, T] -> scores [B, n + 1], state [B, d]."""
         state = self.states(history, newest_only=True)[:, 0]
-        scores = state @ self.items.weight.t() + self.bias
+        scores = state @ self.all_vectors().t() + self.bias
         if self.shape.repeats:
             last = torch.full_like(history[:, :1], history.shape[1] - 1)
             seen = self.occurrences(history, last)[:, 0]  # [B, T]
@@ -159,3 +135,38 @@ class SequenceModel(nn.Module):
         best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
         embedding = functional.pad(state, (0, 1), value=1.0)
         return best.indices + 1, best.values, scores.gather(1, candidates), embedding
+
+
+class _Features(nn.Module):
+    """The mean of the vectors of what is said of an item; zeros where nothing is."""
+
+    of_row: Tensor
+
+    def __init__(self, of_row: Tensor, width: int) -> None:
+        super().__init__()
+        self.register_buffer("of_row", of_row, persistent=False)
+        self.bag = nn.EmbeddingBag(int(of_row.max()) + 1, width, mode="mean", padding_idx=0)
+        nn.init.normal_(self.bag.weight, std=0.02)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of any shape -> vectors, one axis more."""
+        found: Tensor = self.bag(self.of_row[rows.reshape(-1)])
+        return found.reshape(*rows.shape, -1)
+
+
+def encoder(shape: Shape) -> Encoder:
+    """Return an untrained encoder; raises ValueError for a name there is none of."""
+    if shape.encoder == "attention":
+        return Attention(shape.width, shape.blocks, shape.heads, shape.length, shape.dropout)
+    return Recurrent(shape.encoder, shape.width, shape.blocks, shape.dropout)
+
+
+def settle(model: SequenceModel) -> SequenceModel:
+    """Return a model that scores alike and whose item vectors need no more work per question."""
+    if model.settled:
+        return model
+    settled = copy.deepcopy(model)
+    with torch.no_grad():
+        settled.items.weight.copy_(model.all_vectors())
+    settled.settled, settled.features = True, None
+    return settled

@@ -4,6 +4,10 @@ The one idea: what happened at one moment (a basket) has no order inside. So a
 window shows a basket's items shuffled anew each time, and only the end of a
 basket is a place to predict from: what comes within the next `horizon` events.
 Where every event has its own moment, that is next-item prediction.
+
+Windows of like length share a batch, cut to the longest of them, and short ones are
+the more: most shoppers of most shops have done little, and padding them to the few
+with long histories would be most of the work.
 """
 
 from collections.abc import Iterator
@@ -17,6 +21,9 @@ from torch import Tensor
 
 from models.data.interactions import Interactions
 
+# Batches that are sorted by length together: more pad less, fewer mix better.
+_GROUP = 24
+
 Rows = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
@@ -25,6 +32,7 @@ Vectors = npt.NDArray[np.float32]
 class Windows:
     """How batches are cut from histories."""
 
+    # Windows in a batch where they offer `places` places; more where they are shorter.
     batch: int
     length: int
     places: int
@@ -43,21 +51,43 @@ class Batch:
 
 def epoch(data: Interactions, windows: Windows, random: np.random.Generator) -> Iterator[Batch]:
     """Yield every user's history once in windows, in random order; long ones cut at random."""
-    lengths = np.diff(data.starts)
-    slots = np.repeat(
-        np.arange(len(lengths)), np.where(lengths > 1, -(-lengths // windows.length), 0)
-    )
+    slots = _slots(data, windows)
     random.shuffle(slots)
     moment = _moments(data)
-    for at in range(0, len(slots), windows.batch):
-        yield _batch(data, moment, slots[at : at + windows.batch], windows, random)
+    batches = _batches(slots, np.minimum(_offered(data)[slots], windows.length), windows)
+    for at in random.permutation(len(batches)):
+        yield _batch(data, moment, batches[at], windows, random)
 
 
-def batches_per_epoch(data: Interactions, windows: Windows) -> int:
-    """Return how many batches `epoch` yields."""
-    lengths = np.diff(data.starts)
-    slots = int(np.where(lengths > 1, -(-lengths // windows.length), 0).sum())
-    return -(-slots // windows.batch)
+def _offered(data: Interactions) -> Rows:
+    """How many events of each user something can follow: all but the last, int64 [U]."""
+    return np.diff(data.starts) - 1
+
+
+def _slots(data: Interactions, windows: Windows) -> Rows:
+    """Return the user of each window of an epoch."""
+    offered = _offered(data)
+    return np.repeat(np.arange(len(offered)), -(-offered // windows.length))
+
+
+def _batches(slots: Rows, lengths: Rows, windows: Windows) -> list[Rows]:
+    """Cut windows into batches of like length; those drawn near each other share one.
+
+    No batch predicts from more places than `batch` full windows would.
+    """
+    places = np.minimum(lengths, windows.places)
+    most = windows.batch * min(windows.places, windows.length)
+    group = np.cumsum(places) // (most * _GROUP)
+    order = np.lexsort((lengths, group))
+    starts, begun = [0], 0
+    for at, (widest, part) in enumerate(
+        zip(places[order].tolist(), group[order].tolist(), strict=True)
+    ):
+        # Lengths ascend within a group, so this window would be the widest of its batch.
+        if at and (part != begun or (at + 1 - starts[-1]) * widest > most):
+            starts.append(at)
+        begun = part
+    return np.split(slots[order], starts[1:]) if len(slots) else []
 
 
 def _moments(data: Interactions) -> Rows:
@@ -74,10 +104,12 @@ def _batch(
     random: np.random.Generator,
 ) -> Batch:
     start, stop = data.starts[users], data.starts[users + 1]
-    # A window ends anywhere that fills it; a short history is shown whole.
-    first_end = np.minimum(start + windows.length, stop)
-    end = first_end + (random.random(len(users)) * (stop - first_end + 1)).astype(np.int64)
-    index = end[:, None] - np.arange(windows.length, 0, -1)[None, :]  # [B, T] event numbers
+    # A window ends anywhere that fills it, before the last event: nothing follows that.
+    last = stop - 1
+    length = int(min((last - start).max(), windows.length))
+    first_end = np.minimum(start + windows.length, last)
+    end = first_end + (random.random(len(users)) * (last - first_end + 1)).astype(np.int64)
+    index = end[:, None] - np.arange(length, 0, -1)[None, :]  # [B, T] event numbers
     real = index >= start[:, None]
     safe = np.where(real, index, start[:, None])
     here = np.where(real, moment[safe], -1)
@@ -88,7 +120,7 @@ def _batch(
     ends = real & (safe + 1 < stop[:, None]) & (moment[following] != here)
     # Draw places: real ones first, in random order.
     lot = np.where(ends, random.random(index.shape), 2.0)
-    count = min(windows.places, windows.length)
+    count = min(windows.places, length)
     places = np.argpartition(lot, count - 1, axis=1)[:, :count]
     valid = np.take_along_axis(ends, places, axis=1)
     ahead = _ahead(windows, (*places.shape, windows.horizon), random)
