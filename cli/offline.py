@@ -68,8 +68,7 @@ class OfflineFusion:
         """Return the keys of the best `k` items."""
         rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
         trend = self._trends(shopper.market, shopper.now)
-        query = replace(
-            self._query,
+        query = self._query._replace(
             history=self._rows(shopper.history),
             history_weight=shopper.history_weight,
             rules=rules,

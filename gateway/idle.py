@@ -86,7 +86,7 @@ def _again(ranking: Ranking) -> Ranking:
     return replace(
         ranking,
         ranking_id=new_ranking_id(),
-        answers=tuple(replace(answer, seconds=0.0) for answer in ranking.answers),
+        answers=tuple(answer._replace(seconds=0.0) for answer in ranking.answers),
         timings=Timings(total=0.0, merge=0.0, stages=()),
         again=True,
     )

@@ -9,7 +9,6 @@ the model version that made them.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -187,7 +186,7 @@ class NewItems:
         mine = order[order >= len(answer.keys)][:_SHOWN_ANYWAY]
         best = order[: question.k]
         best = np.concatenate([best, mine[~np.isin(mine, best)]])
-        return replace(answer, keys=keys[best], scores=scores[best])
+        return answer._replace(keys=keys[best], scores=scores[best])
 
     def _with_words(self, text: str, slots: Ints, dense: Floats, answered: Floats) -> Floats:
         """Blend in the words of a query, as the text model does for the items it has indexed.
@@ -221,4 +220,4 @@ def _filled(answer: SourceAnswer, keys: Ints, scores: Floats) -> SourceAnswer:
     keys, scores = keys[order], scores[order]
     at = np.minimum(np.searchsorted(keys, answer.keys), len(keys) - 1)
     fills = (keys[at] == answer.keys) & np.isnan(answer.scores)
-    return replace(answer, scores=np.where(fills, scores[at], answer.scores))
+    return answer._replace(scores=np.where(fills, scores[at], answer.scores))

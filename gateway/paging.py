@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -82,12 +83,12 @@ class Rankings:
     def _cut(self, ranking: Ranking, start: int, size: int) -> Page:
         """Take the next `size` places whose items have not been deleted since."""
         places: list[int] = []
-        end = start
-        while end < len(ranking.rows) and len(places) < size:
-            if self._has(int(ranking.rows[end])):
+        rows, end = ranking.rows.tolist(), start
+        while end < len(rows) and len(places) < size:
+            if self._has(rows[end]):
                 places.append(end)
             end += 1
-        more = any(self._has(int(row)) for row in ranking.rows[end:])
+        more = any(map(self._has, islice(rows, end, None)))
         token = self._token(ranking.ranking_id, end) if more else ""
         return Page(ranking, np.array(places, np.int32), token)
 

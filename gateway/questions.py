@@ -6,13 +6,12 @@ to what each row asked for, as views on the answer's own bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from gateway.connection import Contract
 from gateway.fusion.types import Floats, Ints
+from gateway.replicas.contract import Contract
 from gateway.types import Question
 from inference import inference_pb2 as pb
 from services.runtime.tensors import Array, TensorError, read_outputs, write_request
@@ -35,8 +34,7 @@ def anything(keys: Ints) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class RowAnswer:
+class RowAnswer(NamedTuple):
     """What a model answered to one question; see gateway.types.SourceAnswer."""
 
     keys: Ints  # [K]

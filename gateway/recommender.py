@@ -63,8 +63,7 @@ class Recommender:
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()
         trail = await self._trails.get(ask.user_id)
-        async with self._turns.turn():
-            situation = self._situations.build(ask, trail, int(time.time() * 1000))
+        situation = self._situations.build(ask, trail, int(time.time() * 1000))
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)
         answered = time.perf_counter()
@@ -117,10 +116,7 @@ class Recommender:
 
 def _slim(answer: SourceAnswer) -> SourceAnswer:
     """Keep what a reply says of a source, not what it answered."""
-    return SourceAnswer(
-        answer.source, answer.outcome, _NO_KEYS, _NO_SCORES, answer.version, None,
-        answer.seconds, answer.detail, answer.invalid, answer.wanted,
-    )  # fmt: skip
+    return answer._replace(keys=_NO_KEYS, scores=_NO_SCORES, embedding=None)
 
 
 def _dropped(pool: Pool) -> tuple[tuple[int, str], ...]:
@@ -131,5 +127,7 @@ def _dropped(pool: Pool) -> tuple[tuple[int, str], ...]:
 
 
 def _by_reason(pool: Pool) -> tuple[tuple[str, int], ...]:
+    if len(pool.reasons) == 1:
+        return ()
     counts = np.bincount(pool.dropped, minlength=len(pool.reasons)).tolist()
     return tuple((r, n) for r, n in zip(pool.reasons[1:], counts[1:], strict=True) if n)

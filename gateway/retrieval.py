@@ -7,7 +7,7 @@ that taste orders results but never adds what the query did not mean.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class Retrieval:
         # A source that answered with nothing has answered: it counts, with no candidates.
         silent = (a for a in answers.values() if a.outcome is Outcome.OK and not len(a.keys))
         candidates |= {a.source: (_NO_KEYS.astype(np.int32), _NO_WEIGHTS) for a in silent}
-        query = replace(situation.query, quantiles=self._quantiles.of(answers.values()))
+        query = situation.query._replace(quantiles=self._quantiles.of(answers.values()))
         # Words that nothing holds are no answer: what sells is worth more than an empty shelf.
         if words is not None and len(words[0]):
             query, candidates = _with_words(query), {**candidates, WORDS: words}
@@ -101,7 +101,7 @@ class Retrieval:
         keys = keys[keys > 0]
         if not len(keys):
             return found | {s.name: s.skipped("nothing was found to score") for s in others}, words
-        score = replace(self._question(situation), text="", candidates=keys)
+        score = self._question(situation)._replace(text="", candidates=keys)
         return found | await self._ask(others, score, until, user), words
 
     def _by_words(self, situation: Situation) -> tuple[Rows, Floats]:
@@ -129,7 +129,7 @@ class Retrieval:
         self, sources: tuple[Source, ...], question: Question, until: float, user_id: str
     ) -> dict[str, SourceAnswer]:
         """Ask sources one question, and let new items take their place in the answers."""
-        with_vector = replace(question, embedding=True)
+        with_vector = question._replace(embedding=True)
         questions = {
             s.name: with_vector if self._new_items.wanted(s.name) else question for s in sources
         }
@@ -148,4 +148,4 @@ class Retrieval:
 def _with_words(query: Query) -> Query:
     """Add the word search as a source; in a search it leads, as a text model would."""
     weights = {**query.weights, WORDS: max(query.weights.values(), default=1.0)}
-    return replace(query, sources=(*query.sources, WORDS), weights=weights)
+    return query._replace(sources=(*query.sources, WORDS), weights=weights)

@@ -14,20 +14,25 @@ from gateway.fusion.types import BoostRule, Rows, RuleSet
 from gateway.history import Profile
 from gateway.types import Boost, RuleSpec
 
+_NO_ROWS: Rows = np.zeros(0, np.int32)
+
 
 def resolve(spec: RuleSpec, catalogue: Catalogue, profile: Profile) -> RuleSet:
     """Return the rules as the fusion reads them, for the catalogue's current snapshot."""
-    exclude = _known(catalogue.rows_of(spec.exclude))
+    exclude = _rows_of(spec.exclude, catalogue)
     if spec.include_unavailable:
         # What was deleted is gone for good, not merely unavailable.
         exclude = np.concatenate([exclude, catalogue.deleted_rows])
-    purchased = profile.purchased if spec.exclude_purchased else profile.purchased[:0]
+    purchased = _NO_ROWS
+    if spec.exclude_purchased and len(profile.purchased):
+        purchased = _known(catalogue.rows(profile.purchased))
+    disliked = _known(catalogue.rows(profile.disliked)) if len(profile.disliked) else _NO_ROWS
     return RuleSet(
         exclude=exclude,
-        purchased=_known(catalogue.rows(purchased)),
-        disliked=_known(catalogue.rows(profile.disliked)),
-        pin=_known(catalogue.rows_of(spec.pin)),
-        bury=_known(catalogue.rows_of(spec.bury)),
+        purchased=purchased,
+        disliked=disliked,
+        pin=_rows_of(spec.pin, catalogue),
+        bury=_rows_of(spec.bury, catalogue),
         include_unavailable=spec.include_unavailable,
         min_price=spec.min_price,
         max_price=spec.max_price,
@@ -36,6 +41,10 @@ def resolve(spec: RuleSpec, catalogue: Catalogue, profile: Profile) -> RuleSet:
         brands=_indices(spec.brands, catalogue.brand),
         boosts=tuple(_boost(b, catalogue) for b in spec.boosts),
     )
+
+
+def _rows_of(item_ids: Sequence[str], catalogue: Catalogue) -> Rows:
+    return _known(catalogue.rows_of(item_ids)) if item_ids else _NO_ROWS
 
 
 def _known(rows: Rows) -> Rows:

@@ -7,6 +7,7 @@ Item ids (the shop's strings) live at the border; inside, an item is its key
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -130,8 +131,7 @@ class Ask:
     diversity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What a source is asked about one shopper; `candidates` None: your best k."""
 
     history: Ints  # item keys, oldest first [L]
@@ -145,8 +145,7 @@ class Question:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceAnswer:
+class SourceAnswer(NamedTuple):
     """What came back from one source; arrays are empty unless `outcome` is OK."""
 
     source: str

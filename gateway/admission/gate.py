@@ -10,8 +10,7 @@ no time left goes out before any work was done.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
@@ -100,32 +99,36 @@ class Gate:
         """What a call should take at most."""
         return self._limit.target
 
-    @asynccontextmanager
-    async def admitted(self, kind: str, until: float) -> AsyncIterator[Visit]:
+    def admitted(self, kind: str, until: float) -> "Admission":
         """Do something once there is a place for it; `until` (clock) it must be done.
 
-        Raises ResourceExhausted where it will not be done in time, at once, and
+        Entering raises ResourceExhausted where it will not be done in time, at once, and
         DeadlineExceeded where that shows only while it waits.
         """
-        await self._enter(kind, until)
-        visit = Visit(self._clock)
-        try:
-            yield visit
-        except asyncio.CancelledError:
-            # Its caller gave up: it would have taken at least as long.
-            self._leave(max(visit.elapsed, self._limit.typical))
-            raise
-        except BaseException:
-            self._leave(None)  # says nothing about how quick the machine is
-            raise
-        self._leave(visit.took)
+        return Admission(self, kind, until)
 
-    async def _enter(self, kind: str, until: float) -> None:
+    async def enter(self, kind: str, until: float) -> Visit:
+        """Wait for a place; see `admitted`, which gives it back by itself."""
         self._came()
-        rank, now = self._ranks[kind], self._clock()
+        now = self._clock()
         if self._inside < self._limit.value and not self._waiting:
             self._admit(kind, 0.0)
-            return
+        else:
+            await self._queue(kind, until, now)
+        return Visit(self._clock)
+
+    def leave(self, visit: Visit, error: type[BaseException] | None) -> None:
+        """Give the place back; `error` says how it ended, None: as it should."""
+        if error is None:
+            self._leave(visit.took)
+        elif issubclass(error, asyncio.CancelledError):
+            # Its caller gave up: it would have taken at least as long.
+            self._leave(max(visit.elapsed, self._limit.typical))
+        else:
+            self._leave(None)  # says nothing about how quick the machine is
+
+    async def _queue(self, kind: str, until: float, now: float) -> None:
+        rank = self._ranks[kind]
         if self._waiting >= self._room(rank):
             raise self._refusal(kind, "full")
         if now + self._expected_wait() + self._limit.quickest > until:
@@ -200,3 +203,21 @@ class Gate:
         self._pauses += 1
         spread = 0.5 + self._pauses * _GOLDEN % 1
         return min(max(turn * crowd, _SHORTEST_PAUSE), _LONGEST_PAUSE) * spread
+
+
+class Admission:
+    """One call's way in and out, for `async with`: a class, which costs less than a generator."""
+
+    __slots__ = ("_gate", "_kind", "_until", "_visit")
+
+    def __init__(self, gate: Gate, kind: str, until: float) -> None:
+        self._gate = gate
+        self._kind = kind
+        self._until = until
+
+    async def __aenter__(self) -> Visit:
+        self._visit = await self._gate.enter(self._kind, self._until)
+        return self._visit
+
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._gate.leave(self._visit, error)

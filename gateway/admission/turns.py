@@ -8,8 +8,6 @@ docs/decisions/0010 has the figures.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from gateway.coalesce import Traffic
 
@@ -28,13 +26,21 @@ class Turns:
         self._traffic = traffic
         self._lock = asyncio.Lock()
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    def turn(self) -> "Turns":
         """Do something heavy, without awaiting in it, when it is one's turn."""
-        async with self._lock:
-            if self._traffic.inside > 1:  # a lone ranking has held nobody up
+        return self
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        if self._traffic.inside > 1:  # a lone ranking has held nobody up
+            try:
                 await self._let_in()
-            yield
+            except BaseException:
+                self._lock.release()
+                raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
     async def _let_in(self) -> None:
         traffic = self._traffic

@@ -19,18 +19,19 @@ _MOST_CARDS = 8_192
 
 
 class Cards:
-    """Items as bytes of their messages, by row: parsing one is cheaper than filling it in."""
+    """Shown items as bytes of their messages: parsing one is cheaper than filling it in."""
 
     def __init__(self) -> None:
         self._cards: dict[int, tuple[Item, bytes]] = {}
 
-    def write(self, target: t.Item, row: int, item: Item) -> None:
-        """Fill an item into its message."""
+    def write(self, target: t.RankedItem, row: int, item: Item) -> None:
+        """Fill an item into the message of its place, which says nothing else yet."""
         card = self._cards.get(row)
         if card is None or card[0] is not item:
             if len(self._cards) >= _MOST_CARDS:
                 self._cards.clear()
-            write_item(target, item)
+            target.item_id, target.item_key = item.item_id, item.key
+            write_item(target.item, item)
             self._cards[row] = item, target.SerializeToString()
         else:
             target.MergeFromString(card[1])
@@ -43,12 +44,14 @@ def write_page(reply: Reply, page: Page, catalogue: Catalogue, cards: Cards) -> 
     reply.unknown_item_count = ranking.unknown_items
     if not isinstance(reply, api.RankResponse):
         reply.next_page_token = page.next_token
-    for place in page.places.tolist():
-        row = int(ranking.rows[place])
-        ranked = reply.items.add(position=place + 1, score=float(ranking.scores[place]))
-        item = catalogue.item(row)
-        cards.write(ranked.item, row, item)
-        ranked.item_id, ranked.item_key = item.item_id, item.key
+    places = page.places
+    shown = zip(
+        places.tolist(), ranking.rows[places].tolist(), ranking.scores[places].tolist(), strict=True
+    )
+    for place, row, score in shown:
+        ranked = reply.items.add()
+        cards.write(ranked, row, catalogue.item(row))
+        ranked.position, ranked.score = place + 1, score
     if ranking.facts is not None:
         _explain(reply.items, page, ranking.facts, catalogue)
         for row, reason in ranking.dropped:

@@ -8,8 +8,6 @@ not count as much as the best of a good one, and it is all there is when an
 answer holds one candidate or equal scores. Both rise with the score.
 """
 
-from dataclasses import replace
-
 from artifacts import formulas
 from gateway.fusion.types import Pool, Query
 
@@ -17,4 +15,4 @@ from gateway.fusion.types import Pool, Query
 def calibrate(query: Query, pool: Pool) -> Pool:
     """Set pool.calibrated, 0..1 [S, P], NaN where the source had no opinion."""
     quantiles = [query.quantiles.get(source) for source in query.sources]
-    return replace(pool, calibrated=formulas.calibrate(pool.scores, quantiles))
+    return pool._replace(calibrated=formulas.calibrate(pool.scores, quantiles))

@@ -5,8 +5,6 @@ nearness to what is already chosen. It fixes places, never scores: the final
 score stays the sum of its terms.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from gateway.fusion.types import NORMAL, PINNED, Bools, Floats, Pool, Query, Rows
@@ -34,7 +32,7 @@ def diversify(query: Query, pool: Pool) -> Pool:
     chosen = head[_greedy(query, pool, head.astype(np.int32))]
     place = pool.place.copy()
     place[chosen] = np.arange(len(chosen), dtype=np.int32)
-    return replace(pool, place=place)
+    return pool._replace(place=place)
 
 
 def _greedy(query: Query, pool: Pool, head: Rows) -> Rows:

@@ -7,8 +7,6 @@ A learned ranker, once an artifact holds one, takes this stage's place through
 `Query.ranker`; everything before and after it stays.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from gateway.fusion import fallback
@@ -23,7 +21,7 @@ def fuse(query: Query, pool: Pool) -> Pool:
     """Add the term "fused", 0..1, or "fallback" where no source has an opinion."""
     if pool.fallback:
         return with_term(pool, "fallback", fallback.preference(query, pool.rows))
-    pool = replace(pool, weights=renormalised(query, pool))
+    pool = pool._replace(weights=renormalised(query, pool))
     ranker = query.ranker if query.ranker is not None else convex
     return with_term(pool, "fused", ranker(query, pool))
 

@@ -6,8 +6,6 @@ and then to the smaller key, the others to the catalogue's order, so equal reque
 get equal slates.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from gateway.fusion.types import Floats, Ints, Pool, Query
@@ -32,7 +30,7 @@ def order(query: Query, pool: Pool) -> Pool:
         rows = pool.rows[kept]
         popularity = np.nan_to_num(query.columns.popularity[rows])
         order = np.lexsort((query.columns.keys[rows], -popularity, key))
-    return replace(pool, order=kept[order].astype(np.int32))
+    return pool._replace(order=kept[order].astype(np.int32))
 
 
 def _falling(score: Floats) -> Ints:

@@ -5,7 +5,6 @@ this candidate". Everything after this works on whole arrays.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -94,7 +93,7 @@ def with_term(pool: Pool, name: str, values: Floats) -> Pool:
     finite = np.isfinite(values)
     if not finite.all():
         values = np.where(finite, values, np.float32(0))
-    return replace(pool, terms={**pool.terms, name: values.astype(np.float32, copy=False)})
+    return pool._replace(terms={**pool.terms, name: values.astype(np.float32, copy=False)})
 
 
 def drop(pool: Pool, out: Bools, reason: str) -> Pool:
@@ -104,9 +103,9 @@ def drop(pool: Pool, out: Bools, reason: str) -> Pool:
         return pool
     reasons = pool.reasons if reason in pool.reasons else (*pool.reasons, reason)
     dropped = np.where(out, np.uint8(reasons.index(reason)), pool.dropped)
-    return replace(pool, dropped=dropped, reasons=reasons)
+    return pool._replace(dropped=dropped, reasons=reasons)
 
 
 def fire(pool: Pool, label: str, which: Bools) -> Pool:
     """Note that a rule fired on the candidates `which` [P]."""
-    return replace(pool, fired={**pool.fired, label: which}) if which.any() else pool
+    return pool._replace(fired={**pool.fired, label: which}) if which.any() else pool

@@ -7,8 +7,6 @@ disliked, unavailable or outside a filter is not shown, and its reason says so.
 Between pin and bury the pin wins: it names a place, a bury only a direction.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from gateway.fusion.hard_rules import member, verdicts
@@ -53,7 +51,7 @@ def _bury(query: Query, pool: Pool) -> Pool:
         return pool
     which = member(pool.rows, query.rules.bury, len(query.columns.keys))
     tier = np.where(which & (pool.tier == NORMAL), np.int8(BURIED), pool.tier)
-    return fire(replace(pool, tier=tier), "bury", which)
+    return fire(pool._replace(tier=tier), "bury", which)
 
 
 def _pin(query: Query, pool: Pool) -> Pool:
@@ -69,4 +67,4 @@ def _pin(query: Query, pool: Pool) -> Pool:
             which[at[number]] = True
             place[at[number]] = number
             tier[at[number]] = PINNED
-    return fire(replace(pool, tier=tier, place=place), "pin", which)
+    return fire(pool._replace(tier=tier, place=place), "pin", which)

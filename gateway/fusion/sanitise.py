@@ -4,8 +4,6 @@ One bad score must not spoil a slate: it counts as "this source has no
 opinion", and a candidate left with no opinion at all sinks below the others.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from gateway.fusion.types import NORMAL, SUNK, Pool, Query
@@ -29,4 +27,4 @@ def sanitise(query: Query, pool: Pool) -> Pool:
     tier = pool.tier
     if anything and not valid.all():
         tier = np.where(~valid & (tier == NORMAL), np.int8(SUNK), tier)
-    return replace(pool, scores=scores, invalid_scores=count, tier=tier, fallback=not anything)
+    return pool._replace(scores=scores, invalid_scores=count, tier=tier, fallback=not anything)

@@ -8,7 +8,6 @@ that a version that is gone does not cost every request the same detour.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from gateway.fanout import fan_out
 from gateway.sources import Source
@@ -43,7 +42,7 @@ class VersionedFanOut:
         """As `fan_out`, each source for the shopper's version; rather another than no answer."""
         versions = self._versions_for(user_id)
         wishes = {
-            n: replace(questions[n], version=v) for n, v in versions.items() if n in questions
+            n: questions[n]._replace(version=v) for n, v in versions.items() if n in questions
         }
         if not wishes:
             return await fan_out(sources, questions, until)
@@ -65,14 +64,14 @@ class VersionedFanOut:
                 self._resting[name, wishes[name].version] = now + _REST_SECONDS
                 self._look_again(name)
             elif answer.outcome is Outcome.LATE:  # and it is this version that was
-                answers[name] = replace(answer, version=wishes[name].version)
+                answers[name] = answer._replace(version=wishes[name].version)
         short = {n: q for n, q in wishes.items() if _fell_short(answers.get(n))}
         if short:
             for name, question in short.items():
                 CANARY_FALLBACKS.labels(name, question.version).inc()
-            instead = {name: replace(q, version="") for name, q in short.items()}
+            instead = {name: q._replace(version="") for name, q in short.items()}
             answers |= await fan_out(sources, instead, until)
-        return {n: replace(a, wanted=wishes[n].version) for n, a in answers.items()}
+        return {n: a._replace(wanted=wishes[n].version) for n, a in answers.items()}
 
 
 def _fell_short(answer: SourceAnswer | None) -> bool:

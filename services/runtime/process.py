@@ -13,8 +13,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import uvloop
 
 from artifacts.errors import ArtifactError
 from services.runtime import config as configuration
@@ -61,9 +63,9 @@ def run(
         if config.die_with_parent:
             die_with_parent()
         if workers(config) > 1:
-            asyncio.run(supervise(role, config, workers(config), environ))
+            _run(supervise(role, config, workers(config), environ))
         else:
-            asyncio.run(serve(Server(config, build(config), place)))
+            _run(serve(Server(config, build(config), place)))
     except (configuration.ConfigError, StartError, ArtifactError) as error:
         _log.critical("cannot start: %s", error)
         return 1
@@ -72,6 +74,12 @@ def run(
         return 1
     _log.info("stopped")
     return 0
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on the quickest event loop there is (docs/decisions/0004)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
 
 
 async def serve(server: Server) -> None:

@@ -53,6 +53,6 @@ def test_a_card_shows_the_item_as_it_is_now() -> None:
         item = made.get(0)
         assert item is not None
         for _ in range(2):
-            card = t.Item()
+            card = t.RankedItem()
             cards.write(card, 0, item)
-            assert card.price == price
+            assert (card.item_id, card.item.price) == (item.item_id, price)

@@ -71,11 +71,11 @@ def test_a_refusal_names_a_pause_and_no_two_pauses_are_alike() -> None:
         gate = Scene(width=1).gate
         pauses = []
         async with gate.admitted("HOME", math.inf):
-            waiting = asyncio.ensure_future(gate._enter("SEARCH", math.inf))
+            waiting = asyncio.ensure_future(gate.enter("SEARCH", math.inf))
             await asyncio.sleep(0)
             for _ in range(5):
                 with pytest.raises(ResourceExhausted) as refused:
-                    await gate._enter("SEARCH", math.inf)
+                    await gate.enter("SEARCH", math.inf)
                 pauses.append(refused.value.retry_after_ms)
                 assert refused.value.trailing_metadata[0][0] == "grpc-retry-pushback-ms"
         await waiting
