@@ -139,11 +139,27 @@ class GatewayApplication:
         health, loop = self._health, asyncio.get_running_loop()
         await health.set(STORE, ready=True)
 
+        before = Condition.OK
+
         def tell(condition: Condition) -> None:
+            nonlocal before
+            repaired = condition is Condition.OK and before is Condition.DAMAGED
+            before = condition
             ready = condition is Condition.OK
-            asyncio.run_coroutine_threadsafe(health.set(STORE, ready=ready), loop)
+            then = self._complete(health) if repaired else health.set(STORE, ready=ready)
+            asyncio.run_coroutine_threadsafe(then, loop)
 
         return tell
+
+    async def _complete(self, health: Health) -> None:
+        """Give a repaired file the items that only memory still has, and say that it is well."""
+        try:
+            if self._parts is not None:
+                await self._parts.keeper.restore()
+        except StoreError as error:
+            _log.error("items that the repaired file lacks", extra={"reason": str(error)})
+        if self._state is None or self._state.store.condition.state is Condition.OK:
+            await health.set(STORE, ready=True)
 
     async def _contact(self) -> None:
         """Connect to the sources; wait a moment for them, but for none that is away."""

@@ -1,7 +1,10 @@
 """Keeping the catalogue: on disk first, then in memory, then acknowledged."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
@@ -13,6 +16,10 @@ from gateway.store import Store
 from gateway.types import Item
 from services.runtime.errors import InvalidArgument, NotFound, Unavailable
 from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
+
+_log = logging.getLogger(__name__)
+# Items written at a time after a repair; events of shoppers are not to wait long behind them.
+_BLOCK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,24 @@ class CatalogueKeeper:
         except StoreFailed as error:
             raise Unavailable(f"no item was deleted: {error}", RETRY_MS) from None
         return len(keys), len(item_ids) - len(keys)
+
+    async def restore(self) -> int:
+        """Write what memory holds and the file has lost, after a repair; return how many.
+
+        Raises StoreError where the file does not take it.
+        """
+        columns = self._catalogue.columns
+        lost = np.flatnonzero(~np.isin(columns.keys, await self._store.item_keys()))
+        written = 0
+        for start in range(0, len(lost), _BLOCK):
+            rows = lost[start : start + _BLOCK].tolist()
+            # Looked at late: what was deleted meanwhile stays deleted.
+            items = [self._catalogue.item(row) for row in rows if self._catalogue.has(row)]
+            await self._store.upsert_items(items, (), lambda _: None)
+            written += len(items)
+        if written:
+            _log.warning("items that the repaired file lacked are stored again: %d", written)
+        return written
 
     def get(self, item_id: str) -> Item:
         """Return an item; raises NotFound."""

@@ -55,6 +55,12 @@ def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:
             yield read_item(row[:-1]), row[-1]
 
 
+def item_keys(connection: sqlite3.Connection) -> Ints:
+    """Return the key of every item, int64 [n]."""
+    rows = connection.execute("SELECT item_key FROM items")
+    return np.fromiter((key for (key,) in rows), np.int64)
+
+
 def embeddings(connection: sqlite3.Connection, source: str) -> dict[int, tuple[str, Floats]]:
     """Return the vectors of new items: key -> (model version, float32 [d])."""
     rows = connection.execute(

@@ -14,7 +14,7 @@ from gateway.admission.turns import Turns
 from gateway.catalogue import Catalogue
 from gateway.coalesce import Traffic
 from gateway.fusion.pipeline import build_pool, run
-from gateway.fusion.types import Pool
+from gateway.fusion.types import NO_COLUMNS, Pool, Query
 from gateway.paging import new_ranking_id
 from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
@@ -110,8 +110,13 @@ class Recommender:
             dropped=_dropped(pool) if situation.ask.explain else (),
             dropped_counts=_by_reason(pool),
             unknown_ids=situation.unknown_ids,
-            facts=Facts(gathered.query, pool) if situation.ask.explain else None,
+            facts=_facts(gathered.query, pool) if situation.ask.explain else None,
         )
+
+
+def _facts(query: Query, pool: Pool) -> Facts:
+    """What explains a ranking, without the catalogue: a snapshot kept is memory kept."""
+    return Facts(query._replace(columns=NO_COLUMNS), pool)
 
 
 def _slim(answer: SourceAnswer) -> SourceAnswer:

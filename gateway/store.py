@@ -16,17 +16,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gateway import reads, schema
 from gateway.condition import REASONS, Condition, State
 from gateway.errors import StoreDamaged, StoreFailed
-from gateway.fusion.types import Floats
+from gateway.fusion.types import Floats, Ints
 from gateway.opened import Opened
 from gateway.reads import MarketEvents, MarketTrend
 from gateway.repair import repaired
 from gateway.rows import RECORD_EVENT, UPSERT_ITEM, event_row, item_row
 from gateway.types import Event, Item, Trail
 from gateway.upkeep import Upkeep
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +159,22 @@ class Store:
         opened, length = self._use(), self._settings.history_length
 
         def read() -> Trail:
+            return reads.trail(opened.reader, user_id, length)
+
+        return await self._read(opened, read)
+
+    async def item_keys(self) -> Ints:
+        """Read the key of every item there is, int64 [n]; raises StoreError."""
+        opened = self._use()
+        return await self._read(opened, lambda: reads.item_keys(opened.reader))
+
+    async def _read(self, opened: Opened, read: Callable[[], T]) -> T:
+        def explained() -> T:
             with self._damage_explained():
-                return reads.trail(opened.reader, user_id, length)
+                return read()
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(opened.readers, read)
+            return await asyncio.get_running_loop().run_in_executor(opened.readers, explained)
         except RuntimeError:  # the file is being replaced
             raise StoreFailed(REASONS[State.DAMAGED]) from None
 

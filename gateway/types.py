@@ -168,7 +168,11 @@ class SourceAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an explanation is made from; kept only for rankings that asked for one."""
+    """What an explanation is made from; kept only for rankings that asked for one.
+
+    The query comes without its columns: rows stay what they are, so the catalogue of the
+    moment serves as well, and no old snapshot of it is held for the sake of a page.
+    """
 
     query: Query
     pool: Pool

@@ -97,9 +97,10 @@ def _write_sources(reply: Reply, ranking: Ranking) -> None:
 
 
 def _explain(items: Sequence[t.RankedItem], page: Page, facts: Facts, catalogue: Catalogue) -> None:
-    found = explain(facts.query, facts.pool, page.ranking.positions[page.places])
+    query = facts.query._replace(columns=catalogue.columns)
+    found = explain(query, facts.pool, page.ranking.positions[page.places])
     for ranked, explanation in zip(items, found, strict=True):
-        _write_explanation(ranked.explanation, explanation, facts.query.text, catalogue)
+        _write_explanation(ranked.explanation, explanation, query.text, catalogue)
 
 
 def _write_explanation(

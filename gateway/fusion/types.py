@@ -60,6 +60,19 @@ class Columns:
     sellers: Rows = field(default_factory=_no_rows)
 
 
+NO_COLUMNS = Columns(
+    keys=_empty(np.int64),
+    domain=_NO_ROWS,
+    category=_NO_ROWS,
+    brand=_NO_ROWS,
+    provider=_NO_ROWS,
+    price=_empty(np.float32),
+    available=_NO_BOOLS,
+    popularity=_empty(np.float32),
+    vectors=np.zeros((0, 0), np.float32),
+)
+
+
 class Trend(Protocol):
     """A market's trend: decayed popularity 0..1 by row, float32. An array is one."""
 

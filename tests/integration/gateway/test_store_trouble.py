@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 
 from plait.v1 import types_pb2 as t
-from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.catalog_service_pb2 import GetItemRequest, UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
-from tests.integration.gateway.world import Shop, ids, open_shop
+from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
 from tests.support.disks import Disk, small_disk
 from tests.support.servers import eventually
 from tests.unit.gateway.damage import pages_of, spoil
@@ -184,3 +184,30 @@ async def test_writes_are_refused_rather_than_lost_where_there_is_no_room_for_th
         await until_health(shop, "SERVING")
         answer = await record(shop, bought("carl", "6", "first"), bought("carl", "6", "second"))
         assert (answer.duplicate_count, answer.recorded_count) == (1, 1)
+    assert len(stored_keys(directory / "state.sqlite")) == COUNT
+
+
+def stored_keys(path: Path) -> list[int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [key for (key,) in connection.execute("SELECT item_key FROM items")]
+
+
+async def test_items_that_a_repair_could_not_save_are_stored_again_from_memory(
+    directory: Path,
+) -> None:
+    state = directory / "state.sqlite"
+    async with open_shop(directory) as shop:
+        await shop.catalog.UpsertItems(
+            UpsertItemsRequest(items=[t.Item(item_id="new", title="Yogurt of tomorrow")])
+        )
+        with closing(sqlite3.connect(state)) as outside:
+            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwrite_in_place(state, pages_of(state, "items"))
+        assert shop.application._state is not None
+        shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
+        await until_health(shop, "NOT_SERVING")
+        await until_health(shop, "SERVING")
+    assert len(stored_keys(state)) == COUNT + 1
+    async with open_shop(directory) as shop:
+        answer = await shop.catalog.GetItem(GetItemRequest(item_id="new"))
+        assert answer.item.title == "Yogurt of tomorrow"
