@@ -2,7 +2,8 @@
 
 Not a model service's artifact but laid out as one (REPOSITORY/fusion/<version>/):
 `fusion.npz` holds the arrays by item and by domain, `fusion.json` the weights,
-quantiles and settings a person may want to read, `manifest.json` the hashes.
+quantiles and settings a person may want to read, `ranker.npz` the learned ranker where
+there is one, `manifest.json` the hashes.
 """
 
 import dataclasses
@@ -20,12 +21,14 @@ from artifacts import manifest as manifests
 from artifacts.engine import Scores
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import Keys
+from artifacts.ranker import ranker as rankers
+from artifacts.ranker.ranker import LearnedRanker
 from plait.v1.manifest_pb2 import Manifest
 
 SOURCE = ENGINE = "fusion"
 ARRAYS = "fusion.npz"
 SETTINGS = "fusion.json"
-RANKERS = ("convex",)
+CONVEX, NETWORK = RANKERS = ("convex", "network")
 _ARRAYS = ("vectors", "popularity", "domain_transition", "domain_prior")
 _REMEDY = "train the fusion anew with `plait train --models fusion`"
 
@@ -34,8 +37,8 @@ _REMEDY = "train the fusion anew with `plait train --models fusion`"
 class FusionSettings:
     """Scalars of the fusion, in units of the fused score (0..1) unless said otherwise."""
 
-    # How the sources combine; "convex" is the weighted sum. A learned ranker gets a
-    # name and files of its own here.
+    # How the sources combine: "convex" is the weighted sum, "network" the learned ranker
+    # on the surfaces where it was trained, and the weighted sum on the others.
     ranker: str = "convex"
     # More lifts what the market buys now, at the cost of the personal.
     w_trend: float = 0.05
@@ -75,6 +78,14 @@ class FusionArtifact:
     # Versions of the sources that the weights were tuned on.
     tuned_on: Mapping[str, int] = field(default_factory=dict)
     version: int = 0
+    # Where settings.ranker is "network".
+    ranker: LearnedRanker | None = None
+
+    def ranker_for(self, surface: str) -> LearnedRanker | None:
+        """Return the learned ranker where a surface uses one."""
+        if self.ranker is None or self.settings_for(surface).ranker != NETWORK:
+            return None
+        return self.ranker if surface in self.ranker.surfaces else None
 
     def settings_for(self, surface: str) -> FusionSettings:
         """Return the settings of one surface."""
@@ -115,6 +126,8 @@ def save(directory: Path, artifact: FusionArtifact, manifest: Manifest) -> None:
     _check(artifact, directory)
     arrays = {name: np.asarray(getattr(artifact, name), np.float32) for name in _ARRAYS}
     np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
+    if artifact.ranker is not None:
+        rankers.save_ranker(directory, artifact.ranker)
     settings = {
         "settings": dataclasses.asdict(artifact.settings),
         "surface_settings": {s: dict(v) for s, v in artifact.surface_settings.items()},
@@ -151,8 +164,15 @@ def load_fusion(directory: Path) -> FusionArtifact:
         raise ArtifactCorrupt(
             f"{directory / SETTINGS}: cannot be read ({type(error).__name__}: {error}); {_REMEDY}"
         ) from None
+    if artifact.settings.ranker == NETWORK:
+        ranker = rankers.load_ranker(directory, keys, lambda why: _refused(directory, why))
+        artifact = dataclasses.replace(artifact, ranker=ranker)
     _check(artifact, directory)
     return artifact
+
+
+def _refused(directory: Path, why: str) -> ArtifactCorrupt:
+    return ArtifactCorrupt(f"{directory / rankers.FILE}: {why}; {_REMEDY}")
 
 
 def _read_arrays(path: Path) -> dict[str, Scores]:
@@ -173,7 +193,10 @@ def _assemble(
 
     return FusionArtifact(
         item_keys=keys,
-        **arrays,
+        vectors=arrays["vectors"],
+        popularity=arrays["popularity"],
+        domain_transition=arrays["domain_transition"],
+        domain_prior=arrays["domain_prior"],
         domain_names=tuple(raw["domain_names"]),
         weights={s: {n: float(v) for n, v in w.items()} for s, w in raw["weights"].items()},
         quantiles={
@@ -202,6 +225,8 @@ def _check(artifact: FusionArtifact, directory: Path) -> None:
                 f"{directory / ARRAYS}: '{name}' is {array.shape}, expected finite {shape} "
                 f"for {n} items and {d} domains; {_REMEDY}"
             )
+    if (artifact.settings.ranker == NETWORK) != (artifact.ranker is not None):
+        raise _refused(directory, f"setting 'ranker' is '{artifact.settings.ranker}'")
     for surface in ("", *artifact.surface_settings):
         try:
             settings = artifact.settings_for(surface)

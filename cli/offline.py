@@ -12,7 +12,9 @@ import polars as pl
 
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import Keys
+from artifacts.ranker.features import Past, own_rows
 from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.ranker import PoolRanker
 from gateway.fusion.types import Columns, Floats, Query, Rows, RuleSet
 from models.evaluate.fused import Shopper
 from models.fusion.catalogue import codes
@@ -41,6 +43,7 @@ class OfflineFusion:
         settings = artifact.settings_for(surface)
         self._trends = trends
         self._flat = np.zeros(len(columns.keys), np.float32)
+        learned = artifact.ranker_for(surface)
         transition, prior = artifact.transition_for(columns.domain_names)
         self._query = Query(
             surface=surface,
@@ -57,26 +60,31 @@ class OfflineFusion:
             domain_transition=transition,
             domain_prior=prior,
             diversity=settings.diversity if diversity is None else diversity,
-            w_trend=settings.w_trend,
+            w_trend=settings.w_trend if learned is None else 0.0,
             w_session=settings.w_session,
             w_cost=settings.w_cost,
-            w_cross_domain=settings.w_cross_domain,
+            w_cross_domain=settings.w_cross_domain if learned is None else 0.0,
             cross_domain_fade=settings.cross_domain_fade,
+            ranker=None if learned is None else PoolRanker(learned),
         )
 
     def __call__(self, shopper: Shopper, k: int) -> Keys:
         """Return the keys of the best `k` items."""
         rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
         trend = self._trends(shopper.market, shopper.now)
+        past = Past(self._rows(shopper.past), shopper.past_age, shopper.past_worth)
+        judged = self._query.ranker is not None and not len(shopper.seen)
+        own = own_rows(past) if judged else _NONE
         query = self._query._replace(
             history=self._rows(shopper.history),
             history_weight=shopper.history_weight,
             rules=rules,
             trend=self._flat if trend is None else trend,
             limit=k,
+            past=past,
         )
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
-        pool = run(query, build_pool(query, answers))
+        pool = run(query, build_pool(query, answers, own))
         found: Keys = query.columns.keys[pool.rows[pool.order[:k]]]
         return found
 

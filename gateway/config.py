@@ -92,11 +92,14 @@ class GatewayConfig(ServerConfig):
 
     # Newest events of a shopper that models see. More: longer memory, larger requests.
     history_length: int = 200
+    # Newest events of a shopper that are remembered: the learned ranker reads habits from all
+    # of them. More: rarer habits; less: less memory.
+    remembered_events: int = 1_000
     # Least that age leaves of an event's weight: old taste is better than none.
     history_floor: float = 0.2
     # Events this close to now are the current session.
     session_minutes: float = 30.0
-    # Shoppers whose history is kept in memory, up to about 7 kB each.
+    # Shoppers whose history is kept in memory, up to 25 bytes for each event remembered.
     cached_users: int = 20_000
     # Markets with trends of their own; the others share the common trend. Each takes
     # 12 bytes an item.
@@ -151,13 +154,18 @@ class GatewayConfig(ServerConfig):
     # p95 or fails. More: a shorter tail for as much more load; 0: none.
     second_share: float = 0.05
 
+    @property
+    def trail_length(self) -> int:
+        """Events kept of each shopper."""
+        return max(self.history_length, self.remembered_events)
+
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the field."""
         super().__post_init__()
         positive = (
             "max_deadline_ms", "candidates", "rows_per_call", "calls_in_flight",
             "careful_places", "default_page_size",
-            "history_length", "session_minutes", "cached_users", "max_markets",
+            "history_length", "remembered_events", "session_minutes", "cached_users", "max_markets",
             "embed_timeout_ms", "embed_retry_ms", "max_rankings", "ranking_minutes",
             "max_idle_rankings", "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
             "look_up_ms",

@@ -5,7 +5,7 @@ kept from the models, hides its item, and repels what is like it while the
 session lasts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,10 @@ class Profile:
     session_weights: Floats  # [M]; negative for a dislike
     purchased: Ints  # item keys, all there ever were
     disliked: Ints  # item keys
+    # All that is remembered of what recommends an item, for the learned ranker.
+    past_keys: Ints  # [R]
+    past_age: Floats  # days before now [R]
+    past_worth: Floats  # weight by type alone [R]
 
 
 def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> Profile:
@@ -56,7 +60,7 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
     others about everything.
     """
     if ask.events:
-        trail = extended(trail, ask.events, settings.length + len(ask.events))
+        trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
     recent = trail.times >= now_ms - settings.session_minutes * 60_000
     if ask.events:
         # What comes with the request is happening now, whatever the caller's clock says.
@@ -68,6 +72,8 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
     if ask.surface == "SESSION":
         told &= recent
     told_at = np.flatnonzero(told)[-settings.length :]
+    past = base > 0
+    age = np.maximum(now_ms - trail.times[past], 0) / _DAY_MS
     return Profile(
         keys=trail.keys[told_at],
         weights=weights[told_at],
@@ -76,19 +82,19 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
         session_weights=_by_step(signed[recent]),
         purchased=trail.purchased,
         disliked=trail.disliked,
+        past_keys=trail.keys[past],
+        past_age=age.astype(np.float32),
+        past_worth=base[past],
     )
 
 
 def about(profile: Profile, keys: Ints) -> Profile:
     """Return the profile of a question about given items (ITEM, CART): these are its history."""
-    return Profile(
+    return replace(
+        profile,
         keys=keys,
         weights=np.ones(len(keys), np.float32),
         bought=np.zeros(len(keys), np.bool_),
-        session_keys=profile.session_keys,
-        session_weights=profile.session_weights,
-        purchased=profile.purchased,
-        disliked=profile.disliked,
     )
 
 

@@ -42,7 +42,7 @@ def load_state(
     change of the store's condition from here on, in the thread that finds it.
     Raises StoreError naming the file and what to do.
     """
-    settings = StoreSettings(config.history_length, config.event_sync_ms, config.event_keep_days)
+    settings = StoreSettings(config.trail_length, config.event_sync_ms, config.event_keep_days)
     store = Store(config.state, settings, observe=EVENT_SECONDS.observe, tell=tell)
     store.start()
     try:
@@ -63,7 +63,7 @@ def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     new = [item for item in upserted if catalogue.is_new(item.key)]
     new_items = _load_new_items(config, store, catalogue, new)
     trends = _load_trends(config, fusion, store, catalogue)
-    trails = Trails(store.trail, capacity=config.cached_users, length=config.history_length)
+    trails = Trails(store.trail, capacity=config.cached_users, length=config.trail_length)
     seconds = round(time.perf_counter() - start, 3)
     _log.info("state loaded", extra={"items": len(catalogue), "new": len(new), "seconds": seconds})
     return State(store, catalogue, new_items, trails, trends)

@@ -23,7 +23,6 @@ from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
 from services.runtime.errors import DeadlineExceeded
 
 _MOST_DROPPED = 100
-_NO_ROWS = np.zeros(0, np.int32)
 _NO_KEYS = np.zeros(0, np.int64)
 _NO_SCORES = np.zeros(0, np.float32)
 
@@ -86,7 +85,7 @@ class Recommender:
         """Pool and run every stage, noting what each took; its turn was awaited `since` then."""
         began = time.perf_counter()
         ranked = situation.query.surface == "RANK"
-        own = self._catalogue.rows(situation.candidates) if ranked else _NO_ROWS
+        own = self._catalogue.rows(situation.candidates) if ranked else gathered.query.own
         pool = build_pool(gathered.query, gathered.candidates, own)
         stages += [("turn", began - since), ("pool", time.perf_counter() - began)]
         return run(gathered.query, pool, lambda stage, seconds: stages.append((stage, seconds)))

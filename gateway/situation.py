@@ -12,9 +12,11 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import item_keys
+from artifacts.ranker.features import Past, own_rows
 from gateway.catalogue import Catalogue
 from gateway.config import SURFACES, GatewayConfig
-from gateway.fusion.types import Floats, Ints, Query, Rows
+from gateway.fusion.ranker import PoolRanker
+from gateway.fusion.types import NO_PAST, Floats, Ints, Query, Rows
 from gateway.history import HistorySettings, Profile, about, profile
 from gateway.quality import Quality
 from gateway.ruleset import resolve
@@ -69,6 +71,8 @@ class Situations:
         )
         self._weights = {s: blend_weights(fusion, s, self._sources) for s in SURFACES}
         self._settings = {s: fusion.settings_for(s) for s in SURFACES}
+        learned = {s: fusion.ranker_for(s) for s in SURFACES}
+        self._rankers = {s: PoolRanker(found) for s, found in learned.items() if found is not None}
 
     def build(self, ask: Ask, trail: Trail, now_ms: int) -> Situation:
         """Combine an ask with the shopper's trail, as of now."""
@@ -125,6 +129,10 @@ class Situations:
             history, weight = rows[:told][in_history], theirs.weights[in_history]
             bought = theirs.bought[in_history]
             session, session_weight = rows[told:][in_session], theirs.session_weights[in_session]
+        ranker = self._rankers.get(ask.surface)
+        past = _past(catalogue, theirs) if ranker is not None else NO_PAST
+        judged = ranker is not None and not ask.rules.exclude_purchased
+        own = own_rows(past) if judged else _NO_ROWS
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         return Query(
             surface=ask.surface,
@@ -144,14 +152,18 @@ class Situations:
             text=ask.text,
             limit=max(candidates, 1) if ask.surface == "RANK" else limit,
             diversity=settings.diversity if ask.diversity is None else ask.diversity,
-            w_trend=settings.w_trend,
+            # A learned ranker has weighed trends and domains already.
+            w_trend=settings.w_trend if ranker is None else 0.0,
             w_session=settings.w_session,
             w_cost=settings.w_cost,
-            w_cross_domain=settings.w_cross_domain,
+            w_cross_domain=settings.w_cross_domain if ranker is None else 0.0,
             cross_domain_fade=settings.cross_domain_fade,
             explain=ask.explain,
             context=context,
             history_bought=bought,
+            ranker=ranker,
+            past=past,
+            own=own,
         )
 
 
@@ -167,3 +179,9 @@ def blend_weights(
     known = [learned[s] for s in sources if s in learned]
     usual = sum(known) / len(known) if known else 1.0
     return {s: float(learned.get(s, usual)) for s in sources}
+
+
+def _past(catalogue: Catalogue, theirs: Profile) -> Past:
+    rows = catalogue.rows(theirs.past_keys)
+    at = rows >= 0
+    return Past(rows[at], theirs.past_age[at], theirs.past_worth[at])

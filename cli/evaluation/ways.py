@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from artifacts.formulas import Floats
-from artifacts.fusion import FusionArtifact, FusionSettings
+from artifacts.fusion import CONVEX, FusionArtifact, FusionSettings
 from cli.offline import OfflineFusion
 from models.evaluate.task import Task
 from models.fusion.catalogue import COMMON, DailyTrends, make_catalogue, market_trends
@@ -37,7 +37,7 @@ def _without(**settings: Any) -> Callable[[FusionSettings], FusionSettings]:
     return lambda own: replace(own, **settings)
 
 
-_NO_TERMS = _without(ranker="convex", w_trend=0.0, w_cross_domain=0.0, w_session=0.0, w_cost=0.0)
+_NO_TERMS = _without(ranker=CONVEX, w_trend=0.0, w_cross_domain=0.0, w_session=0.0, w_cost=0.0)
 
 WAYS = (
     Way("convex", "convex", "tuned weights alone, no other term", _NO_TERMS),
@@ -47,12 +47,17 @@ WAYS = (
         lambda own: own, None, lambda own: own.diversity > 0,
     ),
     Way(
+        "fused, no ranker", "fused", "tuned weights and terms in the learned ranker's place",
+        _without(ranker=CONVEX), 0.0, lambda own: own.ranker != CONVEX,
+    ),
+    Way(
         "fused, no cross-domain", "fused", "without the cross-domain term",
-        _without(w_cross_domain=0.0), 0.0, lambda own: own.w_cross_domain > 0,
+        _without(w_cross_domain=0.0), 0.0,
+        lambda own: own.w_cross_domain > 0 and own.ranker == CONVEX,
     ),
     Way(
         "fused, no trends", "fused", "without the trend term",
-        _without(w_trend=0.0), 0.0, lambda own: own.w_trend > 0,
+        _without(w_trend=0.0), 0.0, lambda own: own.w_trend > 0 and own.ranker == CONVEX,
     ),
 )  # fmt: skip
 

@@ -114,6 +114,7 @@ def _write_explanation(
             calibrated=part.calibrated,
             weight=part.weight,
             share=part.share,
+            value=part.value,
         )
     for name, value in explanation.adjustments:
         target.adjustments.add(name=name, value=value)

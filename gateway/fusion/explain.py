@@ -1,7 +1,9 @@
 """Why each item stands where it does, in numbers that add up.
 
-The final score is the sum of its terms: "fused", which divides among the
-sources by share, and the named adjustments. Order is the score's, apart from
+The final score is the sum of the sources' parts and the named adjustments. The parts
+are the terms of the weighted sum; of a learned ranker they are Shapley values
+(artifacts/ranker/ranker.py), and what it would say without any source is the
+adjustment "habits". Order is the score's, apart from
 what rules and diversity moved, and both are reported.
 """
 
@@ -23,8 +25,9 @@ class Contribution:
     score: float | None  # raw; None where the source had no opinion
     rank: int  # within the source, 1 first; 0 where it had no opinion
     calibrated: float  # 0..1
-    weight: float  # after renormalising
-    share: float  # of the fused score; sums to 1, or is 0 throughout if nothing contributed
+    weight: float  # after renormalising; 0 where a learned ranker combined the sources
+    share: float  # of what sources added; sums to 1, or is 0 throughout if nothing was added
+    value: float  # part of the final score; below 0 where the source spoke against the item
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +49,21 @@ def explain(query: Query, pool: Pool, positions: Rows) -> list[Explanation]:
     total = pool.total
     rank = ranks(pool.scores)
     moved = _moved(pool)
-    parts = np.nan_to_num(pool.calibrated) * pool.weights[:, None]
-    whole = parts.sum(axis=0)
-    share = np.divide(parts, whole, out=np.zeros_like(parts), where=whole > 0)
+    parts, rest = _parts(query, pool, positions)
+    added = np.maximum(parts, 0)
+    whole = added.sum(axis=0)
+    share = np.divide(added, whole, out=np.zeros_like(added), where=whole > 0)
     return [
         Explanation(
             row=int(pool.rows[at]),
             score=float(total[at]),
-            contributions=_contributions(query, pool, at, rank, share),
-            adjustments=tuple((n, float(v[at])) for n, v in pool.terms.items() if n != "fused"),
+            contributions=_contributions(query, pool, (at, rank), share[:, n], parts[:, n]),
+            adjustments=_adjustments(pool, at, float(rest[n])),
             rules=_rules(pool, at, int(moved[at])),
             reason=find_reason(query, pool, at),
             moved=int(moved[at]),
         )
-        for at in (int(p) for p in positions)
+        for n, at in enumerate(int(p) for p in positions)
     ]
 
 
@@ -75,20 +79,35 @@ def ranks(scores: Floats) -> Rows:
     return np.where(np.isnan(scores), np.int32(0), rank)
 
 
+def _parts(query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
+    """Return each source's part of the term "fused" [S, N], and what is left of it [N]."""
+    if pool.learned and query.ranker is not None:
+        return query.ranker.parts(query, pool, positions)
+    parts = np.nan_to_num(pool.calibrated[:, positions]) * pool.weights[:, None]
+    return parts, np.zeros(len(positions), np.float32)
+
+
 def _contributions(
-    query: Query, pool: Pool, at: int, rank: Rows, share: Floats
+    query: Query, pool: Pool, place: tuple[int, Rows], share: Floats, parts: Floats
 ) -> tuple[Contribution, ...]:
+    at, rank = place
     return tuple(
         Contribution(
             source=source,
             score=None if np.isnan(pool.scores[s, at]) else float(pool.scores[s, at]),
             rank=int(rank[s, at]),
             calibrated=float(np.nan_to_num(pool.calibrated[s, at])),
-            weight=float(pool.weights[s]),
-            share=float(share[s, at]),
+            weight=0.0 if pool.learned else float(pool.weights[s]),
+            share=float(share[s]),
+            value=float(parts[s]),
         )
         for s, source in enumerate(query.sources)
     )
+
+
+def _adjustments(pool: Pool, at: int, rest: float) -> tuple[tuple[str, float], ...]:
+    named = [(name, float(term[at])) for name, term in pool.terms.items() if name != "fused"]
+    return (("habits", rest), *named) if pool.learned else tuple(named)
 
 
 def _rules(pool: Pool, at: int, moved: int) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 A convex combination of the calibrated scores, the weights renormalised over the
 sources that answered. A candidate that an answering source did not name counts
 as 0 there: the source looked at the whole catalogue and preferred others.
-A learned ranker, once an artifact holds one, takes this stage's place through
-`Query.ranker`; everything before and after it stays.
+A learned ranker, where the artifact holds one, takes the combination's place through
+`Query.ranker`; everything before and after it stays. Where it has nothing to say, or no
+number, the convex combination speaks.
 """
 
 import numpy as np
@@ -22,8 +23,10 @@ def fuse(query: Query, pool: Pool) -> Pool:
     if pool.fallback:
         return with_term(pool, "fallback", fallback.preference(query, pool.rows))
     pool = pool._replace(weights=renormalised(query, pool))
-    ranker = query.ranker if query.ranker is not None else convex
-    return with_term(pool, "fused", ranker(query, pool))
+    learned = query.ranker(query, pool) if query.ranker is not None else None
+    if learned is None or not np.isfinite(learned).all():
+        return with_term(pool, "fused", convex(query, pool))
+    return with_term(pool, "fused", learned)._replace(learned=True)
 
 
 def convex(query: Query, pool: Pool) -> Floats:

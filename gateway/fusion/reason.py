@@ -57,7 +57,8 @@ def find_reason(query: Query, pool: Pool, position: int) -> Reason:
     if query.surface in ("ITEM", "CART") and len(query.context) and scored:
         near, _ = _nearest(query, row, query.context)
         return Reason("similar_to" if query.surface == "ITEM" else "goes_with_cart", near)
-    return (_from_history(query, row) if scored else None) or _from_market(query, row)
+    personal = scored or pool.learned  # the ranker knows the shopper's habits by itself
+    return (_from_history(query, row) if personal else None) or _from_market(query, row)
 
 
 def _from_history(query: Query, row: int) -> Reason | None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from artifacts.ranker.features import Past
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
@@ -37,6 +39,9 @@ _NO_BOOLS: Bools = _empty(np.bool_)
 
 def _no_rows() -> Rows:
     return _NO_ROWS
+
+
+NO_PAST = Past(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,15 @@ class RuleSet:
 class Ranker(Protocol):
     """A learned combination of the sources: takes the place of the convex one."""
 
-    def __call__(self, query: "Query", pool: "Pool") -> Floats:
-        """Return the preference for each candidate, 0..1 [P]."""
+    def __call__(self, query: "Query", pool: "Pool") -> Floats | None:
+        """Return the preference for each candidate, 0..1 [P]; None where it has none."""
+        ...
+
+    def parts(self, query: "Query", pool: "Pool", positions: Rows) -> tuple[Floats, Floats]:
+        """Take the preference for some candidates [N] apart, into parts that sum to it.
+
+        Returns each source's [S, N], and what it would be without any source [N].
+        """
         ...
 
 
@@ -163,6 +175,10 @@ class Query(NamedTuple):
     max_per_provider: int | None = None
     # Set by a fusion artifact that holds a learned ranker; None: the convex combination.
     ranker: Ranker | None = None
+    # What the ranker knows of the shopper: further back than the history of the models.
+    past: Past = NO_PAST
+    # Rows that are candidates even where no source names them.
+    own: Rows = _NO_ROWS
 
 
 class Pool(NamedTuple):
@@ -189,6 +205,8 @@ class Pool(NamedTuple):
     place: Rows = _NO_ROWS
     # True where no source had anything to say: trends and popularity alone.
     fallback: bool = False
+    # True where the learned ranker made the term "fused".
+    learned: bool = False
 
     @property
     def total(self) -> Floats:

@@ -5,7 +5,7 @@ gets what the gateway gets: a shopper's history and what each source answered.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
 from models.evaluate.task import Floats, Task
 from models.progress import Progress, silent
+
+# Newest events of a shopper that a learned ranker reads habits from; as in serving.
+REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +30,11 @@ class Shopper:
     now: float  # seconds since epoch; nan where events have no time
     # Source -> (item keys [k], scores [k]), best first.
     answers: Mapping[str, tuple[Keys, Floats]]
+    # What is remembered, further back than the history; empty where there are no times.
+    past: Keys = field(default_factory=lambda: np.zeros(0, np.int64))  # [R]
+    # Days before now, and weight by type alone [R].
+    past_age: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    past_worth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Fuse(Protocol):
@@ -64,6 +72,7 @@ def _shopper(
 ) -> Shopper:
     past = history[0] != 0
     mine = slice(task.history.starts[user], task.history.starts[user + 1])
+    remembered, age, worth = past_of(task, user)
     seen = np.unique(task.history.keys[mine]) if task.exclude_seen else np.zeros(0, np.int64)
     answers = {}
     for source, found in lists.items():
@@ -76,4 +85,16 @@ def _shopper(
         market=task.market[user],
         now=float(task.now[user]) if task.timed else float("nan"),
         answers=answers,
+        past=remembered,
+        past_age=age,
+        past_worth=worth,
     )
+
+
+def past_of(task: Task, user: int, length: int = REMEMBERED) -> tuple[Keys, Floats, Floats]:
+    """Return a user's newest events: keys, days before asking, weight by type [R] each."""
+    stop = int(task.history.starts[user + 1])
+    start = max(int(task.history.starts[user]), stop - length) if task.timed else stop
+    mine = slice(start, stop)
+    age = np.maximum(task.now[user] - task.history_time[mine], 0) / 86_400
+    return task.history.keys[mine], age.astype(np.float32), task.history_weight[mine]

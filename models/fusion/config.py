@@ -33,11 +33,21 @@ class Config:
     trend_half_life_days: float = 3.0
     # Whether HOME is tuned without items the user had before; None: as the data says.
     exclude_seen: bool | None = None
+    # Learn a ranker where events have times and it ranks better; False: weights alone.
+    ranker: bool = True
+    # Moments of the held-out window at which the ranker's questions are asked, the users
+    # asked at each, and how many questions it takes at least to learn anything.
+    moments: int = 3
+    ranker_users: int = 2000
+    least_questions: int = 300
+    # Units of its layers, and passes over the questions.
+    hidden: tuple[int, ...] = (64, 32)
+    passes: int = 8
     seed: int = 0
 
 
 PRESETS = {
-    "quick": Config(visits=100, users=200, searches=50),
+    "quick": Config(visits=100, users=200, searches=50, moments=1, ranker_users=400, passes=3),
     "demo": Config(),
     "full": Config(visits=4000, users=4000, searches=1000),
 }

@@ -30,8 +30,11 @@ from models.fusion.catalogue import (
     popularity_of,
 )
 from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
+from models.fusion.habits import item_habits
 from models.fusion.queries import search_lists, search_task
+from models.fusion.ranker import Lesson, learn_ranker
 from models.fusion.search import Found, search
+from models.fusion.tables import Known, shelf_of
 from models.progress import Progress, part
 
 # On SEARCH relevance dominates: the text source keeps at least this much.
@@ -78,14 +81,16 @@ def learn(
     transition, prior = domain_tables(catalogue, dataset.events, ordered=ordered)
     tuned = _defaults(engines)
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    held: Setting | None = None
     if window.wanted.height:
         earlier, _ = domain_tables(catalogue, window.known, ordered=ordered)
         events = pl.concat([window.known, window.wanted])
         trends = DailyTrends(catalogue, events, config.trend_half_life_days)
-        setting = Setting(catalogue, quantiles, config.asking, earlier, trends=trends)
-        _tune_surfaces(config, dataset, engines, (setting, window, tuned), part(progress, 0, 0.8))
+        held = setting = Setting(catalogue, quantiles, config.asking, earlier, trends=trends)
+        _tune_surfaces(config, dataset, engines, (setting, window, tuned), part(progress, 0, 0.5))
         if TEXT in engines:
-            _tune_search(config, dataset, engines, (setting, window, tuned), part(progress, 0.8, 1))
+            report = part(progress, 0.5, 0.6)
+            _tune_search(config, dataset, engines, (setting, window, tuned), report)
     tuned.weights["RANK"] = _rank_weights(tuned.weights)
     artifact = FusionArtifact(
         item_keys=catalogue.keys,
@@ -103,7 +108,29 @@ def learn(
         },
         tuned_on={name: int(engine.manifest.version) for name, engine in engines.items()},
     )
-    return artifact, tuned.metrics
+    if held is None or not config.ranker or dataset.info.times != "time":
+        return artifact, tuned.metrics
+    lesson = _lesson(config, dataset, held, window)
+    asked = {name: engines[name] for name in readers(engines)}
+    ranked, metrics = learn_ranker(config, asked, lesson, artifact, part(progress, 0.6, 1))
+    return ranked, {**tuned.metrics, **metrics}
+
+
+def _lesson(config: Config, dataset: Dataset, setting: Setting, window: Window) -> Lesson:
+    catalogue = setting.catalogue
+    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
+    return Lesson(
+        window=window,
+        known=Known(setting, shelf, item_habits(catalogue, window.known)),
+        exclude_seen=_exclude_seen(config, window),
+        habits=item_habits(catalogue, dataset.events),
+    )
+
+
+def _exclude_seen(config: Config, window: Window) -> bool:
+    if config.exclude_seen is not None:
+        return config.exclude_seen
+    return not surfaces.buys_again(window.known, window.wanted)
 
 
 def _tune_surfaces(
@@ -133,9 +160,7 @@ def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
     """Return the questions of each surface; without times, HOME asks for all that follows."""
     seed, most = config.seed, config.visits
     visits = surfaces.visits(window.wanted, dataset.info.times, most=most, seed=seed)
-    exclude = config.exclude_seen
-    if exclude is None:
-        exclude = not surfaces.buys_again(window.known, window.wanted)
+    exclude = _exclude_seen(config, window)
     if dataset.info.times == "time":
         events = pl.concat([window.known, window.wanted])
         ask = partial(surfaces.visit_task, events, visits, exclude_seen=exclude, seed=seed)

@@ -506,6 +506,7 @@ class Contribution(_message.Message):
     CALIBRATED_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     score: _builtins.float
     """What the model said; absent where it had no opinion."""
@@ -514,9 +515,13 @@ class Contribution(_message.Message):
     calibrated: _builtins.float
     """After calibration, 0 to 1."""
     weight: _builtins.float
-    """Weight of the source after renormalising over those that answered."""
+    """Weight of the source after renormalising over those that answered; 0 where a learned
+    ranker combined them.
+    """
     share: _builtins.float
-    """Part of the fused score that is this source's, 0 to 1; sums to 1."""
+    """Part of what sources added that is this source's, 0 to 1; sums to 1."""
+    value: _builtins.float
+    """Part of the final score; below 0 where the source spoke against the item."""
     def __init__(
         self,
         *,
@@ -526,10 +531,11 @@ class Contribution(_message.Message):
         calibrated: _builtins.float = ...,
         weight: _builtins.float = ...,
         share: _builtins.float = ...,
+        value: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "calibrated", b"calibrated", "rank", b"rank", "score", b"score", "share", b"share", "source", b"source", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "calibrated", b"calibrated", "rank", b"rank", "score", b"score", "share", b"share", "source", b"source", "value", b"value", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
@@ -546,7 +552,9 @@ class Adjustment(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """cross_domain, session, trend, cost, boost, diversity."""
+    """habits (what a learned ranker says without any source), cross_domain, session, trend,
+    cost, boost, diversity.
+    """
     value: _builtins.float
     def __init__(
         self,

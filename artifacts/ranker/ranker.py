@@ -1,0 +1,156 @@
+"""The learned ranker: the sources' answers and the shopper's own habits make one preference.
+
+Part of the fusion artifact: `ranker.npz` in its directory. The score of the network is
+brought to 0..1, so that boosts and the other terms keep their meaning, and it can be
+taken apart: what each source adds is its Shapley value in the game "which sources
+answered", exact because there are few (Shapley 1953; Lundberg and Lee 2017). Sources
+were left out at random in training, so a score without one is an answer, not a guess.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import factorial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from artifacts.formulas import Floats
+from artifacts.keys import Keys
+from artifacts.ranker.features import HABITS, Bools, blended, names
+from artifacts.ranker.network import Network
+
+FILE = "ranker.npz"
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LearnedRanker:
+    """One version of the ranker. S sources, n items."""
+
+    sources: tuple[str, ...]  # in the order of its features
+    surfaces: tuple[str, ...]  # where it was trained
+    network: Network
+    # preference = 1 / (1 + exp(-(score - centre) / spread))
+    centre: float
+    spread: float
+    item_keys: Keys  # ascending int64 [n]
+    habits: Floats  # how people buy each item, columns of features.HABITS [n, H]
+    usual: Floats  # of an item that is not among them [H]
+
+    def preference(self, table: Floats) -> Floats:
+        """Return the preference for each candidate from its features [P, F], 0..1 [P]."""
+        score = (self.network.score(table) - np.float32(self.centre)) / np.float32(self.spread)
+        # The same as 1 / (1 + exp(-score)), without overflow.
+        found: Floats = np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * score)
+        return found
+
+    def habits_of(self, keys: Keys) -> Floats:
+        """Return the habits of items [P, H]; the usual ones for an item it does not know."""
+        if not len(self.item_keys):
+            return np.broadcast_to(self.usual, (len(keys), len(self.usual)))
+        at = np.minimum(np.searchsorted(self.item_keys, keys), len(self.item_keys) - 1)
+        known = self.item_keys[at] == keys
+        found: Floats = np.where(known[:, None], self.habits[at], self.usual)
+        return found
+
+    def parts(self, table: Floats, answered: Bools) -> tuple[Floats, Floats]:
+        """Take the preferences of candidates [P, F] apart: (each source's [S, P], the rest [P]).
+
+        They sum to `preference(table)`. The rest is what would be preferred had no
+        source answered: the shopper's habits, the item and the market.
+        """
+        size = len(self.sources)
+        there = np.flatnonzero(answered)
+        groups = [np.array(g, np.bool_) for g in product((False, True), repeat=len(there))]
+        values: dict[tuple[bool, ...], Doubles] = {}
+        for group in groups:
+            mask = np.zeros(size, np.bool_)
+            mask[there[group]] = True
+            alone = self.preference(blended(table, mask))
+            values[tuple(group.tolist())] = alone.astype(np.float64)
+        found = np.zeros((size, len(table)))
+        for number, source in enumerate(there.tolist()):
+            found[source] = _shapley(values, number, len(there))
+        return found.astype(np.float32), values[(False,) * len(there)].astype(np.float32)
+
+
+def _shapley(values: Mapping[tuple[bool, ...], Doubles], player: int, players: int) -> Doubles:
+    """Return the mean over all orders of what a player adds to those before it."""
+    total: Doubles | None = None
+    for group, value in values.items():
+        if group[player]:
+            continue
+        size = sum(group)
+        weight = factorial(size) * factorial(players - size - 1) / factorial(players)
+        joined = (*group[:player], True, *group[player + 1 :])
+        gain = weight * (values[joined] - value)
+        total = gain if total is None else total + gain
+    if total is None:
+        raise ValueError("a game without players has no parts")
+    return total
+
+
+def save_ranker(directory: Path, ranker: LearnedRanker) -> None:
+    """Write the ranker's file."""
+    network = ranker.network
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "sources": np.array(ranker.sources, np.str_),
+        "surfaces": np.array(ranker.surfaces, np.str_),
+        "features": np.array(names(ranker.sources), np.str_),
+        "mean": network.mean,
+        "scale": network.scale,
+        "range": np.array([ranker.centre, ranker.spread], np.float64),
+        "habits": ranker.habits,
+        "usual": ranker.usual,
+    }
+    for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        arrays |= {f"weight{number}": weight, f"bias{number}": bias}
+    np.savez(directory / FILE, allow_pickle=False, **arrays)
+
+
+def load_ranker(directory: Path, keys: Keys, refuse: Callable[[str], Exception]) -> LearnedRanker:
+    """Read the ranker's file; `keys` are the artifact's. Raises what `refuse` makes of a reason."""
+    try:
+        with np.load(directory / FILE, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        layers = range(sum(name.startswith("weight") for name in arrays))
+        network = Network(
+            arrays["mean"],
+            arrays["scale"],
+            tuple(arrays[f"weight{i}"] for i in layers),
+            tuple(arrays[f"bias{i}"] for i in layers),
+        )
+        centre, spread = arrays["range"].tolist()
+        ranker = LearnedRanker(
+            sources=tuple(arrays["sources"].tolist()),
+            surfaces=tuple(arrays["surfaces"].tolist()),
+            network=network,
+            centre=centre,
+            spread=spread,
+            item_keys=keys,
+            habits=arrays["habits"],
+            usual=arrays["usual"],
+        )
+        features = tuple(arrays["features"].tolist())
+    except Exception as error:
+        raise refuse(f"cannot be read ({type(error).__name__}: {error})") from None
+    if features != names(ranker.sources):
+        raise refuse("its features are not those of this release")
+    if problem := _problem(ranker):
+        raise refuse(problem)
+    return ranker
+
+
+def _problem(ranker: LearnedRanker) -> str:
+    n, h = len(ranker.item_keys), len(HABITS)
+    habits, usual = ranker.habits, ranker.usual
+    if habits.shape != (n, h) or usual.shape != (h,):
+        return f"habits of {habits.shape}, expected {(n, h)}"
+    if not (np.isfinite(habits).all() and np.isfinite(usual).all()):
+        return "habits that are not finite"
+    if not (np.isfinite([ranker.centre, ranker.spread]).all() and ranker.spread > 0):
+        return f"a range of {ranker.centre}, {ranker.spread}, expected a spread above 0"
+    return ranker.network.problem(len(names(ranker.sources)))

@@ -1,0 +1,139 @@
+"""The learned ranker of HOME: trained, compared with what it would replace, kept if better.
+
+The one idea: a ranker must earn its place. Some shoppers' questions are kept from the
+training; where the weighted sum ranks those as well, the artifact stays as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from artifacts.engine import Engine
+from artifacts.formulas import Floats
+from artifacts.fusion import NETWORK, FusionArtifact
+from artifacts.ranker.features import names
+from artifacts.ranker.network import Network
+from artifacts.ranker.ranker import LearnedRanker
+from models.fusion.config import Config, Window
+from models.fusion.network import train_network
+from models.fusion.tables import Known, Table, make_tables, moments
+from models.progress import Progress, part
+
+# Share of the shoppers whose questions judge the ranker before it is published.
+_JUDGES = 0.15
+# Preferences of a usual answer's best and of its middle candidate.
+_BEST, _MIDDLE = 0.95, 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """NDCG of the ranker and of what it would replace, on shoppers it did not learn from."""
+
+    ranker: float
+    convex: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """Held-out questions: what was known, and what followed."""
+
+    window: Window
+    known: Known
+    exclude_seen: bool
+    habits: Floats  # of all events, for serving [n, H]
+
+
+def learn_ranker(
+    config: Config,
+    engines: Mapping[str, Engine],
+    lesson: Lesson,
+    artifact: FusionArtifact,
+    progress: Progress,
+) -> tuple[FusionArtifact, dict[str, float]]:
+    """Ask the sources about the window, and return `with_ranker` of their answers."""
+    tasks = [*moments(config, lesson.window, exclude_seen=lesson.exclude_seen)]
+    tables = make_tables(config, tasks, engines, lesson.known, part(progress, 0, 0.6))
+    taught = tables, tuple(engines), lesson.habits
+    return with_ranker(config, artifact, taught, part(progress, 0.6, 1))
+
+
+def with_ranker(
+    config: Config,
+    artifact: FusionArtifact,
+    taught: tuple[Sequence[Table], tuple[str, ...], Floats],
+    progress: Progress,
+) -> tuple[FusionArtifact, dict[str, float]]:
+    """Return the artifact with a ranker, and metrics; unchanged where the ranker is no better.
+
+    `taught`: tables, the sources they begin with, and the habits of the artifact's items
+    [n, H]. Too few questions teach nothing: the weighted sum stays.
+    """
+    tables, sources, habits = taught
+    users = sorted({table.user for table in tables})
+    if len(tables) < config.least_questions:
+        return artifact, {"HOME.ranker.questions": float(len(tables))}
+    drawn = np.random.default_rng(config.seed).random(len(users)) < _JUDGES
+    judges = {user for user, out in zip(users, drawn, strict=True) if out}
+    learning = [table for table in tables if table.user not in judges]
+    judging = [table for table in tables if table.user in judges]
+    network = train_network(config, learning, len(sources), progress)
+    compared = compare(artifact, network, judging, sources, config.k)
+    metrics = {
+        "HOME.ranker.questions": float(len(learning)),
+        f"HOME.ranker.ndcg@{config.k}": compared.ranker,
+        f"HOME.ranker.convex.ndcg@{config.k}": compared.convex,
+    }
+    if compared.ranker <= compared.convex:
+        return artifact, metrics
+    centre, spread = _range([network.score(table.features) for table in learning])
+    ranker = LearnedRanker(
+        sources=sources,
+        surfaces=("HOME",),
+        network=network,
+        centre=centre,
+        spread=spread,
+        item_keys=artifact.item_keys,
+        habits=habits,
+        usual=habits.mean(axis=0),
+    )
+    settings = replace(artifact.settings, ranker=NETWORK)
+    return replace(artifact, settings=settings, ranker=ranker), metrics
+
+
+def _range(scores: Sequence[Floats]) -> tuple[float, float]:
+    """Return (centre, spread) that bring a usual answer's best and middle to where they belong."""
+    best = float(np.mean([score.max() for score in scores]))
+    middle = float(np.mean([np.median(score) for score in scores]))
+    high, low = np.log(_BEST / (1 - _BEST)), np.log(_MIDDLE / (1 - _MIDDLE))
+    spread = max((best - middle) / (high - low), 1e-3)
+    return float(best - spread * high), float(spread)
+
+
+def compare(
+    artifact: FusionArtifact,
+    network: Network,
+    tables: Sequence[Table],
+    sources: tuple[str, ...],
+    k: int,
+) -> Compared:
+    """Judge the network and the weighted sum with its terms on the same questions."""
+    weights = artifact.weights["HOME"]
+    settings = artifact.settings_for("HOME")
+    column = {name: number for number, name in enumerate(names(sources))}
+    blend = np.zeros(len(column), np.float32)
+    for source in sources:
+        blend[column[f"{source}.score"]] = weights.get(source, 0.0)
+    blend[column["trend"]] = settings.w_trend
+    blend[column["crossing"]] = settings.w_cross_domain
+    learned = [ndcg(table, network.score(table.features), k) for table in tables]
+    summed = [ndcg(table, table.features @ blend, k) for table in tables]
+    return Compared(float(np.mean(learned or [0])), float(np.mean(summed or [0])))
+
+
+def ndcg(table: Table, scores: Floats, k: int) -> float:
+    """Return NDCG@k of a question's candidates by their scores."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    best = np.argsort(-scores, kind="stable")[:k]
+    found = table.target[best] @ discount[: len(best)]
+    return float(found / discount[: min(table.wanted, k)].sum())

@@ -1,0 +1,144 @@
+"""What the ranker learns from: one table of features for each question asked in the past.
+
+The one idea: a question is "what will this shopper buy from now on", asked at a few
+moments of the held-out window. Sources, trends and habits know nothing after the moment,
+what followed is the answer, and the features are made by the function that serves
+(artifacts/ranker/features.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from artifacts.engine import Engine
+from artifacts.formulas import Floats, calibrate, domain_log_ratio
+from artifacts.ranker.features import Candidates, Past, Shelf, features, own_rows
+from models.evaluate.fused import past_of
+from models.evaluate.metrics import Bools
+from models.evaluate.ranking import Asking, Lists, padded_history, rank
+from models.evaluate.task import Task, make_task
+from models.fusion.cases import Setting
+from models.fusion.catalogue import codes
+from models.fusion.config import Config, Window
+from models.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One question: P candidates, F features."""
+
+    user: str
+    features: Floats  # with all sources [P, F]
+    target: Bools  # [P]
+    wanted: int  # targets of the question, among the candidates or not
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of items when the questions are asked; n items."""
+
+    setting: Setting
+    shelf: Shelf
+    habits: Floats  # [n, H]
+
+
+def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf:
+    """Return the catalogue's columns that count, rows in ascending key order."""
+    ordered = items.sort("item_key")
+    price = ordered["price"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    brand, _ = codes(ordered["brand"])
+    catalogue = setting.catalogue
+    return Shelf(catalogue.domain, catalogue.category, brand, price, popularity)
+
+
+def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[Task]:
+    """Yield the questions of each moment; the first is the window's begin."""
+    time = window.wanted["time"]
+    first, last = time.min(), time.max()
+    for number in range(config.moments):
+        # The last moment leaves more than half of the window to answer it.
+        cut = first + (last - first) * 0.2 * number  # type: ignore[operator]
+        before = pl.col("time") < cut
+        yield make_task(
+            pl.concat([window.known, window.wanted.filter(before)]),
+            window.wanted.filter(~before),
+            exclude_seen=exclude_seen,
+            users=config.ranker_users,
+            seed=config.seed + number,
+        )
+
+
+def make_tables(
+    config: Config,
+    tasks: Sequence[Task],
+    engines: Mapping[str, Engine],
+    known: Known,
+    progress: Progress,
+) -> list[Table]:
+    """Ask the sources, and return a table for every question with a target among its candidates."""
+    tables: list[Table] = []
+    for number, task in enumerate(tasks):
+        lists = {name: rank(e, task, config.depth, config.asking) for name, e in engines.items()}
+        tables += tables_of(task, lists, known, config.asking)
+        progress(number + 1, len(tasks), f"ranker: {len(tables):,} questions answered")
+    return tables
+
+
+def tables_of(
+    task: Task, lists: Mapping[str, Lists], known: Known, asking: Asking
+) -> Iterator[Table]:
+    """Yield a table for every user with a target among the candidates."""
+    history, weight = padded_history(task, np.arange(len(task.user_ids)), asking)
+    catalogue = known.setting.catalogue
+    for user, user_id in enumerate(task.user_ids):
+        keys, age, worth = past_of(task, user)
+        past = Past(catalogue.rows(keys), age, worth)
+        named = history[user] != 0
+        recent = catalogue.rows(history[user][named]), weight[user][named]
+        candidates = _candidates(task, user, lists, known, (past, *recent))
+        mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
+        targets = task.targets.keys[mine]
+        target = np.isin(catalogue.keys[candidates.rows], targets, assume_unique=True)
+        if target.any():
+            table = features(candidates, past, known.shelf)
+            yield Table(user_id, table, target, len(targets))
+
+
+def _candidates(
+    task: Task,
+    user: int,
+    lists: Mapping[str, Lists],
+    known: Known,
+    theirs: tuple[Past, np.ndarray, Floats],
+) -> Candidates:
+    setting, catalogue = known.setting, known.setting.catalogue
+    named = {s: found.keys[user] != 0 for s, found in lists.items()}
+    rows = {s: catalogue.rows(lists[s].keys[user][at]) for s, at in named.items()}
+    own = [] if task.exclude_seen else [own_rows(theirs[0])]
+    pool = np.unique(np.concatenate([*rows.values(), *own]))
+    scores = np.full((len(lists), len(pool)), np.nan, np.float32)
+    for number, (source, at) in enumerate(named.items()):
+        scores[number, np.searchsorted(pool, rows[source])] = lists[source].scores[user][at]
+    now = float(task.now[user]) if task.timed else float("nan")
+    trend = setting.trends(task.market[user], now)
+    return Candidates(
+        rows=pool,
+        scores=scores,
+        calibrated=calibrate(scores, [setting.quantiles.get(source) for source in lists]),
+        trend=np.zeros(len(pool), np.float32) if trend is None else trend[pool],
+        crossing=_crossing(setting, pool, theirs[1], theirs[2]),
+        habits=known.habits[pool],
+    )
+
+
+def _crossing(setting: Setting, pool: np.ndarray, past: np.ndarray, weight: Floats) -> Floats:
+    """Return the log-odds of each candidate's domain given those of the history [P]."""
+    domain = setting.catalogue.domain
+    usable = (domain[past] >= 0) & (weight > 0)
+    if not usable.any():
+        return np.zeros(len(pool), np.float32)
+    ratio = domain_log_ratio(domain[past][usable], weight[usable], setting.transition, setting.fade)
+    crossing: Floats = np.where(domain[pool] >= 0, ratio[domain[pool]], np.float32(0))
+    return crossing

@@ -1,0 +1,172 @@
+"""Training the ranker: serving's features, habits that are there, and no ranker without reason."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from artifacts.fusion import CONVEX, NETWORK, FusionSettings
+from artifacts.ranker.features import names
+from artifacts.ranker.network import Network
+from gateway.fusion.calibrate import calibrate
+from gateway.fusion.pipeline import build_pool
+from gateway.fusion.ranker import PoolRanker
+from models.evaluate.ranking import Asking, Lists
+from models.fusion.cases import Setting
+from models.fusion.config import Config
+from models.fusion.habits import item_habits
+from models.fusion.network import subset, train_network
+from models.fusion.ranker import ndcg, with_ranker
+from models.fusion.tables import Known, Table, moments, tables_of
+from models.fusion.train import Window
+from models.progress import silent
+from tests.unit.fusion.builders import SOURCES, columns, query
+from tests.unit.fusion.test_artifact import artifact
+from tests.unit.fusion.test_learning import NOW, catalogue, events, one_question
+from tests.unit.fusion.test_ranker import learned, named, past, shelf
+
+DAY = 86_400.0
+CONFIG = Config(least_questions=20, passes=4, hidden=(8,), k=10)
+
+
+def question(history: list[int], days_ago: list[float]):
+    """A task of one user who had rows of the catalogue some days ago."""
+    task = one_question(history, [3])
+    now = 1e9
+    times = now - DAY * np.array(days_ago)
+    ones = np.ones(len(history), np.float32)
+    return replace(
+        task, history_time=times, now=np.array([now]), timed=True, history_weight=ones,
+        exclude_seen=False,
+    )  # fmt: skip
+
+
+def test_training_and_serving_see_the_same_table() -> None:
+    task = question([1, 2, 1, 5], [90.0, 30.0, 9.0, 0.5])
+    keys = columns().keys
+    answers = {"cf": ([3, 1, 7], [3.0, 2.0, 1.0]), "text": ([2, 3], [0.5, 0.1])}
+    lists = {
+        source: Lists(keys[np.array([found])], np.array([scores], np.float32))
+        for source, (found, scores) in answers.items()
+    }
+    transition = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+    setting = Setting(catalogue(), {}, Asking(half_life_days=0), transition)
+    ranker = learned(sources=("cf", "text"))
+    known = Known(setting, shelf(), ranker.habits)
+    (table,) = tables_of(task, lists, known, setting.asking)
+    asked = query(
+        sources=("text", "cf"),
+        history=np.array([1, 2, 1, 5], np.int32),
+        history_weight=np.ones(4, np.float32),
+        past=past((1, 90.0), (2, 30.0), (1, 9.0), (5, 0.5)),
+        domain_transition=transition,
+    )
+    found = {
+        source: (np.array(rows, np.int32), np.array(scores, np.float32))
+        for source, (rows, scores) in answers.items()
+    }
+    pool = calibrate(asked, build_pool(asked, found, np.array([1, 2, 5], np.int32)))
+    served = PoolRanker(ranker)._table(asked, pool)
+    assert served is not None
+    np.testing.assert_allclose(table.features, served, rtol=1e-5, atol=1e-6)
+    assert table.target.tolist() == (pool.rows == 3).tolist()
+
+
+def test_habits_say_who_comes_back_and_after_how_long() -> None:
+    sold = [
+        {"user_id": f"u{user}", "item_key": 101, "time": NOW + timedelta(days=7 * week)}
+        for user in range(40) for week in range(5)
+    ] + [{"user_id": f"u{user}", "item_key": 102, "time": NOW} for user in range(40)]  # fmt: skip
+    habits = item_habits(catalogue(), events(sold))
+    assert habits.shape == (40, 2)
+    assert habits[1, 0] > 0.8 > 0.3 > habits[2, 0]
+    assert np.exp(habits[1, 1]) == pytest.approx(7, rel=0.1)
+
+
+def test_nothing_sold_has_usual_habits() -> None:
+    habits = item_habits(catalogue(), events([]))
+    assert np.isfinite(habits).all()
+    assert np.exp(habits[:, 1]) == pytest.approx(np.full(40, 30.0))
+
+
+def test_later_moments_know_what_came_before_them() -> None:
+    known = events([{"user_id": "a", "item_key": 101}])
+    wanted = events(
+        [
+            {"user_id": "a", "item_key": 102 + day, "time": NOW + timedelta(days=1 + day)}
+            for day in range(10)
+        ]
+    )
+    config = Config(moments=2, ranker_users=10)
+    first, second = moments(config, Window(known, wanted), exclude_seen=False)
+    assert first.history.keys.tolist() == [101]
+    assert second.history.keys.tolist() == [101, 102, 103]
+    assert second.now[0] > first.now[0]
+    assert not set(second.history.keys.tolist()) & set(second.targets.keys.tolist())
+
+
+def tables(count: int, *, seed: int = 0, useful: str = "text.score") -> list[Table]:
+    """Questions whose answer is the item that one feature puts first."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        features = rng.random((12, len(names(SOURCES)))).astype(np.float32)
+        for source in SOURCES:
+            features[:, names(SOURCES).index(f"{source}.named")] = 1
+        best = named(features, useful).argmax()
+        made.append(Table(f"u{number}", features, np.arange(12) == best, 1))
+    return made
+
+
+def judged(network: Network, asked: list[Table]) -> float:
+    return float(np.mean([ndcg(t, network.score(t.features), 10) for t in asked]))
+
+
+def test_the_network_learns_what_puts_the_bought_first_and_can_be_repeated() -> None:
+    learning, judging = tables(400), tables(60, seed=1)
+    config = replace(CONFIG, passes=8)
+    network = train_network(config, learning, len(SOURCES), silent)
+    assert judged(network, judging) > 0.6  # by chance: 0.37
+    again = train_network(config, learning, len(SOURCES), silent)
+    np.testing.assert_array_equal(
+        network.score(judging[0].features), again.score(judging[0].features)
+    )
+
+
+def test_a_question_without_a_source_has_neither_its_scores_nor_its_candidates() -> None:
+    table = tables(1)[0]
+    features = table.features.copy()
+    times = names(SOURCES).index("times")
+    features[:, times] = 0
+    for source in SOURCES[1:]:
+        features[4:, names(SOURCES).index(f"{source}.named")] = 0
+    features[11, times] = 1
+    fewer = subset(replace(table, features=features), np.array([False, True, True, True]))
+    assert len(fewer.target) == 5
+    assert not named(fewer.features, "cf.score").any()
+
+
+def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
+    weights = {"HOME": {"cf": 1.0, "content": 0.0, "sequence": 0.0, "text": 0.0}}
+    plain = artifact(weights=weights, settings=FusionSettings(w_trend=0, w_cross_domain=0))
+    habits = np.zeros((3, 2), np.float32)
+    config = replace(CONFIG, passes=8)
+    better, metrics = with_ranker(config, plain, (tables(300), SOURCES, habits), silent)
+    assert better.settings.ranker == NETWORK
+    assert better.ranker is not None
+    assert metrics["HOME.ranker.ndcg@10"] > metrics["HOME.ranker.convex.ndcg@10"]
+    hopeless = replace(config, passes=1)
+    known = tables(30, useful="cf.score")
+    same, metrics = with_ranker(hopeless, plain, (known, SOURCES, habits), silent)
+    assert same.settings.ranker == CONVEX
+    assert metrics["HOME.ranker.convex.ndcg@10"] == pytest.approx(1)
+
+
+def test_too_few_questions_leave_the_weighted_sum() -> None:
+    plain = artifact()
+    few, metrics = with_ranker(
+        CONFIG, plain, (tables(5), SOURCES, np.zeros((3, 2), np.float32)), silent
+    )
+    assert few is plain
+    assert metrics == {"HOME.ranker.questions": 5}

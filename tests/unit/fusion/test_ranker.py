@@ -1,0 +1,248 @@
+"""The learned ranker: the same numbers on both sides, honest parts, and convex when in doubt."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artifacts.errors import ArtifactCorrupt
+from artifacts.fusion import NETWORK, FusionSettings, load_fusion, save
+from artifacts.layout import MANIFEST
+from artifacts.manifest import file_hash
+from artifacts.ranker.features import HABITS, Candidates, Past, Shelf, blended, features, own_rows
+from artifacts.ranker.features import names as feature_names
+from artifacts.ranker.network import Network
+from artifacts.ranker.ranker import FILE, LearnedRanker
+from gateway.fusion.explain import explain
+from gateway.fusion.fuse import convex
+from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.ranker import PoolRanker
+from gateway.fusion.types import Query
+from plait.v1.manifest_pb2 import Manifest
+from tests.unit.fusion.builders import (
+    ANY_SCORE,
+    ITEMS,
+    SOURCES,
+    candidate_lists,
+    columns,
+    floats,
+    queries,
+    query,
+    rows,
+    scored,
+)
+from tests.unit.fusion.test_artifact import artifact
+
+WIDTH = len(feature_names(SOURCES))
+
+
+def network(seed: int = 0, width: int = WIDTH) -> Network:
+    rng = np.random.default_rng(seed)
+
+    def drawn(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    layers = (drawn(width, 6), drawn(6, 4), drawn(4, 1))
+    return Network(drawn(width), np.abs(drawn(width)), layers, (drawn(6), drawn(4), drawn(1)))
+
+
+def learned(keys: np.ndarray | None = None, **changes: object) -> LearnedRanker:
+    known = columns().keys if keys is None else keys
+    rng = np.random.default_rng(1)
+    fields = {
+        "sources": SOURCES,
+        "surfaces": ("HOME",),
+        "network": network(),
+        "centre": 0.5,
+        "spread": 2.0,
+        "item_keys": known,
+        "habits": rng.random((len(known), len(HABITS))).astype(np.float32),
+        "usual": np.array([0.2, 3.0], np.float32),
+    }
+    return LearnedRanker(**(fields | changes))  # type: ignore[arg-type]
+
+
+def past(*events: tuple[int, float]) -> Past:
+    """Purchases: (row, days ago)."""
+    return Past(
+        rows(*(row for row, _ in events)), floats(*(age for _, age in events)),
+        np.ones(len(events), np.float32),
+    )  # fmt: skip
+
+
+def shelf() -> Shelf:
+    c = columns()
+    return Shelf(c.domain, c.category, c.brand, c.price, c.popularity)
+
+
+def candidates(scores: np.ndarray) -> Candidates:
+    size = scores.shape[1]
+    some = np.linspace(0, 1, size).astype(np.float32)
+    habits = np.full((size, len(HABITS)), 3, np.float32)
+    return Candidates(np.arange(size, dtype=np.int32), scores, scores, some, some, habits)
+
+
+def named(table: np.ndarray, name: str) -> np.ndarray:
+    return table[:, feature_names(SOURCES).index(name)]
+
+
+def random_scores(seed: int, size: int = 9) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    found = rng.random((len(SOURCES), size)).astype(np.float32)
+    found[rng.random(found.shape) < 0.5] = np.nan
+    return found
+
+
+def test_what_was_bought_often_and_lately_is_told_from_what_was_not() -> None:
+    bought = past((2, 300), (1, 60), (1, 40), (1, 20), (3, 1))
+    table = features(candidates(random_scores(0, 5)), bought, shelf())
+    assert named(table, "times").argmax() == 1
+    assert named(table, "since").argmin() == 3
+    assert named(table, "last_visit").tolist() == [0, 0, 0, 1, 0]
+    assert named(table, "due")[0] == -1 < named(table, "due")[1]
+    assert named(table, "of_visits")[1] == pytest.approx(3 / 4)
+
+
+@given(seed=st.integers(0, 99), there=st.lists(st.booleans(), min_size=4, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_leaving_sources_out_of_a_table_is_the_table_without_their_answers(
+    seed: int, there: list[bool]
+) -> None:
+    mask, scores = np.array(there), random_scores(seed)
+    bought = past((1, 30), (4, 3))
+    whole = features(candidates(scores), bought, shelf())
+    fewer = features(candidates(np.where(mask[:, None], scores, np.nan)), bought, shelf())
+    answered = mask & ~np.isnan(scores).all(axis=1)
+    np.testing.assert_allclose(blended(whole, answered), fewer, rtol=1e-6)
+    np.testing.assert_array_equal(blended(whole[:2], answered), blended(whole, answered)[:2])
+
+
+@given(seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_the_parts_of_a_preference_sum_to_it_and_a_silent_source_has_none(seed: int) -> None:
+    scores = random_scores(seed)
+    scores[2] = np.nan
+    table = features(candidates(scores), past((1, 30), (4, 3)), shelf())
+    answered = ~np.isnan(scores).all(axis=1)
+    parts, rest = learned().parts(table, answered)
+    np.testing.assert_allclose(parts.sum(axis=0) + rest, learned().preference(table), atol=1e-5)
+    assert not parts[~answered].any()
+
+
+def with_ranker(asked: Query, ranker: LearnedRanker | None = None) -> Query:
+    bought = past((1, 30.0), (1, 15.0), (4, 0.1))
+    return asked._replace(ranker=PoolRanker(ranker or learned()), past=bought)
+
+
+@given(asked=queries(), found=candidate_lists(ANY_SCORE))
+@settings(max_examples=30, deadline=None)
+def test_an_explanation_adds_up_to_the_score(asked: Query, found: dict) -> None:
+    asked = with_ranker(asked)
+    pool = run(asked, build_pool(asked, found))
+    for explained in explain(asked, pool, pool.order[:5]):
+        parts = sum(c.value for c in explained.contributions)
+        whole = parts + sum(value for _, value in explained.adjustments)
+        assert whole == pytest.approx(explained.score, abs=1e-4)
+        shares = sum(c.share for c in explained.contributions)
+        assert shares == pytest.approx(1, abs=1e-4) or shares == 0
+
+
+def test_a_ranker_takes_the_place_of_the_weighted_sum() -> None:
+    found = scored(cf={1: 1.0, 2: 0.5}, text={3: 1.0, 2: 0.2})
+    asked = with_ranker(query(limit=1))
+    pool = run(asked, build_pool(asked, found))
+    assert pool.learned
+    assert ((pool.terms["fused"] >= 0) & (pool.terms["fused"] <= 1)).all()
+    assert "habits" in dict(explain(asked, pool, pool.order)[0].adjustments)
+
+
+@pytest.mark.parametrize("what", ["a number that is none", "no source it knows"])
+def test_without_a_preference_the_weighted_sum_speaks(what: str) -> None:
+    broken = replace(network(), biases=(*network().biases[:-1], floats(float("nan"))))
+    ranker = learned(network=broken) if "number" in what else learned(sources=("a", "b", "c", "d"))
+    found = scored(cf={1: 1.0, 2: 0.5}, text={3: 1.0, 2: 0.2})
+    asked = with_ranker(query(limit=1), ranker)
+    pool = run(asked, build_pool(asked, found))
+    assert not pool.learned
+    np.testing.assert_array_equal(pool.terms["fused"], convex(asked, pool))
+
+
+def test_a_source_the_ranker_has_never_seen_does_not_confuse_it() -> None:
+    asked = with_ranker(query(sources=("new", *SOURCES), limit=1))
+    found = scored(cf={1: 1.0, 2: 0.5}, text={3: 1.0, 2: 0.2}, new={2: 9.0, 7: 1.0})
+    pool = run(asked, build_pool(asked, found))
+    assert pool.learned
+    told = explain(asked, pool, pool.order[:1])[0]
+    assert next(c.value for c in told.contributions if c.source == "new") == 0
+
+
+def test_an_item_it_does_not_know_has_the_usual_habits() -> None:
+    ranker = learned()
+    known = ranker.habits_of(np.array([100, 7, 999], np.int64))
+    np.testing.assert_array_equal(known[0], ranker.habits[0])
+    np.testing.assert_array_equal(known[1:], np.stack([ranker.usual] * 2))
+
+
+def test_own_items_are_the_most_and_latest_bought() -> None:
+    bought = past((9, 300), (5, 50), (5, 20), (7, 1))
+    assert sorted(own_rows(bought, 2).tolist()) == [5, 7]
+    assert own_rows(bought).tolist() == [5, 7, 9]
+    assert not len(own_rows(past()))
+
+
+def with_file() -> dict[str, object]:
+    return {
+        "settings": FusionSettings(ranker=NETWORK),
+        "ranker": learned(np.array([5, 9, 700], np.int64)),
+    }
+
+
+def test_a_ranker_is_saved_with_its_artifact(tmp_path: Path) -> None:
+    saved = artifact(**with_file())
+    save(tmp_path, saved, Manifest(version=1))
+    loaded = load_fusion(tmp_path)
+    assert loaded.ranker is not None
+    assert saved.ranker is not None
+    table = np.random.default_rng(3).normal(size=(7, WIDTH)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.ranker.preference(table), saved.ranker.preference(table))
+    assert loaded.ranker_for("HOME") is loaded.ranker
+    assert loaded.ranker_for("SEARCH") is None
+    np.testing.assert_array_equal(loaded.ranker.habits, saved.ranker.habits)
+
+
+def test_a_ranker_that_is_not_there_or_not_whole_is_named(tmp_path: Path) -> None:
+    save(tmp_path, artifact(**with_file()), Manifest(version=1))
+    (tmp_path / FILE).write_bytes(b"no zip")
+    with pytest.raises(ArtifactCorrupt, match=r"ranker\.npz"):
+        load_fusion(tmp_path)
+    with pytest.raises(ArtifactCorrupt, match=r"ranker\.npz: setting 'ranker' is 'network'"):
+        save(tmp_path, artifact(settings=FusionSettings(ranker=NETWORK)), Manifest(version=2))
+
+
+def test_a_ranker_with_other_features_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, artifact(**with_file()), Manifest(version=1))
+    with np.load(tmp_path / FILE) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["features"][0] = "else"
+    np.savez(tmp_path / FILE, allow_pickle=False, **arrays)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    manifest["file_hashes"][FILE] = file_hash(tmp_path / FILE)
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactCorrupt, match="not those of this release"):
+        load_fusion(tmp_path)
+
+
+def test_shapes_that_do_not_fit_are_a_problem() -> None:
+    assert not network().problem(WIDTH)
+    assert "expected" in network().problem(WIDTH + 1)
+    assert "finite" in replace(network(), mean=np.full(WIDTH, np.nan, np.float32)).problem(WIDTH)
+
+
+def test_nothing_to_rank_is_no_error() -> None:
+    empty = candidates(np.zeros((len(SOURCES), 0), np.float32))
+    assert features(empty, past((1, 2.0)), shelf()).shape == (0, WIDTH)
+    assert len(columns().keys) == ITEMS
