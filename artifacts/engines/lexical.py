@@ -20,6 +20,7 @@ import numpy as np
 import tantivy
 
 from artifacts.engine import Scores
+from artifacts.engines.query_weight import Word
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import Keys
 
@@ -114,10 +115,29 @@ class LexicalIndex:
             scores = np.where(found[order[at]] == rows, values[order[at]], np.float32(0))
         return scores
 
+    @property
+    def size(self) -> int:
+        """How many products there are."""
+        return int(self._searcher.num_docs)
+
+    def words(self, text: str) -> list[Word]:
+        """Return how many products hold each word of a query, and where."""
+        found = []
+        for term in self._terms(text[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")):
+            counts = self._counts(term)
+            found.append(Word(term, max(counts.values()), counts["brand"], counts["title"]))
+        return found
+
+    def _terms(self, text: str) -> list[str]:
+        return list(dict.fromkeys(self._analyzer.analyze(text)))[:_MAX_TERMS]
+
+    def _counts(self, term: str) -> dict[str, int]:
+        return {field: self._searcher.doc_freq(field, term) for field in FIELDS}
+
     def parse(self, text: str) -> tantivy.Query | None:
         """Turn a shopper's words into a query; None where no product could match any."""
         text = text[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-        terms = list(dict.fromkeys(self._analyzer.analyze(text)))[:_MAX_TERMS]
+        terms = self._terms(text)
         parts = [part for term in terms for part in self._term(term)]
         forms = list(dict.fromkeys(compact_forms(text, pairs=True)))[:_MAX_TERMS]
         known = [f for f in forms if f not in terms and self._searcher.doc_freq("compact", f)]
@@ -126,7 +146,7 @@ class LexicalIndex:
 
     def _term(self, term: str) -> list[tantivy.Query]:
         """Return what a term adds: BM25 per field, and once the bonus; or a loose match."""
-        counts = {field: self._searcher.doc_freq(field, term) for field in FIELDS}
+        counts = self._counts(term)
         fields = [field for field, count in counts.items() if count]
         if not fields:
             return self._loose(term)

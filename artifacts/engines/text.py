@@ -7,9 +7,10 @@ whether it was retrieved or the caller brought it:
 
     score = w * max(cosine, 0) + (1 - w) * bm25 / (the query's best bm25)
 
-in 0..1. Without a query, the profile of the history (weighted mean of its item
-vectors) is compared instead and the score is the cosine; with a query the
-history is not read. Neither gives no opinion.
+in 0..1, where w is the same for all queries, or learned for each (query_weight.py).
+Without a query, the profile of the history (weighted mean of its item vectors) is
+compared instead and the score is the cosine; with a query the history is not
+read. Neither gives no opinion.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from artifacts.engines.encoder import WIDTH, TextEncoder
 from artifacts.engines.graph import left_pad
 from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, LexicalIndex
 from artifacts.engines.nearest import PROBES, NearestSearch
+from artifacts.engines.query_weight import learned_in, traits, weight_of
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
@@ -44,7 +46,7 @@ _LEAST_DEPTH = 200
 _LEXICAL_DEPTH = 1_000
 # A best BM25 below this (only very common or mistyped words) counts as this much:
 # weak evidence must not become full marks.
-_LEAST_LEXICAL = 40.0
+LEAST_LEXICAL = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ class _Words:
     scores: Scores  # [m], unnormalised
     # True where `rows` may not be all that match.
     cut: bool
+    # Of the dense half, for this query.
+    weight: np.float32
 
     @property
     def scale(self) -> np.float32:
         """What the query's lexical scores are divided by."""
-        return np.float32(max(_LEAST_LEXICAL, self.scores.max(initial=0.0)))
+        return np.float32(max(LEAST_LEXICAL, self.scores.max(initial=0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class TextEngine:
         self._session = open_session(directory / MODEL)
         parameters = manifest.engine_parameters
         self._weight = np.float32(parameters.get("dense_weight", DENSE_WEIGHT))
+        self._learned = learned_in(parameters)
         self._max_history = int(parameters.get("max_history", 0))
         probes = int(parameters.get(PROBES, 0))
         self._finder = _Finder(directory, probes, len(keys)) if probes else None
@@ -125,7 +130,7 @@ class TextEngine:
             if text:
                 words = self._words(text, _LEXICAL_DEPTH)
                 lexical = self._lexical_scores(words, wanted[row])
-                scores[row] = self._blend(scores[row], lexical, words.scale)
+                scores[row] = _blend(scores[row], lexical, words)
         silent = ~(dense.vector != 0).any(axis=1)
         scores = np.where((wanted == 0) | silent[:, None], np.float32(np.nan), scores)
         return Answer(scores=scores, embedding=dense.vector, unknown_items=unknown + more)
@@ -156,33 +161,34 @@ class TextEngine:
     def _merge(self, dense: _Dense, row: int, words: _Words, k: int) -> tuple[Keys, Scores]:
         """Unite what both halves nominate for one query, best first, each item once."""
         cosine = dense.candidate_scores[row, : len(words.rows)]
-        values = self._blend(cosine, words.scores, words.scale)
+        values = _blend(cosine, words.scores, words)
         fresh: Bools = (dense.rows[row] != 0) & ~np.isin(dense.rows[row], words.rows)
         rest, cosine = dense.rows[row][fresh], dense.scores[row][fresh]
         if words.cut and len(values) >= k > 0:
             # The words of these items count no more than those of the last one listed:
             # only the few that could still come among the best k are looked up.
-            bound = self._blend(cosine, words.scores[-1:], words.scale)
+            bound = _blend(cosine, words.scores[-1:], words)
             hopeful = bound >= np.partition(values, -k)[-k]
             rest, cosine = rest[hopeful], cosine[hopeful]
         lexical = self._lexical_scores(words, rest)
         rows = np.concatenate([words.rows, rest])
-        values = np.concatenate([values, self._blend(cosine, lexical, words.scale)])
+        values = np.concatenate([values, _blend(cosine, lexical, words)])
         order = np.argsort(-values, kind="stable")
         return rows[order], values[order]
-
-    def _blend(self, cosine: Scores, lexical: Scores, scale: np.float32) -> Scores:
-        blended: Scores = self._weight * np.maximum(cosine, 0) + (1 - self._weight) * (
-            lexical / scale
-        )
-        return np.clip(blended, 0, 1)
 
     def _words(self, text: str, limit: int) -> _Words:
         query = self._lexical.parse(text)
         if query is None:
-            return _Words(None, np.zeros(0, np.int64), np.zeros(0, np.float32), False)
+            nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+            return _Words(None, *nothing, cut=False, weight=self._weight_of(text))
         rows, scores = self._lexical.search(query, limit)
-        return _Words(query, rows, scores, len(rows) >= limit)
+        return _Words(query, rows, scores, len(rows) >= limit, self._weight_of(text))
+
+    def _weight_of(self, text: str) -> np.float32:
+        if self._learned is None:
+            return self._weight
+        found = traits(self._lexical.words(text), self._lexical.size)
+        return np.float32(weight_of(found, self._learned))
 
     def _lexical_scores(self, words: _Words, rows: Keys) -> Scores:
         """Return the unnormalised lexical scores of rows [m]; 0 where no word matches."""
@@ -216,6 +222,12 @@ class TextEngine:
             return _Dense(*self._session.run([*_FOUND, *_OUTPUTS], feed)), unknown
         scores, used = self._session.run(_OUTPUTS, feed)
         return _Dense(*self._finder.find(used, top), scores, used), unknown
+
+
+def _blend(cosine: Scores, lexical: Scores, words: _Words) -> Scores:
+    weight = words.weight
+    blended: Scores = weight * np.maximum(cosine, 0) + (1 - weight) * (lexical / words.scale)
+    return np.clip(blended, 0, 1)
 
 
 class _Finder:

@@ -27,6 +27,12 @@ from models.fusion.queries import basket_searches, by_score, search_lists
 from models.progress import Progress
 from models.text.evaluate import halves, held_out, judged, search_values
 
+_NOTES = {
+    "lexical": "words alone",
+    "dense": "meaning alone",
+    "hybrid, one weight": "both, the same weight for every query",
+}
+
 
 def rated_table(job: Job) -> tuple[Table, dict[str, str]]:
     """Judge by the dataset's rated queries; also say which rows are left out."""
@@ -69,10 +75,11 @@ def _rated(
         return dict(search_values(engine, queries, job.plan.ks, progress))
 
     found = job.work.arrays("searches", key, make)
-    note = {"lexical": "words alone", "dense": "meaning alone"}.get(name, "both, as served")
+    note = _NOTES.get(name, "both, as served")
     nothing = np.zeros((0, 0), np.int64)
     version = int(engine.manifest.version)
-    return Entry(name, "model", nothing, note, version, source.seconds), found
+    kind = "fusion" if name.startswith("hybrid") else "model"
+    return Entry(name, kind, nothing, note, version, source.seconds), found
 
 
 def _rated_table(
@@ -84,6 +91,8 @@ def _rated_table(
     texts = [query for query, _, _ in judged(queries)]
     by = job.plan.measure("condensed_ndcg")
     rows, differences = compared(entries, values, [{}] * len(entries), by)
+    # One favours meaning, the other words: a hybrid is better only if it is by both.
+    _, of_all = compared(entries, values, [{}] * len(entries), job.plan.measure("full_ndcg"))
     slices = []
     for group, name, what, chosen in _query_slices(texts):
         if chosen.any() and not chosen.all():
@@ -101,7 +110,7 @@ def _rated_table(
         targets=queries.filter(pl.col("query").is_in(texts)).height,
         catalogue=job.dataset.items.height,
         rows=rows,
-        differences=differences,
+        differences=(*differences, *of_all),
         slices=tuple(slices),
     )
 

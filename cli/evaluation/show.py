@@ -168,14 +168,17 @@ def short(value: float) -> str:
 
 def differences_table(part: Table, report: Report) -> RichTable:
     """Return how the rows compare, and whether chance may have made it so."""
-    made = table("Row", "against", f">{report.main}", ">relative", f">{report.confidence:.0%}", "")
-    pairs = against(named(part, report.main))
+    made = table(
+        "Row", "against", "in", ">difference", ">relative", f">{report.confidence:.0%}", ""
+    )
+    metrics = dict.fromkeys(found.metric for found in part.differences)
+    pairs = {metric: against(named(part, metric)) for metric in metrics}
     for found in part.differences:
-        if pairs.get(found.row) == found.against:
+        if pairs[found.metric].get(found.row) == found.against:
             relative = "" if found.relative is None else f"{found.relative:+.1%}"
             sure = "" if found.low > 0 or found.high < 0 else "may be chance"
             made.add_row(
-                found.row, found.against, f"{found.difference:+.4f}", relative,
+                found.row, found.against, found.metric, f"{found.difference:+.4f}", relative,
                 f"{found.low:+.4f} to {found.high:+.4f}", sure,
             )  # fmt: skip
     return made

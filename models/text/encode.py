@@ -43,6 +43,8 @@ _PROBES = (
     "usb-c to hdmi adapter, white",
 )
 _CHUNK = 64
+# Its name, and the encoder.
+Tuned = tuple[str, SentenceEncoder]
 # Fewer distinct texts are encoded again in no time.
 _WORTH_KEEPING = 1_000
 
@@ -86,10 +88,11 @@ def keep_vectors(texts: Sequence[str], vectors: Scores, directory: Path) -> None
 
 
 def _kept(texts: Sequence[str], directory: Path) -> Path:
-    return directory / f"vectors-{_fingerprint(texts)}.npy"
+    return directory / f"vectors-{fingerprint(texts)}.npy"
 
 
-def _fingerprint(texts: Sequence[str]) -> str:
+def fingerprint(texts: Sequence[str]) -> str:
+    """Return 32 characters that tell these texts from any others."""
     digest = hashlib.blake2b(digest_size=16)
     for text in texts:
         digest.update(text.encode("utf-8", "replace") + b"\0")
@@ -124,21 +127,29 @@ def package_directory() -> Path:
     return home
 
 
-def prepare_encoder(cache: Path = Path(".cache")) -> Path:
+def prepare_encoder(
+    cache: Path = Path(".cache"),
+    *,
+    int8: bool = True,
+    tuned: Tuned | None = None,
+) -> Path:
     """Return a directory with encoder.onnx and tokenizer.json, made once (about 5 s).
 
-    Several processes may ask at once: each builds beside, the first rename wins.
+    `tuned` is a fine-tuned encoder and a name that tells it from any other. Several
+    processes may ask at once: each builds beside, the first rename wins.
     Raises EncoderMissing, ExportMismatch or QuantisationError.
     """
     home = package_directory()
     version = importlib.metadata.version(PACKAGE)
-    ready = cache / f"encoder-{version}-{_REVISION}"
+    name = f"encoder-{version}-{_REVISION}{'' if int8 else '-fp32'}"
+    ready = cache / (f"{name}-{tuned[0]}" if tuned else name)
     if ready.is_dir():
         return ready
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".encoder-", dir=cache))
     try:
-        export_encoder(home, draft)
+        model = tuned[1] if tuned else load_encoder(home / "model.safetensors")
+        export_encoder(model, home / TOKENIZER, draft, int8=int8)
         draft.chmod(0o755)
         draft.rename(ready)
     except OSError:
@@ -149,21 +160,24 @@ def prepare_encoder(cache: Path = Path(".cache")) -> Path:
     return ready
 
 
-def export_encoder(home: Path, directory: Path) -> float:
-    """Write encoder.onnx (int8) and tokenizer.json; return the worst int8 cosine.
+def export_encoder(
+    model: SentenceEncoder, tokenizer: Path, directory: Path, *, int8: bool = True
+) -> float:
+    """Write encoder.onnx and tokenizer.json; return the worst cosine of int8 with fp32.
 
-    `home` holds model.safetensors and tokenizer.json. Raises ExportMismatch or
-    QuantisationError.
+    Raises ExportMismatch or QuantisationError.
     """
-    shutil.copyfile(home / TOKENIZER, directory / TOKENIZER)
-    model = load_encoder(home / "model.safetensors")
+    shutil.copyfile(tokenizer, directory / TOKENIZER)
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "fp32.onnx"
         _export_fp32(model, full)
+        _check_fp32(model, full)
+        if not int8:
+            shutil.copyfile(full, directory / ENCODER)
+            return 1.0
         _quantise(full, directory / ENCODER)
         shutil.copyfile(full, Path(scratch) / ENCODER)
-        shutil.copyfile(home / TOKENIZER, Path(scratch) / TOKENIZER)
-        _check_fp32(model, full)
+        shutil.copyfile(tokenizer, Path(scratch) / TOKENIZER)
         exact = TextEncoder(Path(scratch)).encode(_PROBES)
     rough = TextEncoder(directory).encode(_PROBES)
     worst = float((exact * rough).sum(axis=1).min())

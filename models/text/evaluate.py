@@ -16,25 +16,33 @@ import polars as pl
 
 from artifacts import manifest as manifests
 from artifacts.engine import Engine, Question, Scores
+from artifacts.engines.query_weight import NAMES, PREFIX, learned_in
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import Keys
 from models.progress import Progress, silent
 
 Gains = npt.NDArray[np.float64]
-_HALVES = {"lexical": 0.0, "dense": 1.0}
+_HALVES: Mapping[str, float] = {"lexical": 0.0, "dense": 1.0}
+_ONE = "hybrid, one weight"
 
 
 def halves(artifact_dir: Path) -> dict[str, TextEngine]:
-    """Load a text artifact three times: "lexical" and "dense" alone, "hybrid" as it is served."""
+    """Load a text artifact several times: its halves alone, and "hybrid" as it is served.
+
+    Where that has a weight for each query, also "hybrid, one weight" for all.
+    """
     manifest, keys = manifests.verify(artifact_dir)
     own = manifest.engine_parameters.get("dense_weight", DENSE_WEIGHT)
+    weights = {**_HALVES, _ONE: own} if learned_in(manifest.engine_parameters) else _HALVES
     found = {}
-    for name, weight in {**_HALVES, "hybrid": own}.items():
+    for name, weight in weights.items():
         changed = type(manifest)()
         changed.CopyFrom(manifest)
+        for trait in NAMES:
+            changed.engine_parameters.pop(PREFIX + trait, None)
         changed.engine_parameters["dense_weight"] = weight
         found[name] = TextEngine(artifact_dir, changed, keys)
-    return found
+    return {**found, "hybrid": TextEngine(artifact_dir, manifest, keys)}
 
 
 def search_values(

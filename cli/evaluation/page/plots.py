@@ -38,7 +38,7 @@ def differences(table: Json, metric: str) -> str:
     shades = colours(table)
     rows = []
     for found in table["differences"]:
-        if pairs.get(found["row"]) == found["against"]:
+        if found["metric"] == metric and pairs.get(found["row"]) == found["against"]:
             gap, low, high = found["difference"], found["low"], found["high"]
             said = f"{found['row']} minus {found['against']}: {gap:+.4f}, {low:+.4f} to {high:+.4f}"
             name = f"{found['row']} - {found['against']}"

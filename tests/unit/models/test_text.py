@@ -7,17 +7,20 @@ import polars as pl
 import pytest
 import torch
 
-from artifacts.engine import Answer
+from artifacts import manifest as manifests
+from artifacts.engine import Answer, Question
 from artifacts.engines.encoder import ENCODER, TextEncoder
+from artifacts.engines.query_weight import PREFIX
 from models.data.dataset import DatasetInfo, keyed, write_dataset
 from models.data.errors import DatasetError
 from models.data.schema import EVENTS, ITEMS
 from models.progress import silent
 from models.text import encode
+from models.text.documents import attribute_words, document
 from models.text.encode import EncoderMissing, encode_texts, prepare_encoder
 from models.text.evaluate import halves, held_out, ndcgs, search_values
 from models.text.model import DenseSearch, load_encoder
-from models.text.train import Config, attribute_words, document, train
+from models.text.train import Config, train
 from plait.v1.manifest_pb2 import Manifest
 
 TITLES = {
@@ -150,6 +153,21 @@ def test_a_search_evaluation_compares_the_halves_with_the_whole(tmp_path):
             assert ((values[f"{kind}_ndcg@10"] >= 0) & (values[f"{kind}_ndcg@10"] <= 1)).all()
     assert found["hybrid"]["condensed_ndcg@10"].tolist() == [1.0, 1.0]
     assert held_out("yogurt") == held_out("yogurt")
+
+
+def test_a_weight_for_each_query_is_compared_with_one_for_all(tmp_path):
+    data = dataset(tmp_path / "data")
+    artifact = train(Config(), data.items, data.events, tmp_path / "repository", silent)
+    manifest, keys = manifests.read(artifact), manifests.verify(artifact)[1]
+    manifest.engine_parameters[PREFIX + "always"] = -9.0
+    manifests.write(artifact, manifest, keys)
+    engines = halves(artifact)
+    assert list(engines) == ["lexical", "dense", "hybrid, one weight", "hybrid"]
+    question = Question(np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32), ("yogurt",),
+                        candidates=keys[None])  # fmt: skip
+    scores = {name: engine.run(question).scores[0] for name, engine in engines.items()}
+    expected = 0.05 * scores["dense"] + 0.95 * scores["lexical"]
+    np.testing.assert_allclose(scores["hybrid"], expected, atol=1e-5)
 
 
 class Fixed:
