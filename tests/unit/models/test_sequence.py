@@ -18,11 +18,19 @@ from models.data.dataset import keyed
 from models.data.errors import DatasetError, OptionError
 from models.data.interactions import interactions
 from models.data.schema import EVENTS, ITEMS
+from models.index import build_index
 from models.options import with_options
 from models.progress import silent
 from models.sequence.encoders import ENCODERS
 from models.sequence.features import item_features
-from models.sequence.graph import EXPORT_TOLERANCE, export_model, probe
+from models.sequence.graph import (
+    EXPORT_TOLERANCE,
+    export_indexed,
+    export_model,
+    item_table,
+    probe,
+    user_vectors,
+)
 from models.sequence.loss import Negatives, negative_probability, next_loss
 from models.sequence.model import SequenceModel, Shape, settle
 from models.sequence.prepare import Windows, epoch, spectral_vectors
@@ -217,6 +225,13 @@ def test_onnx_computes_what_torch_computes_for_any_shape(tmp_path, variant):
         assert rows.shape == (shape[0], min(shape[3], 30))
         for a, b in zip(ours[1:], theirs, strict=True):
             np.testing.assert_allclose(a.numpy(), b, atol=EXPORT_TOLERANCE)
+
+
+def test_cosines_of_a_large_catalogue_are_exported_beside_an_index(tmp_path):
+    made = model(replace(SMALL, temperature=0.1, repeats=False))
+    users = user_vectors(made, np.array([[0, 4, 7], [5, 2, 9], [1, 2, 3]]))
+    index = build_index(item_table(made), users, seed=0)
+    assert export_indexed(made, tmp_path / "model.onnx", index) <= EXPORT_TOLERANCE
 
 
 @pytest.mark.parametrize("repeats", [True, False])
