@@ -13,6 +13,8 @@ from models.train import FUSION, SOURCES
 
 BASELINES = ("popular-7d", "popular")
 FUSIONS = ("rrf", "convex", "fused")
+# The fused ranking at several weights of the cross-domain term: only when asked for.
+CROSSING = "crossing"
 # In the order of the table.
 ROWS = (*BASELINES, *sorted(SOURCES), *FUSIONS)
 # The last days whose best sellers are the baseline to beat.
@@ -64,7 +66,7 @@ class Plan:
     @property
     def fuses(self) -> bool:
         """Whether weights are needed."""
-        return "convex" in self.rows or "fused" in self.rows
+        return any(row in self.rows for row in ("convex", "fused", CROSSING))
 
     def measure(self, kind: str = "ndcg") -> Measure:
         """Return what is measured; the main metric is at 10 places, or the fewest there are."""
@@ -84,23 +86,24 @@ def read_models(text: str, settings: tuple[str, ...]) -> tuple[tuple[Model, ...]
     """
     models: dict[str, str] = {}
     rows = []
+    named = (*BASELINES, *FUSIONS, CROSSING)
     for part in filter(None, (part.strip() for part in text.split(","))):
         label, equals, source = part.partition("=")
         source = source if equals else label
-        if source in SOURCES and label not in models and label not in (*BASELINES, *FUSIONS):
+        if source in SOURCES and label not in models and label not in named:
             models[label] = source
-        elif not equals and label in (*BASELINES, *FUSIONS):
+        elif not equals and label in named:
             rows.append(label)
         else:
             raise OptionError(
-                f"{part!r} is not one of {', '.join(ROWS)}, nor a new NAME=SOURCE "
+                f"{part!r} is not one of {', '.join((*ROWS, CROSSING))}, nor a new NAME=SOURCE "
                 f"with a source of {', '.join(SOURCES)}"
             )
     if not models and not rows:
         raise OptionError(f"no row is named; there are: {', '.join(ROWS)}")
     options = read_settings(settings, (*models, FUSION))
     made = tuple(Model(label, source, options[label]) for label, source in models.items())
-    ordered = tuple(row for row in ROWS if row in rows)
+    ordered = tuple(row for row in (*ROWS, CROSSING) if row in rows)
     return made, {"rows": ordered, "fusion_options": options[FUSION]}
 
 

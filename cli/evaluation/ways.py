@@ -59,6 +59,11 @@ WAYS = (
         "fused, no trends", "fused", "without the trend term",
         _without(w_trend=0.0), 0.0, lambda own: own.w_trend > 0 and own.ranker == CONVEX,
     ),
+    *(
+        Way(f"cross-domain {weight:g}", "crossing", "with this weight of the cross-domain term",
+            _without(w_cross_domain=weight), 0.0)
+        for weight in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    ),
 )  # fmt: skip
 
 

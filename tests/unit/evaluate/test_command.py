@@ -184,6 +184,14 @@ def test_with_validation_trains_once_more_on_what_comes_before_the_test(
     assert known[-1] > known[0]
 
 
+def test_the_cross_domain_term_is_judged_at_several_weights_when_asked_for(shop: Path) -> None:
+    result = evaluate(shop, "--models", "cf,crossing", "--json", "-")
+    rows = json.loads(result.stdout)["tables"][0]["rows"]
+    names = [row["name"] for row in rows]
+    assert names[:3] == ["cf", "cross-domain 0", "cross-domain 0.01"]
+    assert names[-1] == "cross-domain 0.5"
+
+
 def test_validation_is_judged_without_the_test(evaluated: tuple[Result, Path], shop: Path) -> None:
     result = evaluate(shop, "--models", "cf,popular", "--judge", "validation", "--json", "-")
     report = json.loads(result.stdout)
