@@ -2,11 +2,13 @@
 
 Whoever calls a trainer may hold out a test set of its own; this one lies within
 the events the trainer is given. Where events have times it is what came last
-for everyone, as in serving; otherwise it is each user's last event.
+for everyone, as in serving; where they have an order, each user's last event; and
+where they have neither, one of each user's at random, as such data are tested.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
@@ -26,19 +28,34 @@ class Holdout:
     wanted: pl.DataFrame
 
 
-def hold_out(events: pl.DataFrame, *, share: float = 0.1) -> Holdout:
-    """Hold out the last `share` of the events by time, or each user's last event.
+def ordered(events: pl.DataFrame) -> bool:
+    """Say whether it is known which of a user's events came first.
+
+    Data without times that came with a split have the order of their file, which means
+    nothing: what was left out was drawn (models/data/importers/lightgcn.py, pairs.py).
+    """
+    return events["time"].null_count() == 0 or events["split"].null_count() > 0
+
+
+def hold_out(events: pl.DataFrame, *, share: float = 0.1, seed: int = 0) -> Holdout:
+    """Hold out the last `share` of the events by time, or an event of each user.
 
     A user needs three events for the latter. `wanted` may be empty.
     """
     if events.height and events["time"].null_count() == 0:
-        ordered = events["time"].sort()
-        cut = ordered[min(int(len(ordered) * (1 - share)), len(ordered) - 1)]
+        times = events["time"].sort()
+        cut = times[min(int(len(times) * (1 - share)), len(times) - 1)]
         return Holdout(events.filter(pl.col("time") < cut), events.filter(pl.col("time") >= cut))
-    last = (pl.col("order") == pl.col("order").max().over("user_id")) & (
+    if not ordered(events):
+        events = events.sort("user_id", "item_key", "order", maintain_order=True)
+        drawn = np.random.default_rng(seed).random(events.height)
+        events = events.with_columns(place=pl.Series(drawn))
+    else:
+        events = events.with_columns(place=pl.col("order"))
+    last = (pl.col("place") == pl.col("place").max().over("user_id")) & (
         pl.len().over("user_id") >= 3
     )
-    return Holdout(events.filter(~last), events.filter(last))
+    return Holdout(events.filter(~last).drop("place"), events.filter(last).drop("place"))
 
 
 def tasks(held: Holdout, *, users: int, seed: int) -> tuple[Task, Task]:

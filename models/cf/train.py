@@ -19,13 +19,13 @@ from models.cf.config import PRESETS, Config
 from models.cf.export import export, open_saved, save, served_form
 from models.cf.methods import METHODS
 from models.cf.prepare import user_item_matrix
-from models.cf.tune import Choice, judges, tune
+from models.cf.tune import RECENCY, Choice, judges, tune
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
 from models.evaluate.ranking import Asking
 from models.export import Histories, Origin, finish, sample_histories
 from models.progress import Progress, part, silent
-from models.validation import hold_out, measure, tasks
+from models.validation import hold_out, measure, ordered, tasks
 from plait.v1.manifest_pb2 import Manifest
 
 SOURCE = "cf"
@@ -81,7 +81,12 @@ def validate(
     most = config.max_tuning_items if method.by_items else None
     keys, x = prepare(config, items, held.known, most=most)
     both = tasks(held, users=config.validation_users, seed=config.seed)
-    judged = judges(both[1], KeyIndex(keys), Asking(history_length=config.max_history))
+    judged = judges(
+        both[1],
+        KeyIndex(keys),
+        Asking(history_length=config.max_history),
+        exponents=RECENCY if ordered(events) else (0.0,),
+    )
     trying = part(progress, 0.0, 0.6)
     learning = replace(config, dense_items=0) if local else config
     choice, fit = tune(method.fitter(x, learning), settings, x, judged, trying)

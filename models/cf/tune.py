@@ -64,12 +64,17 @@ def popularity_scale(x: sparse.csr_matrix, discount: float) -> Floats:
     return scale
 
 
-def judges(task: Task, index: KeyIndex, asking: Asking) -> Judges:
-    """Build the matrices from a task that does not exclude what was seen."""
+def judges(
+    task: Task, index: KeyIndex, asking: Asking, *, exponents: tuple[float, ...] = RECENCY
+) -> Judges:
+    """Build the matrices from a task that does not exclude what was seen.
+
+    `exponents` of recency are tried; 0 alone where the order of events means nothing.
+    """
     seen, targets = _binary(task.history, index), _binary(task.targets, index)
     histories = {
         e: history_matrix(task, index, asking, recency_exponent=e)
-        for e in (RECENCY if task.history.starts[-1] else (0.0,))
+        for e in (exponents if task.history.starts[-1] else (0.0,))
     }
     new = sparse.csr_matrix(targets - targets.multiply(seen))
     new.eliminate_zeros()

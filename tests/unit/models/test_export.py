@@ -169,3 +169,21 @@ def test_no_events_leave_nothing_to_hold_out():
     held = hold_out(events.clear())
     assert not held.known.height
     assert not held.wanted.height
+
+
+def test_where_the_order_of_a_file_means_nothing_an_event_of_each_user_is_drawn():
+    _, events = shop()
+    unordered = events.with_columns(
+        time=pl.lit(None, pl.Datetime("us", "UTC")), split=pl.lit("train")
+    )
+    held = hold_out(unordered)
+    assert held.wanted["user_id"].n_unique() == held.wanted.height
+    assert held.known.height + held.wanted.height == events.height
+    last = unordered.group_by("user_id").agg(pl.col("order").max())
+    drawn = held.wanted.join(last, on=["user_id", "order"], how="semi").height
+    assert drawn < held.wanted.height / 2
+    assert (
+        hold_out(unordered.reverse())
+        .wanted.sort("user_id", "item_key")
+        .equals(held.wanted.sort("user_id", "item_key"))
+    )
