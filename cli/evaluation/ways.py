@@ -61,7 +61,7 @@ WAYS = (
     ),
     *(
         Way(f"cross-domain {weight:g}", "crossing", "with this weight of the cross-domain term",
-            _without(w_cross_domain=weight), 0.0)
+            _without(ranker=CONVEX, w_cross_domain=weight), 0.0)
         for weight in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     ),
 )  # fmt: skip
