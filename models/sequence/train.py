@@ -131,7 +131,7 @@ PRESETS = {
     # A small test of the whole path; quality is the same method's.
     "quick": Config(steps=60, evaluations=1, validation_users=200),
     "demo": Config(),
-    # Next-item prediction on short histories, as in the literature; a quarter of an hour.
+    # Next-item prediction on short histories, as in the literature; minutes.
     "full": Config(
         max_history=50,
         dropout=0.5,
