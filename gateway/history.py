@@ -16,12 +16,12 @@ from gateway.types import Ask, EventType, Times, Trail
 _DAY_MS = 86_400_000.0
 # How much an event says that the shopper wants the item, the most certain being 1; as in
 # training. Index is the type; a search names no item.
-_TYPE_WEIGHT = np.zeros(8, np.float32)
-_TYPE_WEIGHT[EventType.VIEW] = 0.25
-_TYPE_WEIGHT[EventType.CLICK] = 0.5
-_TYPE_WEIGHT[EventType.CART] = 0.75
-_TYPE_WEIGHT[EventType.PURCHASE] = 1.0
-_TYPE_WEIGHT[EventType.LIKE] = 1.0
+TYPE_WEIGHT = np.zeros(8, np.float32)
+TYPE_WEIGHT[EventType.VIEW] = 0.25
+TYPE_WEIGHT[EventType.CLICK] = 0.5
+TYPE_WEIGHT[EventType.CART] = 0.75
+TYPE_WEIGHT[EventType.PURCHASE] = 1.0
+TYPE_WEIGHT[EventType.LIKE] = 1.0
 # In a session the last step says most; each step before it this much less.
 _STEP = 0.85
 
@@ -37,8 +37,8 @@ class HistorySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """One shopper's history for one request, oldest event first."""
+class History:
+    """What one request knows of its shopper's events, oldest event first."""
 
     keys: Ints  # item keys that models are told [L]
     weights: Floats  # [L], positive
@@ -53,7 +53,7 @@ class Profile:
     past_worth: Floats  # weight by type alone [R]
 
 
-def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> Profile:
+def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> History:
     """Combine what the store knows with the request's own events, for the ask's surface.
 
     ITEM and CART are about the items they name; SESSION about this session; the
@@ -65,8 +65,8 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
     if ask.events:
         # What comes with the request is happening now, whatever the caller's clock says.
         recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
-    base = _TYPE_WEIGHT[trail.types]
-    weights: Floats = np.multiply(base, _fading(now_ms - trail.times, settings))
+    base = TYPE_WEIGHT[trail.types]
+    weights: Floats = np.multiply(base, fading(now_ms - trail.times, settings))
     signed = np.where(trail.types == EventType.DISLIKE, np.float32(-1), base)
     told = weights > 0
     if ask.surface == "SESSION":
@@ -74,12 +74,12 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
     told_at = np.flatnonzero(told)[-settings.length :]
     past = base > 0
     age = np.maximum(now_ms - trail.times[past], 0) / _DAY_MS
-    return Profile(
+    return History(
         keys=trail.keys[told_at],
         weights=weights[told_at],
         bought=trail.types[told_at] == EventType.PURCHASE,
         session_keys=trail.keys[recent],
-        session_weights=_by_step(signed[recent]),
+        session_weights=by_step(signed[recent]),
         purchased=trail.purchased,
         disliked=trail.disliked,
         past_keys=trail.keys[past],
@@ -88,17 +88,18 @@ def profile(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> P
     )
 
 
-def about(profile: Profile, keys: Ints) -> Profile:
-    """Return the profile of a question about given items (ITEM, CART): these are its history."""
+def about(history: History, keys: Ints) -> History:
+    """Return what a question about given items (ITEM, CART) knows: these are its history."""
     return replace(
-        profile,
+        history,
         keys=keys,
         weights=np.ones(len(keys), np.float32),
         bought=np.zeros(len(keys), np.bool_),
     )
 
 
-def _fading(age_ms: Times, settings: HistorySettings) -> Floats:
+def fading(age_ms: Times, settings: HistorySettings) -> Floats:
+    """Return what age leaves of each event's weight, floor .. 1 [L]; ages in ms."""
     faded: Floats = np.ones(len(age_ms), np.float32)
     if settings.half_life_days > 0:
         half_lives = np.maximum(age_ms, 0) / (settings.half_life_days * _DAY_MS)
@@ -106,7 +107,8 @@ def _fading(age_ms: Times, settings: HistorySettings) -> Floats:
     return faded
 
 
-def _by_step(weights: Floats) -> Floats:
+def by_step(weights: Floats) -> Floats:
+    """Return a session's weights [M], oldest first, less for each step that followed."""
     steps = np.arange(len(weights) - 1, -1, -1, dtype=np.float32)
     stepped: Floats = weights * np.float32(_STEP) ** steps
     return stepped

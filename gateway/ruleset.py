@@ -11,22 +11,22 @@ import numpy as np
 
 from gateway.catalogue import Catalogue
 from gateway.fusion.types import BoostRule, Rows, RuleSet
-from gateway.history import Profile
+from gateway.history import History
 from gateway.types import Boost, RuleSpec
 
 _NO_ROWS: Rows = np.zeros(0, np.int32)
 
 
-def resolve(spec: RuleSpec, catalogue: Catalogue, profile: Profile) -> RuleSet:
+def resolve(spec: RuleSpec, catalogue: Catalogue, history: History) -> RuleSet:
     """Return the rules as the fusion reads them, for the catalogue's current snapshot."""
     exclude = _rows_of(spec.exclude, catalogue)
     if spec.include_unavailable:
         # What was deleted is gone for good, not merely unavailable.
         exclude = np.concatenate([exclude, catalogue.deleted_rows])
     purchased = _NO_ROWS
-    if spec.exclude_purchased and len(profile.purchased):
-        purchased = _known(catalogue.rows(profile.purchased))
-    disliked = _known(catalogue.rows(profile.disliked)) if len(profile.disliked) else _NO_ROWS
+    if spec.exclude_purchased and len(history.purchased):
+        purchased = _known(catalogue.rows(history.purchased))
+    disliked = _known(catalogue.rows(history.disliked)) if len(history.disliked) else _NO_ROWS
     return RuleSet(
         exclude=exclude,
         purchased=purchased,

@@ -17,7 +17,7 @@ from gateway.catalogue import Catalogue
 from gateway.config import SURFACES, GatewayConfig
 from gateway.fusion.ranker import PoolRanker
 from gateway.fusion.types import NO_PAST, Floats, Ints, Query, Rows
-from gateway.history import HistorySettings, Profile, about, profile
+from gateway.history import History, HistorySettings, about, history_for
 from gateway.quality import Quality
 from gateway.ruleset import resolve
 from gateway.trends import Trends
@@ -77,7 +77,7 @@ class Situations:
     def build(self, ask: Ask, trail: Trail, now_ms: int) -> Situation:
         """Combine an ask with the shopper's trail, as of now."""
         catalogue = self._catalogue
-        theirs = profile(ask, trail, now_ms, self._history)
+        theirs = history_for(ask, trail, now_ms, self._history)
         candidates, context, unknown = _NO_KEYS, _NO_ROWS, 0
         missing: tuple[str, ...] = ()
         # Most requests name no item: what they do not need is left out, a third of the work.
@@ -115,7 +115,7 @@ class Situations:
         return " ".join(item.title for item in items)[:256]
 
     def _query(
-        self, ask: Ask, theirs: Profile, context: Rows, candidates: int, now_ms: int
+        self, ask: Ask, theirs: History, context: Rows, candidates: int, now_ms: int
     ) -> Query:
         catalogue, settings = self._catalogue, self._settings[ask.surface]
         told = len(theirs.keys)
@@ -181,7 +181,7 @@ def blend_weights(
     return {s: float(learned.get(s, usual)) for s in sources}
 
 
-def _past(catalogue: Catalogue, theirs: Profile) -> Past:
+def _past(catalogue: Catalogue, theirs: History) -> Past:
     rows = catalogue.rows(theirs.past_keys)
     at = rows >= 0
     return Past(rows[at], theirs.past_age[at], theirs.past_worth[at])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cli.offline import columns_of
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Query
-from gateway.history import HistorySettings, profile
+from gateway.history import HistorySettings, history_for
 from gateway.reads import MarketEvents
 from gateway.trails import EMPTY
 from gateway.trends import Trends
@@ -186,7 +186,7 @@ def test_histories_weigh_as_in_the_gateway() -> None:
         ids=np.zeros(len(kinds), np.int64),
     )
     now_ms = round(NOW.timestamp() * 1000)
-    served = profile(Ask("HOME"), trail, now_ms, HistorySettings(200, 60.0, 0.2, 30.0))
+    served = history_for(Ask("HOME"), trail, now_ms, HistorySettings(200, 60.0, 0.2, 30.0))
     assert keys[0].tolist() == served.keys.tolist()
     np.testing.assert_allclose(weight[0], served.weights, atol=1e-6)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gateway.history import HistorySettings, Profile, profile
+from gateway.history import History, HistorySettings, history_for
 from gateway.trails import EMPTY, extended
 from gateway.types import Ask, Event, EventType, Trail
 
@@ -20,8 +20,8 @@ def trail(*events: Event) -> Trail:
     return extended(EMPTY, events, 100)
 
 
-def read(known: Trail, *inline: Event, surface: str = "HOME") -> Profile:
-    return profile(Ask(surface, events=inline), known, NOW, SETTINGS)
+def read(known: Trail, *inline: Event, surface: str = "HOME") -> History:
+    return history_for(Ask(surface, events=inline), known, NOW, SETTINGS)
 
 
 def test_a_purchase_says_more_than_a_click_and_a_click_more_than_a_view() -> None:
@@ -38,7 +38,7 @@ def test_age_halves_a_weight_down_to_the_floor() -> None:
 
 def test_without_a_half_life_nothing_fades() -> None:
     still = HistorySettings(length=4, half_life_days=0, floor=0.2, session_minutes=30)
-    found = profile(Ask("HOME"), trail(event(1, age_ms=1000 * DAY)), NOW, still)
+    found = history_for(Ask("HOME"), trail(event(1, age_ms=1000 * DAY)), NOW, still)
     assert found.weights.tolist() == [1.0]
 
 
