@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from cli.failures import readable
 from plait.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from plait.v1.event_service_pb2_grpc import EventServiceStub
+from plait.v1.profile_service_pb2_grpc import ProfileServiceStub
 from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
@@ -32,6 +33,7 @@ class Gateway:
         self.recommendations = RecommendationServiceStub(self._channel)
         self.events = EventServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
+        self.profiles = ProfileServiceStub(self._channel)
         self.rollouts = RolloutServiceStub(self._channel)
 
     def call(self, method: Callable[..., Reply], request: Message) -> Reply:

@@ -47,13 +47,18 @@ def gateway_options(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def event_option(function: F) -> F:
+    """Add --event, what the gateway may not have been told yet."""
+    return click.option(
+        "--event", "events", multiple=True, metavar="TYPE:ITEM",
+        help=f"What just happened, oldest first. Types: {', '.join(EVENT_TYPES)}.",
+    )(function)  # fmt: skip
+
+
 def shopper_options(function: F) -> F:
     """Add what is known about the shopper beside the user id."""
     return together(
-        click.option(
-            "--event", "events", multiple=True, metavar="TYPE:ITEM",
-            help=f"What just happened, oldest first. Types: {', '.join(EVENT_TYPES)}.",
-        ),
+        event_option,
         click.option("--market", default="", help="Market whose trends count."),
     )(function)  # fmt: skip
 

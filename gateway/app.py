@@ -16,6 +16,7 @@ import numpy as np
 from artifacts.fusion import FusionArtifact
 from gateway.admission.lanes import build_lanes
 from gateway.admission.turns import Turns
+from gateway.api.profiles import ProfileServicer
 from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
     CatalogServicer,
@@ -38,6 +39,7 @@ from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State, load_state
 from gateway.paging import Rankings
+from gateway.profiles import Profiles
 from gateway.quantiles import Quantiles
 from gateway.recommender import Recommender
 from gateway.retrieval import Retrieval
@@ -78,7 +80,7 @@ class GatewayApplication:
         self._parts: Parts | None = None
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
-        """Add the four services."""
+        """Add the five services."""
         self._health = health
         return [
             add_to_server(server, servicer)
@@ -86,6 +88,7 @@ class GatewayApplication:
                 RecommendationServicer(self._ready, self._config.default_page_size),
                 EventServicer(self._ready),
                 CatalogServicer(self._ready),
+                ProfileServicer(self._ready),
                 RolloutServicer(self._ready, self._config.rollouts),
             )
         ]
@@ -247,7 +250,8 @@ class GatewayApplication:
         events = EventTaker(store, catalogue, state.trails, state.trends)
         learners = Learners(state, situations, quantiles)
         versions = FusionVersions(config.repository, rollouts, learners, fusion.version)
-        return Parts(slates, catalogue, events, keeper, canaries, versions, lanes)
+        profiles = Profiles(store, catalogue, lambda: situations.ageing)
+        return Parts(slates, catalogue, events, keeper, canaries, versions, profiles, lanes)
 
     def _look_again(self, source: str) -> None:
         self._connections[source].look_again()

@@ -89,6 +89,9 @@ class GatewayConfig(ServerConfig):
     event_target_ms: int = 100
     # Catalogue calls under way at once, upserts of up to 1,000 items each; half as many wait.
     max_catalogue_calls: int = 16
+    # Profiles being read at once. More: an analyst's batch is done sooner, and the histories
+    # of shoppers who are not in memory wait longer behind it.
+    max_profile_calls: int = 4
 
     # Newest events of a shopper that models see. More: longer memory, larger requests.
     history_length: int = 200
@@ -170,6 +173,7 @@ class GatewayConfig(ServerConfig):
             "max_idle_rankings", "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
             "look_up_ms",
             "breaker_failures", "breaker_rest_ms", "event_target_ms", "max_catalogue_calls",
+            "max_profile_calls",
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")

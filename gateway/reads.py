@@ -7,6 +7,7 @@ in memory is read in the store's reader thread.
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,16 @@ class MarketTrend:
     keys: Ints  # [m]
     weights: Doubles  # [m]
     time_ms: int
+
+
+class StoredEvent(NamedTuple):
+    """One event as it was recorded; `key` 0: it names no item, `price` None: unknown."""
+
+    key: int
+    type: int
+    time_ms: int
+    event_id: str | None
+    price: float | None
 
 
 def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:
@@ -122,3 +133,15 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         purchased=np.array([p[0] for p in purchased], np.int64),
         disliked=np.array([d[0] for d in disliked], np.int64),
     )
+
+
+def events_of(connection: sqlite3.Connection, user_id: str, most: int) -> list[StoredEvent]:
+    """Return the newest events of a shopper, at most `most`, oldest first, searches included."""
+    rows = connection.execute(
+        "SELECT item_key, type, time_ms, event_id, price FROM events "
+        "WHERE user_id = ? ORDER BY time_ms DESC, seq DESC LIMIT ?",
+        (user_id, most),
+    )
+    found = [StoredEvent._make(row) for row in rows]
+    found.reverse()
+    return found

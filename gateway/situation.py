@@ -74,6 +74,11 @@ class Situations:
         learned = {s: fusion.ranker_for(s) for s in SURFACES}
         self._rankers = {s: PoolRanker(found) for s, found in learned.items() if found is not None}
 
+    @property
+    def ageing(self) -> HistorySettings:
+        """How events age, as learned."""
+        return self._history
+
     def build(self, ask: Ask, trail: Trail, now_ms: int) -> Situation:
         """Combine an ask with the shopper's trail, as of now."""
         catalogue = self._catalogue

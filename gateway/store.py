@@ -23,7 +23,7 @@ from gateway.condition import REASONS, Condition, State
 from gateway.errors import StoreDamaged, StoreFailed
 from gateway.fusion.types import Floats, Ints
 from gateway.opened import Opened
-from gateway.reads import MarketEvents, MarketTrend
+from gateway.reads import MarketEvents, MarketTrend, StoredEvent
 from gateway.repair import repaired
 from gateway.rows import RECORD_EVENT, UPSERT_ITEM, event_row, item_row
 from gateway.types import Event, Item, Trail
@@ -162,6 +162,11 @@ class Store:
             return reads.trail(opened.reader, user_id, length)
 
         return await self._read(opened, read)
+
+    async def events_of(self, user_id: str, most: int) -> list[StoredEvent]:
+        """Read a shopper's newest events, at most `most`, oldest first; raises StoreError."""
+        opened = self._use()
+        return await self._read(opened, lambda: reads.events_of(opened.reader, user_id, most))
 
     async def item_keys(self) -> Ints:
         """Read the key of every item there is, int64 [n]; raises StoreError."""

@@ -1,4 +1,4 @@
-"""The gateway's three gates: rankings, events, catalogue. None can fill another's.
+"""The gateway's gates: rankings, events, catalogue, profiles. None can fill another's.
 
 A flood of rankings leaves events their own places, and the other way round; only
 the processor is shared, and each limit adapts to what the others leave of it.
@@ -16,6 +16,7 @@ from services.runtime import metrics
 
 EVENTS = "EVENTS"
 CATALOGUE = "CATALOGUE"
+PROFILES = "PROFILES"
 # The least: fewer at once leave batches empty, so that each costs more; 16 would all be late
 # on a machine that has become slow (python -m benchmarks.limits). The start: somewhat more
 # than two cores carry, the first windows correct it. The most only bounds memory.
@@ -29,6 +30,7 @@ class Lanes:
     rankings: Gate
     events: Gate
     catalogue: Gate
+    profiles: Gate
     quality: Quality
 
 
@@ -36,7 +38,6 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
     """Build the gates of a configuration; the traffic hears who comes."""
     quality = Quality(metrics.QUALITY_FACTOR.labels("rankings").set, floor=config.least_quality)
     ranks = config.ranks()
-    most = config.max_catalogue_calls
     rankings = Gate(
         ranks,
         _adaptive(config.load_share * config.max_deadline_ms / 1000),
@@ -55,8 +56,15 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
         # An upsert may wait for models, which says nothing of load: its limit stands still.
         catalogue=Gate(
             {CATALOGUE: 0},
-            Limit(target=1.0, floor=most, ceiling=most, start=most),
+            _fixed(config.max_catalogue_calls),
             Notes("catalogue", (CATALOGUE,)),
+            came=traffic.arrive,
+        ),
+        # They share the thread that reads the histories of rankings.
+        profiles=Gate(
+            {PROFILES: 0},
+            _fixed(config.max_profile_calls),
+            Notes("profiles", (PROFILES,)),
             came=traffic.arrive,
         ),
         quality=quality,
@@ -65,3 +73,7 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
 
 def _adaptive(target: float) -> Limit:
     return Limit(target=target, floor=FLOOR, ceiling=CEILING, start=START)
+
+
+def _fixed(most: int) -> Limit:
+    return Limit(target=1.0, floor=most, ceiling=most, start=most)

@@ -13,6 +13,7 @@ from gateway.api.read_rules import read_rules
 from gateway.types import Ask, Event, EventType, Item
 from plait.v1 import catalog_service_pb2 as catalog
 from plait.v1 import event_service_pb2 as events
+from plait.v1 import profile_service_pb2 as profiles
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
 from services.runtime.errors import InvalidArgument
@@ -125,6 +126,13 @@ def read_deletes(request: catalog.DeleteItemsRequest) -> tuple[str, ...]:
 def read_item_id(request: catalog.GetItemRequest) -> str:
     """Read the id to get; raises InvalidArgument."""
     return checks.item_id("item_id", request.item_id)
+
+
+def read_profile(request: profiles.GetProfileRequest, now_ms: int) -> tuple[str, tuple[Event, ...]]:
+    """Read whose profile is asked for, and what they just did; raises InvalidArgument."""
+    user_id = checks.text("user_id", request.user_id, checks.LONGEST_ID, required=True)
+    checks.count("events", len(request.events), _MOST_EVENTS)
+    return user_id, _events("events", request.events, now_ms)
 
 
 def _page_size(size: int, default: int) -> int:

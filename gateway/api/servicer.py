@@ -1,4 +1,4 @@
-"""The three public services as gRPC methods: read, do, write, and note afterwards.
+"""Rankings, events and the catalogue as gRPC methods: read, do, write, and note afterwards.
 
 Methods raise the errors of services.runtime.errors; the server's interceptor
 turns them into statuses, and names the field of a request that cannot be decoded.
@@ -24,6 +24,7 @@ from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
 from gateway.fanout import expiry
 from gateway.keeper import CatalogueKeeper
+from gateway.profiles import Profiles
 from gateway.rollouts.canaries import Canaries
 from gateway.rollouts.fusion import FusionVersions
 from gateway.slates import Slates
@@ -46,6 +47,7 @@ class Parts:
     keeper: CatalogueKeeper
     canaries: Canaries
     fusion: FusionVersions
+    profiles: Profiles
     lanes: Lanes
 
 
@@ -63,17 +65,17 @@ class RecommendationServicer:
         self, request: api.RecommendRequest, context: _Context
     ) -> api.RecommendResponse:
         """Items for a surface."""
-        ask = read.read_recommend(request, _now_ms(), self._page_size)
+        ask = read.read_recommend(request, now_ms(), self._page_size)
         return await self._answer(ask, api.RecommendResponse(), context)
 
     async def Search(self, request: api.SearchRequest, context: _Context) -> api.SearchResponse:
         """Items for a query, ordered for this shopper."""
-        ask = read.read_search(request, _now_ms(), self._page_size)
+        ask = read.read_search(request, now_ms(), self._page_size)
         return await self._answer(ask, api.SearchResponse(), context)
 
     async def Rank(self, request: api.RankRequest, context: _Context) -> api.RankResponse:
         """The caller's own candidates, ordered for this shopper."""
-        ask = read.read_rank(request, _now_ms())
+        ask = read.read_rank(request, now_ms())
         return await self._answer(ask, api.RankResponse(), context)
 
     async def _answer(self, ask: Ask, reply: Reply, context: _Context) -> Reply:
@@ -98,8 +100,8 @@ class EventServicer:
     ) -> events.RecordEventsResponse:
         """Record events, all or none; durable and visible when this returns."""
         parts = self._parts()
-        async with parts.lanes.events.admitted(EVENTS, _expiry(context)):
-            recorded = await parts.events.record(read.read_events(request, _now_ms()))
+        async with parts.lanes.events.admitted(EVENTS, time_limit(context)):
+            recorded = await parts.events.record(read.read_events(request, now_ms()))
         return events.RecordEventsResponse(
             recorded_count=recorded.new,
             duplicate_count=recorded.duplicates,
@@ -120,7 +122,7 @@ class CatalogServicer:
     ) -> catalog.UpsertItemsResponse:
         """Add or replace items, all or none."""
         parts = self._parts()
-        async with parts.lanes.catalogue.admitted(CATALOGUE, _expiry(context)):
+        async with parts.lanes.catalogue.admitted(CATALOGUE, time_limit(context)):
             items = read.read_items(request)
             done = await parts.keeper.upsert(items, context.time_remaining())
         return catalog.UpsertItemsResponse(
@@ -132,7 +134,7 @@ class CatalogServicer:
     ) -> catalog.DeleteItemsResponse:
         """Remove items."""
         parts = self._parts()
-        async with parts.lanes.catalogue.admitted(CATALOGUE, _expiry(context)):
+        async with parts.lanes.catalogue.admitted(CATALOGUE, time_limit(context)):
             deleted, missing = await parts.keeper.delete(read.read_deletes(request))
         return catalog.DeleteItemsResponse(deleted_count=deleted, missing_count=missing)
 
@@ -175,9 +177,11 @@ def _behaviour(servicer: Servicer, name: str) -> Callable[[Any, Any], Awaitable[
     return method
 
 
-def _expiry(context: _Context) -> float:
+def time_limit(context: _Context) -> float:
+    """Return until when (time.perf_counter()) the caller waits."""
     return expiry(context.time_remaining(), time.perf_counter())
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
     return int(time.time() * 1000)

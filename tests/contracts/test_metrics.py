@@ -11,8 +11,8 @@ from tests.contracts.promql import declared
 # Every label takes one of a few values, known when a process starts or a model is
 # loaded. A user, an item or a query here would fill Prometheus' memory.
 BOUNDED = {
-    "kind",  # of call that is admitted: a surface, EVENTS, CATALOGUE
-    "lane",  # of admission: rankings, events, catalogue
+    "kind",  # of call that is admitted: a surface, EVENTS, CATALOGUE, PROFILES
+    "lane",  # of admission: rankings, events, catalogue, profiles
     "method",  # of our own protos
     "outcome",  # of a fixed list
     "part",  # of a fixed list

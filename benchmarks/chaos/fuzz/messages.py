@@ -12,6 +12,7 @@ from inference import inference_pb2 as pb
 from inference.inference_pb2_grpc import GRPCInferenceServiceStub
 from plait.v1 import catalog_service_pb2 as catalog
 from plait.v1 import event_service_pb2 as events
+from plait.v1 import profile_service_pb2 as profiles
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
 from services.runtime.tensors import Array, write_request
@@ -60,6 +61,7 @@ def of_gateway(items: Sequence[str], user: str) -> list[Valid]:
         ("CatalogService/UpsertItems", catalog.UpsertItemsRequest(items=[item])),
         ("CatalogService/DeleteItems", catalog.DeleteItemsRequest(item_ids=["fuzz-gone"])),
         ("CatalogService/GetItem", catalog.GetItemRequest(item_id=one)),
+        ("ProfileService/GetProfile", profiles.GetProfileRequest(user_id=user, events=[view])),
     ]
     made = [Valid("gateway", f"/plait.v1.{method}", message) for method, message in calls]
     return [*made, _check("gateway")]

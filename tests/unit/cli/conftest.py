@@ -12,6 +12,7 @@ from cli.main import plait
 from plait.v1 import (
     catalog_service_pb2_grpc,
     event_service_pb2_grpc,
+    profile_service_pb2_grpc,
     recommendation_service_pb2_grpc,
 )
 from plait.v1 import types_pb2 as t
@@ -24,6 +25,7 @@ from plait.v1.catalog_service_pb2 import (
     UpsertItemsResponse,
 )
 from plait.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
+from plait.v1.profile_service_pb2 import GetProfileRequest, GetProfileResponse, Profile
 from plait.v1.recommendation_service_pb2 import (
     RankRequest,
     RankResponse,
@@ -70,6 +72,7 @@ class FakeGateway(
     recommendation_service_pb2_grpc.RecommendationServiceServicer,
     event_service_pb2_grpc.EventServiceServicer,
     catalog_service_pb2_grpc.CatalogServiceServicer,
+    profile_service_pb2_grpc.ProfileServiceServicer,
 ):
     """Answers every call with the two items; `fails` makes it abort instead."""
 
@@ -78,6 +81,7 @@ class FakeGateway(
         self.asked: list[Any] = []
         self.fails: tuple[grpc.StatusCode, str] | None = None
         self.empty = False
+        self.profile = Profile()
 
     def _take(self, request: object, context: Context) -> list[t.RankedItem]:
         self.asked.append(request)
@@ -125,6 +129,11 @@ class FakeGateway(
             context.abort(grpc.StatusCode.NOT_FOUND, f"item {request.item_id}")
         return GetItemResponse(item=ITEMS[request.item_id])
 
+    def GetProfile(self, request: GetProfileRequest, context: Context) -> GetProfileResponse:  # noqa: N802
+        self._take(request, context)
+        self.profile.user_id = request.user_id
+        return GetProfileResponse(profile=self.profile)
+
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
@@ -133,6 +142,7 @@ def gateway() -> Iterator[FakeGateway]:
     recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(fake, server)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(fake, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(fake, server)
+    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(fake, server)
     fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield fake

@@ -66,6 +66,7 @@ def test_explain_shows_each_models_share_and_the_reason(gateway: FakeGateway, ru
         ("rank", "718", "100", "200"),
         ("event", "718", "purchase", "100", "200"),
         ("item", "get", "100"),
+        ("profile", "718"),
         ("item", "upsert", "100", "--title", "Skyr", "--price", "1.99", "--attribute", "size=6 OZ"),
         ("item", "delete", "100"),
     ],
