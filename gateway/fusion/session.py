@@ -21,8 +21,6 @@ def session(query: Query, pool: Pool) -> Pool:
         return pool
     columns = query.columns
     affinity = session_affinity(
-        query.session_weight,
-        (columns.vectors[query.session], columns.category[query.session]),
-        (columns.vectors[pool.rows], columns.category[pool.rows]),
+        query.session_weight, (columns.vectors, columns.category), query.session, pool.rows
     )
     return with_term(pool, "session", np.float32(query.w_session) * affinity)

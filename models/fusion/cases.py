@@ -125,7 +125,8 @@ def _terms(
         steps = np.arange(len(current) - 1, -1, -1, dtype=np.float32)
         terms[2] = session_affinity(
             history[1][-setting.session :] * _STEP**steps,
-            (catalogue.vectors[current], catalogue.category[current]),
-            (catalogue.vectors[rows], catalogue.category[rows]),
+            (catalogue.vectors, catalogue.category),
+            current,
+            rows,
         )
     return terms

@@ -1,0 +1,169 @@
+"""Where the gateway's own time goes in a request, part by part.
+
+One process holds the gateway and the job's models (as `plait up --embedded` does). Each
+part is timed alone and warm, the least of many runs, in microseconds of this process.
+Between two requests of a busy gateway other processes leave little of it in the caches:
+there the same parts take about twice as long.
+
+python -m benchmarks.gateway_parts [--merge-only]
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Before numpy is loaded, as in the gateway.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from benchmarks import costs
+from benchmarks.job import HISTORY
+from benchmarks.job.publish import repository
+from benchmarks.job.state import write_state
+from benchmarks.job.wire import CODECS
+from benchmarks.job.world import World, world
+from benchmarks.load import SHOPPERS
+from benchmarks.systems.plait import DEFAULTS, JOB, gateway_settings
+from cli.embedded import links
+from cli.topology import SOURCES
+from gateway import observe
+from gateway.api.read import read_recommend
+from gateway.api.servicer import Parts
+from gateway.api.write import Cards, write_page
+from gateway.app import GatewayApplication
+from gateway.config import GatewayConfig
+from gateway.fusion.pipeline import STAGES, build_pool
+from gateway.retrieval import Gathered
+from gateway.situation import Situation
+from gateway.types import Ask, Page
+from plait.v1 import recommendation_service_pb2 as api
+from services.runtime.config import load
+
+
+def main() -> int:
+    """Measure and print."""
+    settings = JOB if "--merge-only" in sys.argv[1:] else DEFAULTS
+    for name, took in asyncio.run(measure(settings)).items():
+        print(f"{name:<26}{took:8.1f}")
+    return 0
+
+
+async def measure(settings: dict[str, str]) -> dict[str, float]:
+    """Return the microseconds of each part."""
+    shop = world(0)
+    with tempfile.TemporaryDirectory(prefix="plait-parts-") as name:
+        write_state(Path(name) / "state.sqlite", shop, SHOPPERS, costs.LENGTHS)
+        application = gateway(Path(name) / "state.sqlite", settings)
+        await application.start()
+        try:
+            request = ask_of(shop)
+            seen = await one_request(application._ready(), request)
+            found = around(application._ready(), request, seen) | merging(seen)
+            return found | await whole(application._ready(), seen)
+        finally:
+            await application.stop()
+
+
+def gateway(state: Path, settings: dict[str, str]) -> GatewayApplication:
+    """Return a gateway with the job's four models in it, not started."""
+    models = str(repository(0))
+    environ = gateway_settings({**settings, "STATE": str(state), "REPOSITORY": models})
+    environ |= {f"PLAIT_{source.upper()}_REPOSITORY": models for source in SOURCES}
+    return GatewayApplication(load(GatewayConfig, "gateway", environ), links(environ))
+
+
+def ask_of(shop: World) -> bytes:
+    """Return one shopper's request, as it comes."""
+    return CODECS["shopper"].request(0, shop.histories(SHOPPERS, HISTORY)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request on its way through."""
+
+    ask: Ask
+    situation: Situation
+    gathered: Gathered
+    page: Page
+
+
+async def one_request(parts: Parts, request: bytes) -> Seen:
+    """Answer one request and return what was between."""
+    recommender = parts.slates._recommender
+    ask = read_recommend(api.RecommendRequest.FromString(request), _now(), 20)
+    trail = await recommender._trails.get(ask.user_id)
+    situation = recommender._situations.build(ask, trail, _now())
+    gathered = await recommender._retrieval.gather(situation, time.perf_counter() + 5)
+    page = await parts.slates.page(ask, None)
+    return Seen(ask, situation, gathered, page)
+
+
+def around(parts: Parts, request: bytes, seen: Seen) -> dict[str, float]:
+    """Return what the parts around the merge take."""
+    recommender, cards = parts.slates._recommender, Cards()
+    trail = recommender._trails._trails[seen.ask.user_id]
+    reply = write_page(api.RecommendResponse(), seen.page, parts.catalogue, cards)
+    ranking = seen.page.ranking
+    message = api.RecommendRequest.FromString(request)
+    return {
+        "read the request": least(lambda: read_recommend(message, _now(), 20)),
+        "situation": least(lambda: recommender._situations.build(seen.ask, trail, _now())),
+        "item keys to rows": least(
+            lambda: recommender._retrieval._to_rows([*seen.gathered.answers.values()])
+        ),
+        "cut the page": least(lambda: parts.slates._rankings.first_page(ranking, 20)),
+        "write the reply": least(
+            lambda: write_page(api.RecommendResponse(), seen.page, parts.catalogue, cards)
+        ),
+        "serialise it": least(reply.SerializeToString),
+        "metrics": least(lambda: observe.note_page(seen.page, 0.001, first=True)),
+    }
+
+
+def merging(seen: Seen) -> dict[str, float]:
+    """Return what the pool and every stage take."""
+    query, candidates = seen.gathered.query, seen.gathered.candidates
+    found = {"pool": least(lambda: build_pool(query, candidates))}
+    pool = build_pool(query, candidates)
+    for stage in STAGES:
+        found[f"stage {stage.__name__}"] = least(partial(stage, query, pool))
+        pool = stage(query, pool)
+    return found
+
+
+async def whole(parts: Parts, seen: Seen) -> dict[str, float]:
+    """Return what one request takes with everything but asking the models."""
+    retrieval = parts.slates._recommender._retrieval
+
+    async def gather(_situation: Situation, _until: float) -> Gathered:
+        return seen.gathered
+
+    retrieval.gather = gather  # type: ignore[method-assign,assignment]
+    took = []
+    for _ in range(30):
+        began = time.process_time()
+        for _ in range(50):
+            await parts.slates.page(seen.ask, None)
+        took.append((time.process_time() - began) / 50)
+    return {"all but asking, once": 1e6 * min(took)}
+
+
+def least(part: Callable[[], Any], number: int = 100, repeat: int = 20) -> float:
+    """Return the least microseconds of processor time a call of many."""
+    timer = timeit.Timer(part, timer=time.process_time)
+    return 1e6 * min(timer.repeat(repeat=repeat, number=number)) / number
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
