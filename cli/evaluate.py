@@ -73,6 +73,10 @@ def _ks(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ..
     help="Training settings: as in tests, in the demo, or as good as it gets.",
 )  # fmt: skip
 @click.option(
+    "--subsets", is_flag=True,
+    help="Judge the fusion with every subset of its sources too, as if the others were down.",
+)  # fmt: skip
+@click.option(
     "--work", type=click.Path(path_type=Path, file_okay=False), default=Path("var/evaluate"),
     show_default=True, metavar="DIR",
     help="Keep finished parts (models, rankings) there; what is there is not done again.",

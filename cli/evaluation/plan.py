@@ -55,6 +55,8 @@ class Plan:
     fusion_options: Mapping[str, str] = field(default_factory=dict)
     draws: int = 1000
     seed: int = 0
+    # Judge the fusion with every subset of its sources too.
+    subsets: bool = False
     work: Path = Path("var/evaluate")
     fresh: bool = False
 

@@ -134,9 +134,16 @@ class Together:
 
     def rrf(self) -> list[Entry]:
         """Rank by reciprocal rank fusion."""
+        return [self._entry("rrf", self.by_ranks(), "reciprocal ranks, nothing tuned")]
+
+    def by_ranks(self) -> Answers:
+        """Return the ranking by reciprocal ranks."""
         key = {"row": "rrf", "code": code_of("models.evaluate.rrf")}
-        answers = self._fuse("rrf", key, lambda: reciprocal_rank_fusion, self._asked)
-        return [self._entry("rrf", answers, "reciprocal ranks, nothing tuned")]
+        return self._fuse("rrf", key, lambda: reciprocal_rank_fusion, self._asked)
+
+    def one(self, way: Way, artifact: FusionArtifact, key: str) -> Answers:
+        """Return the ranking in one way; `key` tells the artifact from any other."""
+        return self._way(artifact, way, (key, self._trends(artifact)), self._asked)
 
     def ways(self, artifact: FusionArtifact, key: str) -> list[Entry]:
         """Rank in every way there is; `key` tells the artifact from any other."""

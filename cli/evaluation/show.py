@@ -75,6 +75,8 @@ def _show_table(part: Table, report: Report) -> None:
     out.print(beyond_table(part, report))
     if part.slices:
         out.print(slices_table(part, report.main))
+    if part.subsets:
+        out.print(subsets_table(part, report.main))
     if part.fusion:
         weights = ", ".join(f"{name} {w:.2f}" for name, w in part.fusion["weights"].items())
         out.print(f"  weights on {part.fusion['surface']}: {weights}", style="dim", markup=False)
@@ -119,6 +121,14 @@ def slices_table(part: Table, main: str) -> RichTable:
         group = piece.group
         values = (short(piece.metrics[name][main]) for name in names)
         made.add_row(piece.name, f"{piece.users:,}", *values)
+    return made
+
+
+def subsets_table(part: Table, main: str) -> RichTable:
+    """Return the main metric of each way to fuse, by the sources that answer."""
+    made = table(f"{main}, if only these answer", *(f">{way}" for way in part.subsets[0].metrics))
+    for found in part.subsets:
+        made.add_row(", ".join(found.sources), *map(short, found.metrics.values()))
     return made
 
 

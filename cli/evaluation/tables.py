@@ -8,13 +8,14 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.ranking import Answers, Asked, Together, alone, baselines, model_entries
+from cli.evaluation.subsets import subsets
 from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
 from models.curves import curves_of
 from models.data.errors import SplitError
 from models.evaluate.judge import Entry, judge, reliability
 from models.evaluate.looks import Looks, beyond, make_looks
 from models.evaluate.metrics import per_user
-from models.evaluate.report import Bin, Point, Table
+from models.evaluate.report import Bin, Point, Subset, Table
 from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
 from models.evaluate.work import code_of
@@ -33,6 +34,7 @@ class Ranked:
     answers: Mapping[str, Answers]
     diversity: tuple[Point, ...] = ()
     diversity_users: int = 0
+    subsets: tuple[Subset, ...] = ()
     fusion: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,6 +100,8 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
     artifact, key = refreshed(tuned[0], sources), tuned[1]
     ranked.entries.extend(fuse.ways(artifact, key))
     ranked = replace(ranked, fusion=_learned(artifact, sources, asked.surface))
+    if plan.subsets:
+        ranked = replace(ranked, subsets=subsets(job, asked, sources, answers, (artifact, key)))
     varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"
     return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
 
@@ -139,6 +143,7 @@ def with_extras(table: Table, job: Job, asked: Asked, ranked: Ranked) -> Table:
         curves={**table.curves, **{name: found for name, found in curves.items() if found}},
         diversity=ranked.diversity or table.diversity,
         diversity_users=ranked.diversity_users or table.diversity_users,
+        subsets=ranked.subsets or table.subsets,
         fusion=ranked.fusion or table.fusion,
     )
 

@@ -72,6 +72,15 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Subset:
+    """Ways to fuse when only some of the sources answer."""
+
+    sources: tuple[str, ...]
+    users: int
+    metrics: Mapping[str, float]  # way -> mean of the main metric
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows judged by the same users and targets."""
 
@@ -87,6 +96,7 @@ class Table:
     calibration: Mapping[str, tuple[Bin, ...]] = field(default_factory=dict)  # by row
     diversity: tuple[Point, ...] = ()  # the fused ranking by its diversity setting
     diversity_users: int = 0  # how many of the users the sweep asked
+    subsets: tuple[Subset, ...] = ()  # where they were asked for
     fusion: Mapping[str, Any] = field(default_factory=dict)  # weights, settings, validation
     curves: Mapping[str, Mapping[str, list[tuple[float, float]]]] = field(default_factory=dict)
 

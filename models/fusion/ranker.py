@@ -23,7 +23,7 @@ from models.progress import Progress, part
 # Share of the shoppers whose questions judge the ranker before it is published.
 _JUDGES = 0.15
 # Preferences of a usual answer's best and of its middle candidate.
-_BEST, _MIDDLE = 0.95, 0.05
+_BEST, _MIDDLE = 0.8, 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)

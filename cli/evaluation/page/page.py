@@ -10,7 +10,14 @@ from typing import Any
 
 from cli.evaluation.page import plots
 from cli.evaluation.page.style import STYLE
-from cli.evaluation.page.text import about, facts, fusion, rows_table, slices_table
+from cli.evaluation.page.text import (
+    about,
+    facts,
+    fusion,
+    rows_table,
+    slices_table,
+    subsets_table,
+)
 
 Json = Mapping[str, Any]
 
@@ -52,6 +59,8 @@ def _table(table: Json, report: Json) -> Iterator[str]:
     if table["slices"]:
         yield _card("Quality by slice", _WHAT_SLICES, plots.slices(table, main, colours))
         yield _card(f"{main} by slice", "", slices_table(table, main))
+    if table["subsets"]:
+        yield _card(f"{main}, if only these answer", _WHAT_SUBSETS, subsets_table(table))
     yield _card(
         "Accuracy against diversity", _WHAT_DIVERSITY, plots.diversity(table, main, colours)
     )
@@ -93,6 +102,7 @@ _WHAT_SLICES = (
     "The same rankings, judged by a part of the targets only. Lines are intervals; few people "
     "make wide ones."
 )
+_WHAT_SUBSETS = "What is left of the fused ranking when the other models do not answer."
 _WHAT_DIVERSITY = (
     "Diversity is the mean distance of two items of a list by domain, category, brand and "
     "attributes. The dashed curve is the fused ranking with more and more variety asked for."

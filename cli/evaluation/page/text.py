@@ -107,6 +107,18 @@ def slices_table(table: Json, main: str) -> str:
     )
 
 
+def subsets_table(table: Json) -> str:
+    """Return the main metric of each way to fuse, by the sources that answer."""
+    head = "".join(f"<th>{escape(way)}</th>" for way in table["subsets"][0]["metrics"])
+    body = ""
+    for part in table["subsets"]:
+        values = list(part["metrics"].values())
+        best = _best(values, True)
+        cells = "".join(f"<td{_marked(v, best)}>{short(v)}</td>" for v in values)
+        body += f"<tr><td>{escape(', '.join(part['sources']))}</td>{cells}</tr>"
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
 def fusion(table: Json) -> str:
     """Return what the fusion learned."""
     learned = table["fusion"]

@@ -95,6 +95,7 @@ def test_a_report_names_what_was_judged_and_on_what(evaluated: tuple[Result, Pat
         assert row["name"] in result.output
     assert {part["group"] for part in table["slices"]} == {"items"}
     assert table["calibration"]["cf"]
+    assert not table["subsets"]
     assert table["fusion"]["weights"] == {"cf": 1.0}
 
 
@@ -276,3 +277,17 @@ def test_a_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     result = CliRunner().invoke(plait, arguments)
     assert result.exit_code == 1
     assert "plait import" in result.output
+
+
+def test_every_subset_of_the_sources_is_judged_where_it_is_asked_for(
+    shop: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "report.json"
+    result = evaluate(shop, "--subsets", "--json", str(file), "--work", str(tmp_path / "work"))
+    table = json.loads(file.read_text())["tables"][0]
+    (subset,) = table["subsets"]
+    assert subset["sources"] == ["cf"]
+    fused = next(row for row in table["rows"] if row["name"] == "fused")
+    assert subset["metrics"]["fused"] == fused["metrics"]["ndcg@5"]
+    assert set(subset["metrics"]) == {"rrf", "convex", "fused"}
+    assert "if only these answer" in result.output

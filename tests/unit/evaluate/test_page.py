@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cli.evaluation.page.charts import Dot, intervals, lines, scatter
 from cli.evaluation.page.page import page
 from cli.evaluation.page.svg import Scale, number
-from models.evaluate.report import Bin, Difference, Point, Report, Row, SliceResult, Table
+from models.evaluate.report import Bin, Difference, Point, Report, Row, SliceResult, Subset, Table
 
 METRICS = {f"{name}@{k}": 0.1 * k / 10 for name in ("ndcg", "recall", "diversity", "novelty")
            for k in (5, 10)}  # fmt: skip
@@ -45,6 +45,7 @@ def report() -> Report:
         calibration={"cf": (Bin(0.1, 0.01, 50), Bin(0.9, 0.4, 5))},
         diversity=(Point(0.0, METRICS), Point(0.5, METRICS)),
         diversity_users=20,
+        subsets=(Subset(("cf", ODD), 20, {"fused": 0.25, ODD: 0.2}),),
         fusion={"surface": "HOME", "ranker": "convex", "weights": {"cf": 1.0}, "w_trend": 0.1,
                 "diversity": 0.1},
         curves={"cf": {"loss": [(0.0, 3.0), (10.0, 2.0)]}},

@@ -1,0 +1,224 @@
+"""Which learned ranker puts most of what was bought first, for how much CPU?
+
+LightGBM's LambdaMART and Plait's small network learn from the same tables of the same
+questions (models/fusion/tables.py), and rank the same candidates of an evaluation by
+time. Models, splits and work directory are those of `plait evaluate`: what it trained is
+not trained again. The network is Plait's; trees serve nowhere.
+
+python -m benchmarks.rankers var/data/complete-journey [--judge test] [--json FILE]
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from artifacts.engine import Engine
+from artifacts.formulas import Floats
+from artifacts.fusion import FusionArtifact
+from benchmarks import machine
+from cli.evaluation.plan import Plan, read_models
+from cli.evaluation.run import make_job
+from cli.evaluation.tables import ask_for
+from cli.evaluation.training import Job, train_fusion, train_sources
+from cli.evaluation.ways import WAYS, offline, trends_of
+from cli.output import console, table
+from models.data.dataset import load_dataset
+from models.evaluate.bootstrap import Resampling
+from models.evaluate.fused import rank_fused
+from models.evaluate.ranking import Asking, rank
+from models.evaluate.task import Task, of_users
+from models.fusion.cases import Setting
+from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue, popularity_of
+from models.fusion.config import Config, quantiles_of, readers
+from models.fusion.habits import item_habits
+from models.fusion.network import train_network
+from models.fusion.ranker import ndcg
+from models.fusion.tables import Known, Table, make_tables, moments, shelf_of
+from models.fusion.train import Window
+from models.progress import silent
+from models.train import config_of
+
+Score = Callable[[Floats], Floats]
+_K, _CANDIDATES, _SHOPPERS, _TREES = 10, 200, 400, (50, 100)
+_LAMBDAMART: dict[str, Any] = {
+    "objective": "lambdarank", "lambdarank_truncation_level": 30, "learning_rate": 0.08,
+    "num_leaves": 31, "min_data_in_leaf": 200, "feature_fraction": 0.6, "lambda_l2": 10.0,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "num_threads": 1, "deterministic": True,
+    "seed": 0, "verbose": -1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Tables to learn from and to be judged by."""
+
+    learning: list[Table]
+    judging: list[Table]
+    sources: tuple[str, ...]
+    config: Config
+    stages_ms: dict[str, float]  # CPU of pool and all stages, about 200 candidates, by way
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--judge", default="validation", choices=("validation", "test"))
+    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    models, more = read_models("cf,content,sequence,text,convex,fused", ())
+    plan = Plan(
+        "time-split", models, judged=options.judge, exclude_seen=False, preset=options.preset,
+        work=options.work, **more,
+    )  # fmt: skip
+    result = compare(taught(make_job(load_dataset(options.dataset), plan)))
+    show(result)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1))
+
+
+def taught(job: Job) -> Taught:
+    """Make the tables that the fusion learns from, and those of the evaluation's questions."""
+    trained = train_sources(job)
+    artifact, _ = train_fusion(job, trained)
+    engines = {name: source.engine for name, source in trained.fused().items()}
+    engines = {name: engines[name] for name in readers(engines)}
+    config = replace(config_of("fusion", job.plan.preset, job.plan.seed), exclude_seen=False)
+    window = Window(job.parts.train, job.parts.tune)
+    catalogue = make_catalogue(job.dataset.items, artifact.vectors)
+    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    past, _ = domain_tables(catalogue, window.known, ordered=True)
+    trends = DailyTrends(catalogue, job.parts.known, config.trend_half_life_days)
+    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
+    items = job.dataset.items
+    popularity = popularity_of(catalogue, window.known)
+    known = Known(
+        setting, shelf_of(items, setting, popularity), item_habits(catalogue, window.known)
+    )
+    tasks = [*moments(config, window, exclude_seen=False)]
+    learning = make_tables(config, tasks, engines, known, silent)
+    asked = ask_for(job, together=True).task
+    now = replace(
+        setting,
+        transition=artifact.domain_transition,
+        trends=trends_of(artifact, asked, items, job.parts.known),
+    )
+    today = Known(
+        now, shelf_of(items, now, artifact.popularity), item_habits(catalogue, job.parts.known)
+    )
+    judging = make_tables(config, [asked], engines, today, silent)
+    stages = _stages_ms(job, artifact, engines, asked)
+    return Taught(learning, judging, tuple(engines), config, stages)
+
+
+def _stages_ms(
+    job: Job, artifact: FusionArtifact, engines: Mapping[str, Engine], task: Task
+) -> dict[str, float]:
+    """Return CPU milliseconds from answers of 50 each to an ordered slate, by way to fuse."""
+    some = of_users(task, np.arange(min(_SHOPPERS, len(task.user_ids))))
+    lists = {
+        name: rank(engine, some, _CANDIDATES // 4, Asking()) for name, engine in engines.items()
+    }
+    trends = trends_of(artifact, some, job.dataset.items, job.parts.known)
+    found = {}
+    for way in (w for w in WAYS if w.name in {"convex", "fused, as served"}):
+        fuse = offline(
+            artifact, way, job.dataset.items, sources=tuple(lists), trends=trends, surface="HOME"
+        )
+        rank_fused(fuse, some, lists, k=20, asking=Asking())
+        began = time.process_time()
+        rank_fused(fuse, some, lists, k=20, asking=Asking())
+        found[way.name] = 1000 * (time.process_time() - began) / len(some.user_ids)
+    return found
+
+
+def compare(given: Taught) -> dict[str, Any]:
+    """Train, judge and time each ranker."""
+    rankers = {"network": _network(given), **_trees(given)}
+    values = {
+        name: np.array([ndcg(t, score(t.features), _K) for t in given.judging])
+        for name, (score, _) in rankers.items()
+    }
+    picks = np.random.default_rng(0).integers(
+        0, len(given.judging), (Resampling().draws, len(given.judging))
+    )
+    rows = {}
+    for name, (score, seconds) in rankers.items():
+        gaps = (values[name] - values["network"])[picks].mean(axis=1)
+        rows[name] = {
+            "ndcg@10": float(values[name].mean()),
+            "minus_network": [float(v) for v in np.quantile(gaps, [0.025, 0.975])],
+            "cpu_ms": _cpu_ms(score, given.judging),
+            "train_seconds": seconds,
+        }
+    return {
+        "questions": len(given.learning),
+        "judged": len(given.judging),
+        "rows": rows,
+        "stages_cpu_ms": given.stages_ms,
+    }
+
+
+def _network(given: Taught) -> tuple[Score, float]:
+    began = time.process_time()
+    network = train_network(given.config, given.learning, len(given.sources), silent)
+    return network.score, time.process_time() - began
+
+
+def _trees(given: Taught) -> dict[str, tuple[Score, float]]:
+    began = time.process_time()
+    data = lightgbm.Dataset(
+        np.concatenate([t.features for t in given.learning]),
+        np.concatenate([t.target for t in given.learning]).astype(np.int32),
+        group=[len(t.target) for t in given.learning],
+    )
+    booster = lightgbm.train(_LAMBDAMART, data, num_boost_round=max(_TREES))
+    spent = time.process_time() - began
+
+    def scored(trees: int) -> Score:
+        return lambda features: np.asarray(
+            booster.predict(features, num_iteration=trees, num_threads=1), np.float32
+        )
+
+    return {f"LambdaMART, {n} trees": (scored(n), spent * n / max(_TREES)) for n in _TREES}
+
+
+def _cpu_ms(score: Score, tables: Sequence[Table], rounds: int = 400) -> float:
+    """Return CPU milliseconds to score 200 candidates."""
+    large = [t.features for t in tables if len(t.target) >= _CANDIDATES]
+    pools = [np.ascontiguousarray(f[:_CANDIDATES]) for f in large[:rounds]]
+    score(pools[0])
+    began = time.process_time()
+    for pool in pools:
+        score(pool)
+    return 1000 * (time.process_time() - began) / len(pools)
+
+
+def show(result: dict[str, Any]) -> None:
+    made = table("Ranker", ">NDCG@10", ">minus network, 95%", ">CPU ms for 200", ">Train CPU s")
+    for name, row in result["rows"].items():
+        low, high = row["minus_network"]
+        gap = "" if name == "network" else f"{low:+.4f} to {high:+.4f}"
+        made.add_row(
+            name,
+            f"{row['ndcg@10']:.4f}",
+            gap,
+            f"{row['cpu_ms']:.3f}",
+            f"{row['train_seconds']:.0f}",
+        )
+    console().print(made)
+    for way, spent in result["stages_cpu_ms"].items():
+        console().print(f"  pool and all stages, {way}: {spent:.2f} CPU-ms, about 200 candidates")
+
+
+if __name__ == "__main__":
+    main()
