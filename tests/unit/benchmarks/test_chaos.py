@@ -24,6 +24,8 @@ from benchmarks.chaos.meddler import SPOILS, spoiled
 from benchmarks.chaos.small_disk import Mounted, Quota, small_disk
 from benchmarks.chaos.table import as_json, show
 from benchmarks.chaos.trial import FULL, Check, Finding
+from gateway.api.profiles import ProfileServicer
+from gateway.api.servicer import CatalogServicer, EventServicer, RecommendationServicer
 from inference import inference_pb2 as pb
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
@@ -113,6 +115,17 @@ INFER = write_request(
         "candidates": np.ones((1, 6), np.int64),
     },
 )
+
+
+def test_every_rpc_that_storefronts_may_call_is_fuzzed() -> None:
+    servicers = (RecommendationServicer, EventServicer, CatalogServicer, ProfileServicer)
+    served = {
+        f"/{servicer.DESCRIPTOR.full_name}/{method.name}"
+        for servicer in servicers
+        for method in servicer.DESCRIPTOR.methods
+    }
+    fuzzed = {valid.method for valid in messages.of_gateway(["a", "b", "c", "d", "e"], "u")}
+    assert fuzzed == served | {"/grpc.health.v1.Health/Check"}
 
 
 @pytest.mark.parametrize("message", [*GATEWAY, INFER], ids=lambda m: type(m).__name__)
