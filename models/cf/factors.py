@@ -74,11 +74,11 @@ def als(x: sparse.csr_matrix, config: Config, *, penalty: float, confidence: flo
     # implicit takes confidences, 1 being that of a cell without an event.
     known = x.copy()
     known.data = (1 + np.float32(confidence) * x.data).astype(np.float32)
-    model = AlternatingLeastSquares(
-        factors=min(config.factors, x.shape[1]), regularization=penalty, alpha=1.0,
-        iterations=config.als_rounds, num_threads=1, random_state=config.seed,
-    )  # fmt: skip
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # from the first: the library warns of more
+        model = AlternatingLeastSquares(
+            factors=min(config.factors, x.shape[1]), regularization=penalty, alpha=1.0,
+            iterations=config.als_rounds, num_threads=1, random_state=config.seed,
+        )  # fmt: skip
         model.fit(known, show_progress=False)
     vectors = np.asarray(model.item_factors, np.float64)
     gram = vectors.T @ vectors + penalty * np.eye(vectors.shape[1])
@@ -89,12 +89,12 @@ def als(x: sparse.csr_matrix, config: Config, *, penalty: float, confidence: flo
 
 def bpr(x: sparse.csr_matrix, config: Config, *, penalty: float) -> Factors:
     """Train on x [U, n]: what was taken at all, however often."""
-    model = BayesianPersonalizedRanking(
-        factors=min(config.factors, x.shape[1]), learning_rate=config.bpr_rate,
-        regularization=penalty, iterations=config.bpr_rounds, num_threads=1,
-        random_state=config.seed,
-    )  # fmt: skip
     with threadpool_limits(1, "blas"):
+        model = BayesianPersonalizedRanking(
+            factors=min(config.factors, x.shape[1]), learning_rate=config.bpr_rate,
+            regularization=penalty, iterations=config.bpr_rounds, num_threads=1,
+            random_state=config.seed,
+        )  # fmt: skip
         model.fit(x, show_progress=False)
     # The last place of an item's vector is its bias, of a user's 1.
     vectors, users = model.item_factors[:, :-1], model.user_factors[:, :-1]
