@@ -12,6 +12,7 @@ COMMANDS = {
     "import": Command("cli.import_:import_command", "Turn a shop's data into a dataset."),
     "train": Command("cli.train:train_command", "Train and export the models."),
     "evaluate": Command("cli.evaluate:evaluate_command", "Measure the models on held-out events."),
+    "tune": Command("cli.tune:tune_command", "Search a model's settings on validation events."),
     "seed": Command("cli.seed:seed_command", "Load a dataset into the gateway's store."),
     "models": Command(
         "cli.models:models_command", "Show versions, health and latency; roll versions out."

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,41 +13,17 @@ from artifacts.errors import ArtifactMissing
 from artifacts.fusion import load_fusion
 from artifacts.loader import load
 from cli.main import plait
-from models.data.dataset import DatasetInfo, load_dataset, write_dataset
-from models.data.importers.base import complete_events, complete_items, numbered, with_keys
+from models.data.dataset import load_dataset
 from models.fusion.train import Config, held_out, load_sources, train
 from models.progress import silent
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-USERS, ITEMS, DAYS = 60, 40, 30
+from tests.unit.evaluate.shop import DAYS, ITEMS, USERS, write_shop
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two groups of shoppers, each with its own half of the items, for a month."""
-    rng = np.random.default_rng(5)
-    ids = [str(i + 1) for i in range(ITEMS)]
-    items = complete_items(
-        pl.DataFrame(
-            {"item_id": ids, "domain": ["DELI" if i % 2 else "DRUG" for i in range(ITEMS)]}
-        )
-    )
-    rows = []
-    for user in range(USERS):
-        mine = np.arange(user % 2, ITEMS, 2)
-        for day in range(0, DAYS, 3):
-            for place, item in enumerate(rng.choice(mine, 3, replace=False)):
-                when = START + timedelta(days=day, minutes=place)
-                rows.append((f"u{user:02d}", ids[item], when))
-    frame = pl.DataFrame(
-        rows,
-        schema={"user_id": pl.String(), "item_id": pl.String(), "time": pl.Datetime("us", "UTC")},
-        orient="row",
-    )
-    events = complete_events(numbered(with_keys(frame, items)))
     path = tmp_path_factory.mktemp("shop") / "data"
-    info = DatasetInfo("shop", "made by hand", "time")
-    write_dataset(path, items=items, events=events, info=info)
+    write_shop(path)
     return path
 
 

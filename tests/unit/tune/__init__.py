@@ -1,0 +1,1 @@
+"""Searching settings: what is searched, what is remembered, what is told."""
