@@ -71,7 +71,8 @@ def one_question(history: list[int], targets: list[int]) -> Task:
 @given(
     st.dictionaries(st.sampled_from(SOURCES), ROW_SCORES, min_size=1),
     st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=6),
-    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    # Four digits, as weights are kept.
+    st.lists(st.integers(0, 10_000).map(lambda n: n / 10_000), min_size=4, max_size=4),
     st.booleans(),
     st.integers(0, 99),
 )
