@@ -11,9 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.formulas import Floats
+from artifacts.formulas import Floats, Rows
 
-Rows = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 # Fewer priced items than this do not make a comparison.

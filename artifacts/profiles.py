@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.formulas import Floats
+from artifacts.formulas import Floats, Rows
 from artifacts.price_level import PriceLevel, price_level
 
-Rows = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]

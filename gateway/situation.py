@@ -125,15 +125,8 @@ class Situations:
         catalogue, settings = self._catalogue, self._settings[ask.surface]
         told = len(theirs.keys)
         rows = catalogue.rows(np.concatenate([theirs.keys, theirs.session_keys]))
-        known = rows >= 0
-        if known.all():
-            history, weight, bought = rows[:told], theirs.weights, theirs.bought
-            session, session_weight = rows[told:], theirs.session_weights
-        else:
-            in_history, in_session = known[:told], known[told:]
-            history, weight = rows[:told][in_history], theirs.weights[in_history]
-            bought = theirs.bought[in_history]
-            session, session_weight = rows[told:][in_session], theirs.session_weights[in_session]
+        history, session = rows[:told], rows[told:]
+        told_known, session_known = history >= 0, session >= 0
         ranker = self._rankers.get(ask.surface)
         past = _past(catalogue, theirs) if ranker is not None else NO_PAST
         judged = ranker is not None and not ask.rules.exclude_purchased
@@ -143,10 +136,10 @@ class Situations:
             surface=ask.surface,
             sources=self._sources,
             columns=catalogue.columns,
-            history=history,
-            history_weight=weight,
-            session=session,
-            session_weight=session_weight,
+            history=history[told_known],
+            history_weight=theirs.weights[told_known],
+            session=session[session_known],
+            session_weight=theirs.session_weights[session_known],
             rules=resolve(ask.rules, catalogue, theirs),
             trend=self._trends.now(ask.market, len(catalogue.columns.keys), now_ms),
             trending=partial(self._trends.trending, ask.market, now_ms),
@@ -165,7 +158,7 @@ class Situations:
             cross_domain_fade=settings.cross_domain_fade,
             explain=ask.explain,
             context=context,
-            history_bought=bought,
+            history_bought=theirs.bought[told_known],
             ranker=ranker,
             past=past,
             own=own,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.formulas import Floats
+from artifacts.formulas import Floats, Rows
 
-Rows = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 

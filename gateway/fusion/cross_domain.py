@@ -10,7 +10,7 @@ import numpy as np
 
 from artifacts.formulas import domain_log_ratio
 from gateway.fusion.pool import with_term
-from gateway.fusion.types import Pool, Query
+from gateway.fusion.types import Floats, Pool, Query, Rows
 
 
 def cross_domain(query: Query, pool: Pool) -> Pool:
@@ -18,20 +18,30 @@ def cross_domain(query: Query, pool: Pool) -> Pool:
 
     Not on SEARCH: the query names what is wanted.
     """
-    known = len(query.domain_transition)
-    if not query.w_cross_domain or not known or query.surface == "SEARCH" or pool.fallback:
+    if not query.w_cross_domain or query.surface == "SEARCH" or pool.fallback:
         return pool
-    domains = query.columns.domain[query.history]
+    ratio = log_ratio(query, pool.rows)
+    if ratio is None:
+        return pool
+    return with_term(pool, "cross_domain", np.float32(query.w_cross_domain) * ratio)
+
+
+def log_ratio(query: Query, rows: Rows) -> Floats | None:
+    """Return fade(t) * log(P(t | recent domains) / P(t)) of each row's domain [len(rows)].
+
+    0 where a domain is not known; None where no event of the history has a known one.
+    """
+    known, domains = len(query.domain_transition), query.columns.domain[query.history]
     usable = (domains >= 0) & (domains < known) & (query.history_weight > 0)
     if not usable.any():
-        return pool
+        return None
     value = domain_log_ratio(
         domains[usable],
         query.history_weight[usable],
         query.domain_transition,
         query.cross_domain_fade,
     )
-    target = query.columns.domain[pool.rows]
+    target = query.columns.domain[rows]
     inside = (target >= 0) & (target < known)
-    term = np.where(inside, value[np.where(inside, target, 0)], np.float32(0))
-    return with_term(pool, "cross_domain", np.float32(query.w_cross_domain) * term)
+    ratio: Floats = np.where(inside, value[np.where(inside, target, 0)], np.float32(0))
+    return ratio

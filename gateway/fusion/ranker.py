@@ -6,9 +6,9 @@ columns of a query and a pool.
 
 import numpy as np
 
-from artifacts.formulas import domain_log_ratio
 from artifacts.ranker.features import Candidates, Shelf, features
 from artifacts.ranker.ranker import LearnedRanker
+from gateway.fusion.cross_domain import log_ratio
 from gateway.fusion.types import Floats, Pool, Query, Rows
 
 
@@ -43,13 +43,13 @@ class PoolRanker:
         known = [p for p in place if p >= 0]
         if np.isnan(pool.scores[known]).all():
             return None
-        columns = query.columns
+        columns, crossing = query.columns, log_ratio(query, pool.rows)
         candidates = Candidates(
             rows=pool.rows,
             scores=_at(pool.scores, place),
             calibrated=_at(pool.calibrated, place),
             trend=_trend(query, pool.rows),
-            crossing=_crossing(query, pool.rows),
+            crossing=np.zeros(len(pool.rows), np.float32) if crossing is None else crossing,
             habits=self._learned.habits_of(columns.keys[pool.rows]),
         )
         shelf = Shelf(
@@ -77,20 +77,3 @@ def _at(table: Floats, place: list[int]) -> Floats:
 def _trend(query: Query, rows: Rows) -> Floats:
     trend: Floats = query.trend[rows] if len(query.trend) else np.zeros(len(rows), np.float32)
     return trend
-
-
-def _crossing(query: Query, rows: Rows) -> Floats:
-    """Return the log-odds of each candidate's domain given those of the history [P]."""
-    known, domains = len(query.domain_transition), query.columns.domain[query.history]
-    usable = (domains >= 0) & (domains < known) & (query.history_weight > 0)
-    value = np.zeros(known + 1, np.float32)
-    if usable.any():
-        value[:known] = domain_log_ratio(
-            domains[usable],
-            query.history_weight[usable],
-            query.domain_transition,
-            query.cross_domain_fade,
-        )
-    target = query.columns.domain[rows]
-    crossing: Floats = value[np.where((target >= 0) & (target < known), target, known)]
-    return crossing
