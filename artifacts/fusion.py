@@ -44,8 +44,11 @@ class FusionSettings:
     w_trend: float = 0.05
     # More follows the current session harder, and forgets the long history sooner.
     w_session: float = 0.1
-    # More prefers the cheaper of alternatives.
+    # More prefers the cheaper of alternatives, for everyone alike.
     w_cost: float = 0.0
+    # More prefers the cheaper for those who buy cheap, and the dearer for those who buy dear:
+    # this times the shopper's own cost sensitivity (-1..1) is added to w_cost.
+    w_cost_personal: float = 0.0
     # More moves shoppers across domains, at the cost of those who came for one.
     w_cross_domain: float = 0.05
     # Events in a domain after which its cross-domain term has halved.
@@ -101,20 +104,17 @@ class FusionArtifact:
             popularity=self.popularity[items],
         )
 
-    def transition_for(self, names: tuple[str, ...]) -> tuple[Scores, Scores]:
-        """Return (transition, prior) in the order of the catalogue's domain names.
+    def transition_for(self, names: tuple[str, ...]) -> Scores:
+        """Return domain_transition in the order of the catalogue's domain names.
 
-        A domain the artifact does not know gets log-odds 0 (no adjustment) and
-        prior 0.
+        A domain the artifact does not know gets log-odds 0: no adjustment.
         """
         place = {name: i for i, name in enumerate(self.domain_names)}
         at = np.array([place.get(name, -1) for name in names], np.int64)
         known = np.flatnonzero(at >= 0)
         transition = np.zeros((len(names), len(names)), np.float32)
         transition[np.ix_(known, known)] = self.domain_transition[np.ix_(at[known], at[known])]
-        prior = np.zeros(len(names), np.float32)
-        prior[known] = self.domain_prior[at[known]]
-        return transition, prior
+        return transition
 
 
 def save(directory: Path, artifact: FusionArtifact, manifest: Manifest) -> None:

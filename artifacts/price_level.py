@@ -12,20 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from artifacts.formulas import Floats, Rows
+from artifacts.price_places import Priced, places
 
 Bools = npt.NDArray[np.bool_]
-
-# Fewer priced items than this do not make a comparison.
-_ENOUGH = 3
-
-
-class _Priced(Protocol):
-    """Columns of n items, by row."""
-
-    @property
-    def category(self) -> Rows: ...  # -1 unknown
-    @property
-    def price(self) -> Floats: ...  # NaN unknown
 
 
 class _Events(Protocol):
@@ -62,7 +51,7 @@ class PriceLevel:
     events: int  # with a price
 
 
-def price_level(events: _Events, shelf: _Priced) -> PriceLevel | None:
+def price_level(events: _Events, shelf: Priced) -> PriceLevel | None:
     """Return how dear the events' items are; None where no price is known."""
     rows, known = events.rows, events.rows >= 0
     price, category = events.paid.copy(), np.full(len(rows), -1, np.int32)
@@ -86,26 +75,3 @@ def price_level(events: _Events, shelf: _Priced) -> PriceLevel | None:
         high=high,
         events=len(price),
     )
-
-
-def places(price: Floats, category: Rows, shelf: _Priced) -> Floats:
-    """Return where each price lies among the items of its category, 0..1 [L].
-
-    The mid-rank: items that cost less, and half of those that cost the same, over the
-    number of others; a price that no item has lies between its neighbours. NaN where the
-    category is unknown or has fewer than three prices. price [L] and category [L] may be
-    of anything: sales are often at prices that the catalogue does not have.
-    """
-    placed = np.full(len(price), np.nan, np.float32)
-    wanted = np.unique(category[category >= 0])
-    there = np.flatnonzero(np.isin(shelf.category, wanted) & ~np.isnan(shelf.price))
-    there = there[np.lexsort((shelf.price[there], shelf.category[there]))]
-    bounds = np.searchsorted(shelf.category[there], np.stack([wanted, wanted + 1]))
-    for kind, first, last in zip(wanted, *bounds, strict=True):
-        if last - first < _ENOUGH:
-            continue
-        prices, mine = shelf.price[there[first:last]], category == kind
-        below = np.searchsorted(prices, price[mine], side="left")
-        to_here = np.searchsorted(prices, price[mine], side="right")
-        placed[mine] = np.clip((below + to_here - 1) / (2 * (len(prices) - 1)), 0, 1)
-    return placed

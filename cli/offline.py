@@ -12,6 +12,7 @@ import polars as pl
 
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import Keys
+from artifacts.price_places import PricePlaces, cost_sensitivity
 from artifacts.ranker.features import Past, own_rows
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.ranker import PoolRanker
@@ -44,7 +45,9 @@ class OfflineFusion:
         self._trends = trends
         self._flat = np.zeros(len(columns.keys), np.float32)
         learned = artifact.ranker_for(surface)
-        transition, prior = artifact.transition_for(columns.domain_names)
+        transition = artifact.transition_for(columns.domain_names)
+        self._personal = settings.w_cost_personal
+        priced = bool(settings.w_cost or self._personal)
         self._query = Query(
             surface=surface,
             sources=sources,
@@ -58,11 +61,11 @@ class OfflineFusion:
             weights=artifact.weights[surface],
             quantiles=artifact.quantiles,
             domain_transition=transition,
-            domain_prior=prior,
             diversity=settings.diversity if diversity is None else diversity,
             w_trend=settings.w_trend if learned is None else 0.0,
             w_session=settings.w_session,
             w_cost=settings.w_cost,
+            prices=PricePlaces(columns) if priced else None,
             w_cross_domain=settings.w_cross_domain if learned is None else 0.0,
             cross_domain_fade=settings.cross_domain_fade,
             ranker=None if learned is None else PoolRanker(learned),
@@ -80,6 +83,9 @@ class OfflineFusion:
             history_weight=shopper.history_weight,
             rules=rules,
             trend=self._flat if trend is None else trend,
+            session=self._rows(shopper.session),
+            session_weight=shopper.session_weight,
+            w_cost=self._query.w_cost + self._own_cost(past),
             limit=k,
             past=past,
         )
@@ -87,6 +93,15 @@ class OfflineFusion:
         pool = run(query, build_pool(query, answers, own))
         found: Keys = query.columns.keys[pool.rows[pool.order[:k]]]
         return found
+
+    def _own_cost(self, past: Past) -> float:
+        """Return what the cost weighs for this shopper beside what it weighs for all."""
+        prices, columns = self._query.prices, self._query.columns
+        if not self._personal or prices is None:
+            return 0.0
+        bought = np.unique(past.rows[past.worth >= 1])
+        own = cost_sensitivity(prices.of(columns.price[bought], columns.category[bought]))
+        return self._personal * own
 
     def _rows(self, keys: Keys) -> Rows:
         # Every key of a dataset is in its catalogue.

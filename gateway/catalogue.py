@@ -55,9 +55,9 @@ class Catalogue:
         self.deleted_rows: Rows = np.array(sorted(self._deleted), np.int32)
 
     def _relate(self) -> None:
-        # log P(t | r) / P(t) and P(t) in the order of columns.domain_names.
+        # log P(t | r) / P(t) in the order of columns.domain_names.
         self._domains_known = self.columns.domain_names
-        self.transition, self.prior = self._fusion.transition_for(self._domains_known)
+        self.transition = self._fusion.transition_for(self._domains_known)
 
     def __len__(self) -> int:
         return len(self._shelf) - len(self._deleted)

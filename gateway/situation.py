@@ -10,14 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from artifacts.fusion import FusionArtifact
+from artifacts.fusion import FusionArtifact, FusionSettings
 from artifacts.keys import item_keys
+from artifacts.price_places import PricePlaces, cost_sensitivity
 from artifacts.ranker.features import Past, own_rows
 from gateway.catalogue import Catalogue
 from gateway.config import SURFACES, GatewayConfig
 from gateway.fusion.ranker import PoolRanker
 from gateway.fusion.types import NO_PAST, Floats, Ints, Query, Rows
 from gateway.history import History, HistorySettings, about, history_for
+from gateway.prices import CurrentPlaces
 from gateway.quality import Quality
 from gateway.ruleset import resolve
 from gateway.trends import Trends
@@ -58,6 +60,7 @@ class Situations:
         self._trends = trends
         self._quality = quality
         self._sources = tuple(config.addresses())
+        self._prices = CurrentPlaces()
         self.learn(fusion)
 
     def learn(self, fusion: FusionArtifact) -> None:
@@ -110,6 +113,19 @@ class Situations:
             unknown_items=unknown,
         )
 
+    def _cost(self, settings: FusionSettings, theirs: History) -> tuple[float, PricePlaces | None]:
+        """Return what the cost weighs for this shopper, and where prices stand if it does."""
+        if not settings.w_cost and not settings.w_cost_personal:
+            return 0.0, None
+        columns = self._catalogue.columns
+        prices = self._prices.of(columns)
+        if not settings.w_cost_personal:
+            return settings.w_cost, prices
+        rows = self._catalogue.rows(theirs.purchased)
+        rows = rows[rows >= 0]
+        own = cost_sensitivity(prices.of(columns.price[rows], columns.category[rows]))
+        return settings.w_cost + settings.w_cost_personal * own, prices
+
     def _wording(self, context: Rows) -> str:
         """ITEM and CART about new items only: their words are all that models can read."""
         if not len(context):
@@ -132,6 +148,7 @@ class Situations:
         judged = ranker is not None and not ask.rules.exclude_purchased
         own = own_rows(past) if judged else _NO_ROWS
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
+        w_cost, prices = self._cost(settings, theirs)
         return Query(
             surface=ask.surface,
             sources=self._sources,
@@ -146,14 +163,14 @@ class Situations:
             weights=self._weights[ask.surface],
             quantiles=self.fusion.quantiles,  # those of the versions that answer follow
             domain_transition=catalogue.transition,
-            domain_prior=catalogue.prior,
             text=ask.text,
             limit=max(candidates, 1) if ask.surface == "RANK" else limit,
             diversity=settings.diversity if ask.diversity is None else ask.diversity,
             # A learned ranker has weighed trends and domains already.
             w_trend=settings.w_trend if ranker is None else 0.0,
             w_session=settings.w_session,
-            w_cost=settings.w_cost,
+            w_cost=w_cost,
+            prices=prices,
             w_cross_domain=settings.w_cross_domain if ranker is None else 0.0,
             cross_domain_fade=settings.cross_domain_fade,
             explain=ask.explain,

@@ -182,5 +182,6 @@ def _learned(artifact: FusionArtifact, sources: Sources, surface: str) -> dict[s
         "w_cross_domain": settings.w_cross_domain,
         "w_session": settings.w_session,
         "w_cost": settings.w_cost,
+        "w_cost_personal": settings.w_cost_personal,
         "diversity": settings.diversity,
     }

@@ -37,7 +37,9 @@ def _without(**settings: Any) -> Callable[[FusionSettings], FusionSettings]:
     return lambda own: replace(own, **settings)
 
 
-_NO_TERMS = _without(ranker=CONVEX, w_trend=0.0, w_cross_domain=0.0, w_session=0.0, w_cost=0.0)
+_NO_TERMS = _without(
+    ranker=CONVEX, w_trend=0.0, w_cross_domain=0.0, w_session=0.0, w_cost=0.0, w_cost_personal=0.0
+)
 
 WAYS = (
     Way("convex", "convex", "tuned weights alone, no other term", _NO_TERMS),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from artifacts.price_places import PricePlaces
 from artifacts.ranker.features import Past
 
 Floats = npt.NDArray[np.float32]
@@ -152,15 +153,14 @@ class Query(NamedTuple):
     trend: Trend  # decayed popularity in this market, 0..1, aligned with columns [n]
     weights: Mapping[str, float]  # blend weight by source for this surface, sums to 1
     quantiles: Mapping[str, tuple[Floats, Floats]]  # source -> (probabilities, scores)
-    # log-odds of target domain given recent domain [D, D] and P(target domain) [D]
+    # log(P(target domain | recent domain) / P(target domain)) at [recent, target] [D, D]
     domain_transition: Floats
-    domain_prior: Floats
     text: str = ""  # search query
     limit: int = 100  # how many to order carefully (diversity)
     diversity: float = 0.1
     w_trend: float = 0.05
     w_session: float = 0.1
-    w_cost: float = 0.0
+    w_cost: float = 0.0  # this shopper's; below 0 where the dearer is preferred
     w_cross_domain: float = 0.05
     explain: bool = False
     # What the surface is about: the item of ITEM, the content of CART; rows, never shown.
@@ -177,6 +177,8 @@ class Query(NamedTuple):
     ranker: Ranker | None = None
     # What the ranker knows of the shopper: further back than the history of the models.
     past: Past = NO_PAST
+    # Where prices stand in their categories; None where the cost weighs nothing.
+    prices: PricePlaces | None = None
     # Rows that are candidates even where no source names them.
     own: Rows = _NO_ROWS
 

@@ -35,6 +35,9 @@ class Shopper:
     # Days before now, and weight by type alone [R].
     past_age: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     past_worth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    # What is happening now, oldest first, with its weight by type and steps since [M].
+    session: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
+    session_weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Fuse(Protocol):
@@ -60,16 +63,17 @@ def rank_fused(
     for users in batches(task):
         histories, weights = padded_history(task, users, asking)
         for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
-            found = fuse(_shopper(task, user, lists, (history, weight)), k)[:k]
+            found = fuse(shopper_of(task, user, lists, (history, weight)), k)[:k]
             ranked[user, : len(found)] = found
         done += len(users)
         progress(done, len(task.user_ids), "fused")
     return ranked
 
 
-def _shopper(
+def shopper_of(
     task: Task, user: int, lists: Mapping[str, Lists], history: tuple[Keys, Floats]
 ) -> Shopper:
+    """Return what is known of one user; `history` (keys, weights) may be padded with 0 [L]."""
     past = history[0] != 0
     mine = slice(task.history.starts[user], task.history.starts[user + 1])
     remembered, age, worth = past_of(task, user)

@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifacts.price_level import Basis, places
+from artifacts.price_level import Basis
+from artifacts.price_places import places
 from artifacts.profiles import DAY_MS, Deeds, Interests, Profile, profile
 
 NOW = 1_800_000_000_000

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from artifacts.price_places import PricePlaces
 from gateway.fusion.types import Columns, Floats, Query, Rows, RuleSet
 
 SOURCES = ("cf", "content", "sequence", "text")
@@ -69,12 +70,12 @@ def query(rules: Mapping[str, Any] | None = None, **changes: Any) -> Query:
         "weights": dict.fromkeys(SOURCES, 0.25),
         "quantiles": {},
         "domain_transition": np.zeros((0, 0), np.float32),
-        "domain_prior": floats(),
         "limit": 5,
         "diversity": 0.0,
         "w_trend": 0.0,
         "w_session": 0.0,
         "w_cost": 0.0,
+        "prices": PricePlaces(catalogue),
         "w_cross_domain": 0.0,
     }
     return Query(**(fields | changes))
@@ -136,7 +137,6 @@ def queries(draw: st.DrawFn) -> Query:
         context=draw(SOME_ROWS),
         trend=rng.random(ITEMS).astype(np.float32),
         domain_transition=rng.normal(size=(3, 3)).astype(np.float32),
-        domain_prior=np.full(3, 1 / 3, np.float32),
         limit=draw(st.integers(1, 30)),
         diversity=draw(st.sampled_from([0.0, 0.1, 0.7, 1.0])),
         max_per_provider=draw(st.none() | st.integers(1, 3)),

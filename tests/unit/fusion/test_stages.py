@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from artifacts.formulas import calibrate, domain_log_ratio
-from gateway.fusion.cost import position
 from gateway.fusion.pipeline import STAGES, build_pool, run
 from gateway.fusion.types import BoostRule, Floats, Pool, Query, Rows
 from tests.unit.fusion.builders import columns, floats, query, rows, scored
@@ -160,18 +159,20 @@ def test_what_was_disliked_in_the_session_repels_its_kind() -> None:
     assert other == pytest.approx(-0.2 * 0.7 * vectors[6] @ vectors[0], abs=1e-5)
 
 
-def test_prices_are_compared_within_the_category() -> None:
-    price = floats(1, 2, 3, 100, 200, 300)
-    assert position(price, rows(0, 0, 0, 1, 1, 1)).tolist() == [0, 0.5, 1, 0, 0.5, 1]
+def test_the_dearest_of_its_category_costs_most() -> None:
+    # Rows 0, 5, 10, ... are of one category, the higher the dearer; row 3 is of another.
+    asked = query(w_cost=0.2, limit=1)
+    pool = run(asked, build_pool(asked, scored(cf={0: 0.5, 35: 0.5, 3: 0.5})))
+    assert pool.rows.tolist() == [0, 3, 35]
+    assert pool.terms["cost"].tolist() == pytest.approx([0, 0, -0.2])
 
 
-def test_a_category_with_too_few_prices_is_compared_with_the_pool() -> None:
-    price = floats(1, 2, 3, 100, NAN)
-    assert position(price, rows(0, 0, 0, 1, 1)).tolist() == [0, 0.5, 1, 1, 0.5]
-
-
-def test_equal_prices_cost_the_same() -> None:
-    assert position(floats(2, 2, 5), rows(0, 0, 0)).tolist() == [0, 0, 1]
+def test_an_unknown_price_is_neither_cheap_nor_dear() -> None:
+    price = columns().price.copy()
+    price[35] = NAN
+    asked = query(columns=columns(price=price), w_cost=0.2, limit=1)
+    pool = run(asked, build_pool(asked, scored(cf={0: 0.5, 35: 0.5})))
+    assert pool.terms["cost"].tolist() == pytest.approx([0, -0.1])
 
 
 def test_every_hard_rule_names_its_reason() -> None:

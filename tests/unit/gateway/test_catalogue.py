@@ -39,7 +39,6 @@ def test_the_artifact_adds_what_it_learned_and_the_store_the_rest() -> None:
     assert (made.is_new(9), made.is_new(2)) == (True, False)
     assert made.transition.shape == (3, 3)
     assert made.transition[1, 0] == 2
-    assert made.prior.tolist() == [np.float32(0.4), np.float32(0.6), 0]
 
 
 def test_a_snapshot_never_changes_whatever_happens_afterwards() -> None:
