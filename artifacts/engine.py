@@ -37,6 +37,12 @@ class Question:
     k: Keys | None = None
     # Item keys to score, int64 [B, C], 0-padded.
     candidates: Keys | None = None
+    # What each history event was, int64 [B, L]: numbers of plait.v1.EventType, 0 unknown.
+    # None: nothing is known of any.
+    history_type: Keys | None = None
+    # How long before the question each history event was, seconds, float32 [B, L]; negative
+    # where unknown. None: nothing is known of any.
+    history_age: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,15 @@ def sample_question(sample: Sample) -> Question:
     history = np.array([list(sample.history)], np.int64)
     weight = np.array([list(sample.history_weight)], np.float32)
     candidates = np.array([list(sample.candidates)], np.int64) if sample.candidates else None
+    types, ages = list(sample.history_type), list(sample.history_age)
     return Question(
         history=history,
         history_weight=weight,
         query=(sample.query,),
         k=None if candidates is not None else np.array([sample.k], np.int64),
         candidates=candidates,
+        history_type=np.array([types], np.int64) if types else None,
+        history_age=np.array([ages], np.float32) if ages else None,
     )
 
 

@@ -42,7 +42,8 @@ class History:
 
     keys: Ints  # item keys that models are told [L]
     weights: Floats  # [L], positive
-    bought: Bools  # [L]
+    types: Ints  # EventType of each [L]
+    ages: Floats  # seconds from each to the question [L]
     session_keys: Ints  # [M]
     session_weights: Floats  # [M]; negative for a dislike
     purchased: Ints  # item keys, all there ever were
@@ -51,6 +52,12 @@ class History:
     past_keys: Ints  # [R]
     past_age: Floats  # days before now [R]
     past_worth: Floats  # weight by type alone [R]
+
+    @property
+    def bought(self) -> Bools:
+        """Which events were purchases [L]."""
+        bought: Bools = self.types == EventType.PURCHASE
+        return bought
 
 
 def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) -> History:
@@ -66,18 +73,20 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
         # What comes with the request is happening now, whatever the caller's clock says.
         recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
     base = TYPE_WEIGHT[trail.types]
-    weights: Floats = np.multiply(base, fading(now_ms - trail.times, settings))
+    age_ms = now_ms - trail.times
+    weights: Floats = np.multiply(base, fading(age_ms, settings))
     signed = np.where(trail.types == EventType.DISLIKE, np.float32(-1), base)
     told = weights > 0
     if ask.surface == "SESSION":
         told &= recent
     told_at = np.flatnonzero(told)[-settings.length :]
     past = base > 0
-    age = np.maximum(now_ms - trail.times[past], 0) / _DAY_MS
+    age = np.maximum(age_ms[past], 0) / _DAY_MS
     return History(
         keys=trail.keys[told_at],
         weights=weights[told_at],
-        bought=trail.types[told_at] == EventType.PURCHASE,
+        types=trail.types[told_at].astype(np.int64),
+        ages=_seconds(age_ms[told_at]),
         session_keys=trail.keys[recent],
         session_weights=by_step(signed[recent]),
         purchased=trail.purchased,
@@ -94,7 +103,9 @@ def about(history: History, keys: Ints) -> History:
         history,
         keys=keys,
         weights=np.ones(len(keys), np.float32),
-        bought=np.zeros(len(keys), np.bool_),
+        # They are what is looked at now.
+        types=np.full(len(keys), EventType.VIEW, np.int64),
+        ages=np.zeros(len(keys), np.float32),
     )
 
 
@@ -105,6 +116,11 @@ def fading(age_ms: Times, settings: HistorySettings) -> Floats:
         half_lives = np.maximum(age_ms, 0) / (settings.half_life_days * _DAY_MS)
         faded = np.maximum(np.exp2(-half_lives), settings.floor).astype(np.float32)
     return faded
+
+
+def _seconds(age_ms: Times) -> Floats:
+    seconds: Floats = (np.maximum(age_ms, 0) / 1000).astype(np.float32)
+    return seconds
 
 
 def by_step(weights: Floats) -> Floats:

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from artifacts.engines.told import AGE, TOLD, TYPE, filled_ages, filled_types
 from gateway.fusion.types import Floats, Ints
 from gateway.replicas.contract import Contract
 from gateway.types import Question
@@ -65,6 +66,8 @@ def write_questions(
         have["history"] = _left([q.history for q in questions], np.int64)
     if "history_weight" in contract.inputs:
         have["history_weight"] = _left([q.history_weight for q in questions], np.float32)
+    if not contract.inputs.isdisjoint(TOLD):
+        have |= _told(contract, questions)
     if "query" in contract.inputs and any(q.text for q in questions):
         have["query"] = np.array([[q.text.encode()] for q in questions], object)
     most = max(q.k for q in questions)
@@ -83,6 +86,17 @@ def write_questions(
     if not lists and "k" not in have:
         request.parameters["k"].int64_param = most
     return request
+
+
+def _told(contract: Contract, questions: Sequence[Question]) -> dict[str, Array]:
+    """Return what few models ask for: the types and ages of the events [B, L]."""
+    found: dict[str, Array] = {}
+    if TYPE in contract.inputs:
+        types = [filled_types(q.history_type, q.history) for q in questions]
+        found[TYPE] = _left(types, np.int64)
+    if AGE in contract.inputs:
+        found[AGE] = _left([filled_ages(q.history_age, q.history) for q in questions], np.float32)
+    return found
 
 
 def read_answers(

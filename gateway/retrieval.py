@@ -119,6 +119,8 @@ class Retrieval:
             text=situation.text,
             k=self._k(situation),
             candidates=situation.candidates if situation.query.surface == "RANK" else None,
+            history_type=situation.history_type,
+            history_age=situation.history_age,
         )
 
     def _k(self, situation: Situation) -> int:

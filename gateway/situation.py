@@ -38,6 +38,8 @@ class Situation:
     query: Query
     history: Ints  # item keys for the models [L]
     history_weight: Floats  # [L]
+    history_type: Ints  # EventType of each [L]
+    history_age: Floats  # seconds since each [L]
     text: str  # for sources that read text
     candidates: Ints  # RANK: item keys of the caller's own list, unique [C]; else empty
     unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks
@@ -107,6 +109,8 @@ class Situations:
             query=self._query(ask, theirs, context, len(candidates), now_ms),
             history=theirs.keys,
             history_weight=theirs.weights,
+            history_type=theirs.types,
+            history_age=theirs.ages,
             text=ask.text or self._wording(context),
             candidates=candidates,
             unknown_ids=missing,

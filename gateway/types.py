@@ -143,6 +143,9 @@ class Question(NamedTuple):
     embedding: bool = False
     # Model version that must answer; "": whichever the source serves by default.
     version: str = ""
+    # For models that ask for them: the event types [L], and seconds since each event [L].
+    history_type: Ints | None = None
+    history_age: Floats | None = None
 
 
 class SourceAnswer(NamedTuple):

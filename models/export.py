@@ -17,7 +17,7 @@ writes manifest.json over everything that lies in the directory.
 import dataclasses
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +29,10 @@ import polars as pl
 
 from artifacts import manifest as manifests
 from artifacts.engine import Engine, Question, Scores, record_sample
+from artifacts.engines.told import AGE, TOLD, TYPE
 from artifacts.keys import Keys
-from plait.v1.manifest_pb2 import Manifest, Sample, ScoreQuantile, TensorSpec
+from models.histories import Histories, sample_requests
+from plait.v1.manifest_pb2 import Manifest, ScoreQuantile, TensorSpec
 
 # Libraries whose version can change what a model computes or how its graph runs.
 LIBRARIES = (
@@ -65,26 +67,25 @@ class Origin:
     events: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Histories:
-    """Some users' histories, to sample requests from."""
+def wire_inputs(
+    *, reads_query: bool = False, reads_history: bool = True, told: Collection[str] = ()
+) -> list[TensorSpec]:
+    """Return the inputs of the wire contract for a model that reads histories and/or text.
 
-    # Oldest to newest, 0-padded, int64 [S, L].
-    keys: Keys
-    # float32 [S, L], 0 where padded.
-    weight: Scores
-    # Search texts for models that read them; empty otherwise.
-    queries: tuple[str, ...] = ()
-
-
-def wire_inputs(*, reads_query: bool = False, reads_history: bool = True) -> list[TensorSpec]:
-    """Return the inputs of the wire contract for a model that reads histories and/or text."""
+    `told`: which of artifacts.engines.told.TOLD it reads too.
+    """
     specs = []
     if reads_history:
         # A model that reads text as well can do without a history.
         specs += [
             TensorSpec(name="history", datatype="INT64", shape=[-1, -1], optional=reads_query),
             TensorSpec(name="history_weight", datatype="FP32", shape=[-1, -1], optional=True),
+        ]
+        kinds = {TYPE: "INT64", AGE: "FP32"}
+        specs += [
+            TensorSpec(name=name, datatype=kinds[name], shape=[-1, -1], optional=True)
+            for name in TOLD
+            if name in told
         ]
     if reads_query:
         optional = reads_history
@@ -223,8 +224,11 @@ def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -
                 np.zeros((len(query), 0), np.int64),
                 np.zeros((len(query), 0), np.float32),
             )
+        types = None if histories.types is None else histories.types[start : start + batch]
+        ages = None if histories.ages is None else histories.ages[start : start + batch]
         k = np.full(len(keys), QUANTILE_DEPTH, np.int64)
-        return engine.run(Question(history=keys, history_weight=weight, query=query, k=k)).scores
+        question = Question(keys, weight, query=query, k=k, history_type=types, history_age=ages)
+        return engine.run(question).scores
 
     size = len(histories.queries) or len(histories.keys)
     flat = np.concatenate([ask(start).ravel() for start in range(0, size, batch)])
@@ -242,59 +246,6 @@ def _quantiles(scores: Scores) -> list[ScoreQuantile]:
         ScoreQuantile(probability=float(p), score=float(v))
         for p, v in zip(probabilities, values, strict=True)
     ]
-
-
-def sample_requests(keys: Keys, histories: Histories, *, newest: int = 20) -> list[Sample]:
-    """Return requests without answers: retrieve, score, unknown items, no history, queries."""
-    rows = [
-        (h[h != 0][-newest:], w[h != 0][-newest:])
-        for h, w in zip(histories.keys[:3], histories.weight[:3], strict=True)
-    ]
-    unknown = int(np.setdiff1d(np.arange(1, len(keys) + 2), keys)[0])
-    spread = keys[:: max(1, len(keys) // 8)][:8]
-    samples = [Sample(history=h, history_weight=w, k=10) for h, w in rows]
-    history, weight = rows[0]
-    samples += [
-        Sample(history=history, history_weight=weight, candidates=[*spread, unknown]),
-        Sample(history=[*history, unknown], history_weight=[*weight, 1.0], k=10),
-        Sample(history=[unknown], history_weight=[1.0], k=5),
-        Sample(k=5),
-    ]
-    for query in histories.queries[:3]:
-        samples.append(Sample(query=query, k=10))
-        samples.append(Sample(query=query, candidates=[*spread, unknown]))
-    if histories.queries:
-        query = histories.queries[0]
-        samples.append(Sample(query=query, history=history, history_weight=weight, k=10))
-    return samples
-
-
-def sample_histories(
-    events: pl.DataFrame,
-    *,
-    users: int = 200,
-    newest: int = 50,
-    seed: int = 0,
-    queries: Sequence[str] = (),
-) -> Histories:
-    """Draw users and return the newest events of each, in (time, order) order.
-
-    `events` needs user_id, item_key, time, order; the draw depends on the seed and
-    on who is in the data, not on the order of the rows.
-    """
-    names = events["user_id"].unique().sort()
-    drawn = np.random.default_rng(seed).choice(len(names), min(users, len(names)), replace=False)
-    lists = (
-        events.filter(pl.col("user_id").is_in(names.gather(np.sort(drawn)).implode()))
-        .sort("user_id", "time", "order", maintain_order=True)
-        .group_by("user_id", maintain_order=True)
-        .agg(pl.col("item_key").tail(newest))["item_key"]
-        .to_list()
-    )
-    keys = np.zeros((len(lists), max(map(len, lists), default=1)), np.int64)
-    for row, items in enumerate(lists):
-        keys[row, keys.shape[1] - len(items) :] = items
-    return Histories(keys, (keys != 0).astype(np.float32), tuple(queries))
 
 
 def _instant(time: Any) -> datetime:

@@ -5,24 +5,27 @@ the scores of the candidates. This engine adds what is the same for all of them:
 item keys to rows and back, padding, and "no opinion" as NaN.
 
 Graph inputs:  history INT64 [B, L] (rows 1..n, 0 pads), history_weight FP32 [B, L],
-               candidates INT64 [B, C], k INT64 [1]
+               candidates INT64 [B, C], k INT64 [1],
+               optionally history_type INT64 [B, L] and history_age FP32 [B, L] (told.py)
 Graph outputs: rows INT64 [B, k], scores FP32 [B, k], candidate_scores FP32 [B, C],
                optionally embedding FP32 [B, d]
 Row 0 must never be among the answers; a score of -inf or NaN says "no opinion".
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from artifacts.engine import Answer, Bools, Question, Scores
+from artifacts.engines.told import TOLD, Column, told
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
 from plait.v1.manifest_pb2 import Manifest
 
-_INPUTS = {"history", "history_weight", "candidates", "k"}
+_INPUTS = {"history", "history_weight", "candidates", "k", *TOLD}
 _OUTPUTS = {"rows", "scores", "candidate_scores"}
 
 
@@ -43,6 +46,7 @@ class GraphEngine:
                 f"{sorted(_OUTPUTS)}; train the version anew"
             )
         self._inputs = inputs
+        self._told = tuple(name for name in TOLD if name in inputs)
         self._has_embedding = "embedding" in outputs
 
     def run(self, question: Question) -> Answer:
@@ -51,7 +55,10 @@ class GraphEngine:
         # Most questions bring known items alone; what only others need is left out for them.
         whole = bool(rows.all())
         unknown = 0 if whole else int(np.count_nonzero((question.history != 0) & (rows == 0)))
-        rows, weight = left_pad(rows, question.history_weight, self._max_history)
+        columns = told(question, self._told) if self._told else {}
+        rows, (weight, *more) = left_padded(
+            rows, (question.history_weight, *columns.values()), self._max_history
+        )
         silent: Bools = ~(rows != 0).any(axis=1)
         size = len(self._index)
         if question.candidates is not None:
@@ -66,6 +73,7 @@ class GraphEngine:
             "history_weight": weight,
             "candidates": wanted,
             "k": np.array([max(1, min(top, size))], np.int64),
+            **dict(zip(columns, more, strict=True)),
         }
         names = ["candidate_scores"] if question.candidates is not None else ["rows", "scores"]
         if self._has_embedding:
@@ -107,17 +115,29 @@ def left_pad(rows: Keys, weight: Scores, max_history: int) -> tuple[Keys, Scores
     rows int64 [B, L], weight float32 [B, L] -> the same with L' = the longest
     remaining history, at least 1, at most `max_history` if that is positive.
     """
+    rows, columns = left_padded(rows, (weight,), max_history)
+    return rows, columns[0].astype(np.float32, copy=False)
+
+
+def left_padded(
+    rows: Keys, columns: Sequence[Column], max_history: int
+) -> tuple[Keys, list[Column]]:
+    """As left_pad, with any columns [B, L] that go with the rows; they pad with 0."""
     if rows.size and rows.all():  # nothing unknown, nothing padded: as they are
         newest = -max_history if max_history else 0
-        return rows[:, newest:], weight[:, newest:].astype(np.float32, copy=False)
+        return rows[:, newest:], [column[:, newest:] for column in columns]
     known = rows != 0
     # A stable sort by "known" moves the gaps to the left and keeps the order of the rest.
     order = np.argsort(known, axis=1, kind="stable")
     longest = int(known.sum(axis=1).max(initial=0))
     keep = max(1, min(longest, max_history) if max_history else longest)
     if rows.shape[1] == 0:
-        return np.zeros((len(rows), 1), np.int64), np.zeros((len(rows), 1), np.float32)
+        nothing = (len(rows), 1)
+        return np.zeros(nothing, np.int64), [np.zeros(nothing, c.dtype) for c in columns]
     order = order[:, -keep:]
     rows = np.take_along_axis(rows, order, axis=1)
-    weight = np.where(rows != 0, np.take_along_axis(weight, order, axis=1), np.float32(0))
-    return rows, weight.astype(np.float32, copy=False)
+    kept = rows != 0
+    return rows, [
+        np.where(kept, np.take_along_axis(column, order, axis=1), column.dtype.type(0))
+        for column in columns
+    ]

@@ -5,20 +5,23 @@ products with it are greatest. Candidates are still scored by the graph, exactly
 the same table of item vectors, which lies on disk once and is mapped by both.
 
 Graph inputs:  history INT64 [B, L] (rows 1..n, 0 pads), history_weight FP32 [B, L],
-               candidates INT64 [B, C]
+               candidates INT64 [B, C],
+               optionally history_type INT64 [B, L] and history_age FP32 [B, L] (told.py)
 Graph outputs: candidate_scores FP32 [B, C], embedding FP32 [B, d]
 A score is the product of embedding and item vector; items of the history may score
 differently (a model that copies from it): with the parameter "history_scores" the
 graph's word on them counts.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from artifacts.engine import Answer, Bools, Question, Scores
-from artifacts.engines.graph import left_pad
+from artifacts.engines.graph import left_padded
 from artifacts.engines.nearest import PROBES, NearestSearch
+from artifacts.engines.told import TOLD, Column, told
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
@@ -28,7 +31,7 @@ from plait.v1.manifest_pb2 import Manifest
 ENGINE = "indexed"
 # Manifest.engine_parameters: 1 where items of the history have scores of their own.
 HISTORY_SCORES = "history_scores"
-_INPUTS = {"history", "history_weight", "candidates"}
+_INPUTS = {"history", "history_weight", "candidates", *TOLD}
 _OUTPUTS = {"candidate_scores", "embedding"}
 
 
@@ -56,24 +59,26 @@ class IndexedEngine:
         """Answer a batch; rows without a single known history item have no opinion."""
         rows = self._index.rows(question.history)
         unknown = int(np.count_nonzero((question.history != 0) & (rows == 0)))
-        rows, weight = left_pad(rows, question.history_weight, self._max_history)
+        columns = {"history_weight": question.history_weight, **told(question, self._inputs)}
+        rows, padded = left_padded(rows, tuple(columns.values()), self._max_history)
+        history = {"history": rows, **dict(zip(columns, padded, strict=True))}
         silent: Bools = ~(rows != 0).any(axis=1)
         if question.candidates is None:
             # Only a model that copies says more of its history than the index does.
             asked = rows if self._history_scores else np.zeros((len(rows), 1), np.int64)
-            own, embedding = self._ask(rows, weight, asked, silent)
+            own, embedding = self._ask(history, asked, silent)
             keys, scores = self._best(question, rows, own, embedding)
             return Answer(scores, keys, embedding, unknown)
         wanted = self._index.rows(question.candidates)
         unknown += int(np.count_nonzero((question.candidates != 0) & (wanted == 0)))
-        scores, embedding = self._ask(rows, weight, wanted, silent)
+        scores, embedding = self._ask(history, wanted, silent)
         return Answer(scores=scores, embedding=embedding, unknown_items=unknown)
 
     def _ask(
-        self, rows: Keys, weight: Scores, candidates: Keys, silent: Bools
+        self, history: Mapping[str, Column], candidates: Keys, silent: Bools
     ) -> tuple[Scores, Scores]:
         """Return the scores of candidates [B, C], NaN without an opinion, and the users [B, d]."""
-        feed = {"history": rows, "history_weight": weight, "candidates": candidates}
+        feed = {**history, "candidates": candidates}
         scores, embedding = self._session.run(
             ["candidate_scores", "embedding"], {n: v for n, v in feed.items() if n in self._inputs}
         )

@@ -25,8 +25,9 @@ from artifacts.manifest import MODEL
 from benchmarks.job import SOURCES, WIDTHS
 from benchmarks.job.graphs import save_recommender, save_tower
 from benchmarks.job.world import World, world
-from models.export import Histories, Origin, finish, new_manifest, wire_inputs, wire_outputs
+from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.fusion.config import quantiles_of
+from models.histories import Histories
 from models.text.encode import prepare_encoder
 
 # Fusion versions: the shared merge alone, and everything the gateway can do.

@@ -23,7 +23,8 @@ from models.cf.tune import RECENCY, Choice, judges, tune
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
 from models.evaluate.ranking import Asking
-from models.export import Histories, Origin, finish, sample_histories
+from models.export import Origin, finish
+from models.histories import Histories, sample_histories
 from models.progress import Progress, part, silent
 from models.validation import hold_out, measure, ordered, tasks
 from plait.v1.manifest_pb2 import Manifest

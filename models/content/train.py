@@ -23,15 +23,8 @@ from models.content.prepare import Catalogue, Moments, catalogue
 from models.content.validate import measured
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
-from models.export import (
-    Histories,
-    Origin,
-    finish,
-    new_manifest,
-    sample_histories,
-    wire_inputs,
-    wire_outputs,
-)
+from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
+from models.histories import Histories, sample_histories
 from models.index import INDEX_FROM, Index, build_index, measures, settings
 from models.progress import Progress, part, silent
 from models.threads import torch_threads

@@ -14,15 +14,19 @@ from scipy import sparse
 
 from artifacts.keys import KeyIndex
 from models.data.errors import DatasetError
+from models.data.schema import EVENT_TYPES
 
 Rows = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]
+Types = npt.NDArray[np.int8]
 
 # How much an event says that the user wants the item. A dislike says the
 # opposite: it is no positive interaction and left out here.
 EVENT_WEIGHTS = {"view": 1.0, "click": 2.0, "cart": 3.0, "purchase": 4.0, "like": 4.0}
+# The types by which models are told of events: numbers of plait.v1.EventType.
+TYPE_NUMBERS = {name: number for number, name in enumerate(EVENT_TYPES, start=1)}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -38,6 +42,8 @@ class Interactions:
     domain: Indices  # int32 [n], index into domain_names
     domain_names: tuple[str, ...]
     starts: Rows  # int64 [U + 1]: user u has the events starts[u] .. starts[u + 1]
+    type: Types  # int8 [E], numbers of plait.v1.EventType
+    timed: bool  # whether `time` is a time
 
     def histories(self) -> list[tuple[Rows, Weights, Times]]:
         """Return (rows, weights, times) of every user, oldest event first; views, not copies."""
@@ -99,7 +105,15 @@ def interactions(
         domain=domain,
         domain_names=domain_names,
         starts=np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64),
+        type=type_numbers(table),
+        timed=timed,
     )
+
+
+def type_numbers(events: pl.DataFrame) -> Types:
+    """Return the number of each event's type, int8 [E]."""
+    numbers = events["type"].replace_strict(TYPE_NUMBERS, return_dtype=pl.Int8)
+    return numbers.to_numpy().astype(np.int8)
 
 
 def _positive(events: pl.DataFrame) -> pl.DataFrame:

@@ -64,11 +64,15 @@ def _best(
 ) -> tuple[Keys, Floats]:
     """Ask for `wanted` (depth, extra) items; for more while too few of them may be shown."""
     history, weight = padded_history(task, users, asking)
+    types, ages = padded_told(task, users, history.shape[1])
     depth = wanted[0]
     ask = sum(wanted)
     while True:
         k = np.full(len(users), ask, np.int64)
-        answer = engine.run(Question(history=history, history_weight=weight, k=k))
+        question = Question(
+            history=history, history_weight=weight, k=k, history_type=types, history_age=ages
+        )
+        answer = engine.run(question)
         if answer.item_keys is None:
             raise TypeError(f"{engine.manifest.source}: no item_keys in a retrieve answer")
         hidden = answer.item_keys == 0
@@ -92,17 +96,36 @@ def batches(task: Task) -> Iterator[Keys]:
 def padded_history(task: Task, users: Keys, asking: Asking) -> tuple[Keys, Floats]:
     """Return the newest events of `users`, left-padded: keys int64 and weights float32 [B, L]."""
     lengths = np.minimum(task.history.lengths[users], asking.history_length)
-    width = max(int(lengths.max(initial=1)), 1)
-    back = np.arange(width - 1, -1, -1)  # how many events lie behind each column
-    at = task.history.starts[users + 1][:, None] - 1 - back[None, :]
-    present = back[None, :] < lengths[:, None]
-    at = np.where(present, at, 0)
+    at, present = _newest(task, users, max(int(lengths.max(initial=1)), 1))
+    present &= np.arange(at.shape[1] - 1, -1, -1)[None, :] < lengths[:, None]
     keys = np.where(present, task.history.keys[at], 0)
     weight = np.where(present, task.history_weight[at], np.float32(0))
     if task.timed and asking.half_life_days > 0:
         age = np.maximum(task.now[users][:, None] - task.history_time[at], 0) / 86_400
         weight = weight * np.maximum(0.5 ** (age / asking.half_life_days), asking.weight_floor)
     return keys, weight.astype(np.float32)
+
+
+def padded_told(task: Task, users: Keys, width: int) -> tuple[Keys | None, Floats | None]:
+    """Return types int64 and ages in seconds float32 of the newest `width` events [B, width].
+
+    Aligned with padded_history; None where the data do not say.
+    """
+    at, present = _newest(task, users, width)
+    types = task.history_type
+    ages = np.maximum(task.now[users][:, None] - task.history_time[at], 0) * present
+    return (
+        None if types is None else np.where(present, types[at], 0),
+        ages.astype(np.float32) if task.timed else None,
+    )
+
+
+def _newest(task: Task, users: Keys, width: int) -> tuple[Keys, Bools]:
+    """Return where the newest events stand, oldest first, and which there are [B, width]."""
+    back = np.arange(width - 1, -1, -1)  # how many events lie behind each column
+    present = back[None, :] < task.history.lengths[users][:, None]
+    at = task.history.starts[users + 1][:, None] - 1 - back[None, :]
+    return np.where(present, at, 0), present
 
 
 def seen_counts(task: Task) -> Keys:

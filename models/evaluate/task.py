@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.data.interactions import EVENT_WEIGHTS
+from models.data.interactions import EVENT_WEIGHTS, type_numbers
 from models.evaluate.metrics import Bools, Keys, Ragged
 
 Floats = npt.NDArray[np.float32]
@@ -34,6 +34,8 @@ class Task:
     without_history: int
     # Ascending keys of the items that may be shown; None: all.
     allowed: Keys | None = None
+    # EventType numbers, aligned with history.keys, int64; None: not known.
+    history_type: Keys | None = None
 
 
 def make_task(
@@ -84,6 +86,7 @@ def make_task(
         targets=_ragged(found, len(ids)),
         exclude_seen=exclude_seen,
         without_history=asked.height - len(chosen),
+        history_type=type_numbers(history).astype(np.int64),
     )
 
 
@@ -96,6 +99,7 @@ def of_users(task: Task, users: Keys) -> Task:
         history=history,
         history_weight=task.history_weight[at],
         history_time=task.history_time[at],
+        history_type=None if task.history_type is None else task.history_type[at],
         now=task.now[users],
         market=tuple(task.market[user] for user in users.tolist()),
         targets=_taken(task.targets, users)[0],
@@ -118,6 +122,7 @@ def within(task: Task, keys: Keys, *, history: bool) -> Task:
         history=Ragged(task.history.keys[kept], starts),
         history_weight=task.history_weight[kept],
         history_time=task.history_time[kept],
+        history_type=None if task.history_type is None else task.history_type[kept],
     )
 
 

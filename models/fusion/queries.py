@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine, Question
-from models.evaluate.ranking import Asking, Lists, padded_history
+from models.evaluate.ranking import Asking, Lists, padded_history, padded_told
 from models.evaluate.task import Task, make_task
 from models.fusion.surfaces import visits
 
@@ -101,6 +101,7 @@ def search_lists(
     for start in range(0, size, _BATCH):
         at = np.arange(start, min(start + _BATCH, size))
         history, weight = padded_history(task, at, asking)
+        types, ages = padded_told(task, at, history.shape[1])
         nothing = np.zeros((len(at), 0))
         found = engines[finder].run(
             Question(
@@ -115,6 +116,12 @@ def search_lists(
         keys[at], scores[finder][at] = found.item_keys[:, :depth], found.scores[:, :depth]
         for name, engine in engines.items():
             if name != finder:
-                question = Question(history=history, history_weight=weight, candidates=keys[at])
+                question = Question(
+                    history=history,
+                    history_weight=weight,
+                    candidates=keys[at],
+                    history_type=types,
+                    history_age=ages,
+                )
                 scores[name][at] = engine.run(question).scores
     return {name: Lists(np.where(np.isnan(s), 0, keys), s) for name, s in scores.items()}

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from artifacts.engine import Answer, Question
-from artifacts.engines.graph import left_pad
+from artifacts.engines.graph import left_padded
+from artifacts.engines.told import TOLD, told
 from artifacts.keys import KeyIndex, Keys
 from models.curves import Curves
 from models.data.interactions import Interactions
@@ -24,6 +25,7 @@ from models.progress import Progress, silent
 from models.sequence.loss import Negatives, negative_probability, next_loss
 from models.sequence.model import SequenceModel, settle
 from models.sequence.prepare import Batch, Windows, epoch
+from models.sequence.told import Told
 from plait.v1.manifest_pb2 import Manifest
 
 _WARM_UP = 30  # steps
@@ -152,7 +154,7 @@ def _step(
 def _optimiser(model: SequenceModel, plan: Plan) -> torch.optim.Optimizer:
     # The few numbers of the repeat head and the distances have far to go, and
     # decay would pull them towards values that mean something else.
-    few = ("repeat_item", "repeat_age", "distance")
+    few = ("repeat_item", "repeat_age", "repeat_type", "repeat_elapsed", "distance")
     named = list(model.named_parameters())
     quick = [p for name, p in named if name.rsplit(".", 1)[-1] in few]
     rest = [p for name, p in named if name.rsplit(".", 1)[-1] not in few]
@@ -193,12 +195,14 @@ class TorchEngine:
         if question.k is None:
             raise ValueError("the model in training answers retrieve questions only")
         rows = self._index.rows(question.history)
-        rows, _ = left_pad(rows, question.history_weight, self._model.shape.length)
+        columns = told(question, TOLD)
+        rows, (types, ages) = left_padded(rows, tuple(columns.values()), self._model.shape.length)
+        known = Told(torch.from_numpy(types), torch.from_numpy(ages))
         k = torch.tensor([min(int(question.k.max()), len(self._index))])
         self._model.eval()
         with torch.no_grad():
             none = torch.zeros(len(rows), 1, dtype=torch.int64)
-            best, scores, *_ = self._model(torch.from_numpy(rows), none, k)
+            best, scores, *_ = self._model(torch.from_numpy(rows), none, k, known)
         return Answer(scores=_numpy(scores), item_keys=self._index.keys_by_row[best.numpy()])
 
 

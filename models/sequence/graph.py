@@ -17,11 +17,13 @@ from torch.nn import functional
 
 from artifacts.engine import Scores
 from artifacts.engines.nearest import TABLE
+from artifacts.engines.told import AGE, TOLD, TYPE, UNKNOWN_AGE
 from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
 from models.index import Index, map_table, save_index
-from models.sequence.model import SequenceModel, settle
+from models.sequence.model import SequenceModel, Shape, settle
+from models.sequence.told import NOTHING, TYPES, Told
 
 # ONNX against torch: scores are about -10 to 15, float32 sums of other order differ by 1e-5.
 EXPORT_TOLERANCE = 1e-3
@@ -34,10 +36,46 @@ def export_model(model: SequenceModel, path: Path) -> float:
     Raises ExportMismatch above EXPORT_TOLERANCE.
     """
     model = settle(model.eval())
-    inputs = ("history", "candidates", "k")
-    _export(model, path, probe(model, 2, min(5, model.shape.length), 4, 3), (inputs, _OUTPUTS))
-    probes = [probe(model, b, n, c, k) for b, n, c, k in _probes(model)]
-    return _worst(model, path, probes, (inputs, _OUTPUTS))
+    names = (("history", "candidates", "k", *told_names(model.shape)), _OUTPUTS)
+    asked = _Asked(model, names[0][3:], plain=3)
+    shapes = ((2, min(5, model.shape.length), 4, 3), *_probes(model))
+    first, *probes = ((*probe(model, *shape), *probe_told(model, *shape[:2])) for shape in shapes)
+    _export(asked, path, first, names)
+    return _worst(asked, path, probes, names)
+
+
+class _Asked(nn.Module):
+    """A network as a graph sees it: inputs in a row, those it is told last."""
+
+    def __init__(self, network: nn.Module, told: Sequence[str], *, plain: int) -> None:
+        """`told`: names of what comes after the first `plain` inputs."""
+        super().__init__()
+        self.network = network
+        self._told = tuple(told)
+        self._plain = plain
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        found = dict(zip(self._told, inputs[self._plain :], strict=True))
+        answer: tuple[Tensor, ...] = self.network(
+            *inputs[: self._plain], Told(found.get(TYPE), found.get(AGE))
+        )
+        return answer
+
+
+def told_names(shape: Shape) -> tuple[str, ...]:
+    """Return which of TOLD a network reads."""
+    reads = {TYPE: shape.types, AGE: shape.gaps}
+    return tuple(name for name in TOLD if reads[name])
+
+
+def probe_told(model: SequenceModel, batch: int, length: int) -> tuple[Tensor, ...]:
+    """Return what a graph is told beside `probe`: random types, ages that fall, some unknown."""
+    random = torch.Generator().manual_seed(batch * 1_000 + length)
+    types = torch.randint(0, TYPES, (batch, length), generator=random)
+    age = torch.rand(batch, length, generator=random).exp().mul(1e6).sort(1, descending=True)[0]
+    age[:, 0] = UNKNOWN_AGE
+    columns = {TYPE: types, AGE: age}
+    return tuple(columns[name] for name in told_names(model.shape))
 
 
 class IndexedModel(nn.Module):
@@ -59,14 +97,16 @@ class IndexedModel(nn.Module):
             "repeat_item": nn.Parameter(again),
         }
 
-    def forward(self, history: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, history: Tensor, candidates: Tensor, told: Told = NOTHING
+    ) -> tuple[Tensor, Tensor]:
         """history int64 [B, T], candidates [B, C] -> their scores [B, C], embedding [B, d + 1]."""
-        state = self.network.states(history, newest_only=True)[:, 0]
+        state = self.network.states(history, told, newest_only=True)[:, 0]
         embedding = functional.pad(state, (0, 1), value=1.0)
         scores = (self.of(candidates) @ embedding[:, :, None])[:, :, 0]
         if self.network.shape.repeats:
             last = torch.full_like(history[:, :1], history.shape[1] - 1)
-            seen = self.network.occurrences(history, last)[:, 0]  # [B, T]
+            seen = self.network.occurrences(history, last, told)[:, 0]  # [B, T]
             same = (candidates[:, :, None] == history[:, None, :]).to(seen.dtype)  # [B, C, T]
             scores = self.network.mixed(scores, (same @ seen[:, :, None])[:, :, 0])
         return scores, embedding
@@ -96,13 +136,15 @@ def item_table(model: SequenceModel) -> Scores:
     return found
 
 
-def user_vectors(model: SequenceModel, history: Keys) -> Scores:
+def user_vectors(model: SequenceModel, history: Keys, told: Told = NOTHING) -> Scores:
     """Return the embedding of each history of rows [B, T], 0-padded on the left; [B, d + 1]."""
     parts = []
     with torch.no_grad():
         for start in range(0, len(history), 32):
-            rows = torch.from_numpy(history[start : start + 32])
-            state = model.states(rows, newest_only=True)[:, 0]
+            some = slice(start, start + 32)
+            rows = torch.from_numpy(history[some])
+            known = Told(*(None if column is None else column[some] for column in told))
+            state = model.states(rows, known, newest_only=True)[:, 0]
             parts.append(functional.pad(state, (0, 1), value=1.0).numpy())
     return np.concatenate(parts)
 
@@ -110,20 +152,22 @@ def user_vectors(model: SequenceModel, history: Keys) -> Scores:
 def export_indexed(model: SequenceModel, path: Path, index: Index) -> float:
     """Write the graph of a large catalogue, the table and the lists; see export_model."""
     model = settle(model.eval())
-    table, names = item_table(model), (("history", "candidates"), _OUTPUTS[2:])
+    told = told_names(model.shape)
+    table, names = item_table(model), (("history", "candidates", *told), _OUTPUTS[2:])
+    shapes = ((2, min(5, model.shape.length), 4, 3), *_probes(model))
+    first, *probes = ((*probe(model, *s)[:2], *probe_told(model, *s[:2])) for s in shapes)
     save_index(path.parent, table, index)
     rows = torch.from_numpy(index.order) + 1
     few = IndexedModel(model, torch.from_numpy(table[:8]), rows).eval()
-    _export(few, path, _few(probe(model, 2, min(5, model.shape.length), 4, 3)), names)
-    map_table(path, "table", path.parent / TABLE)
+    _export(_Asked(few, told, plain=2), path, (*_few(first[:2]), *first[2:]), names)
+    map_table(path, "network.table", path.parent / TABLE)
     whole = IndexedModel(model, torch.from_numpy(table[index.order]), rows).eval()
-    probes = [probe(model, b, n, c, k)[:2] for b, n, c, k in _probes(model)]
-    return _worst(whole, path, probes, names)
+    return _worst(_Asked(whole, told, plain=2), path, probes, names)
 
 
 def _few(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Keep to the first rows, which are all that the table in the export has."""
-    return tuple(rows.clamp(max=8) for rows in inputs[:2])
+    return tuple(rows.clamp(max=8) for rows in inputs)
 
 
 def _probes(model: SequenceModel) -> tuple[tuple[int, int, int, int], ...]:
@@ -139,6 +183,7 @@ def _export(
     axes: Mapping[str, Mapping[int, str]] = {
         "history": {0: "B", 1: "L"},
         "candidates": {0: "B", 1: "C"},
+        **{name: {0: "B", 1: "L"} for name in TOLD},
         "rows": {0: "B", 1: "K"},
         "scores": {0: "B", 1: "K"},
         "candidate_scores": {0: "B", 1: "C"},

@@ -31,9 +31,11 @@ class Negatives:
 def next_loss(model: SequenceModel, batch: Batch, negatives: Negatives) -> Tensor:
     """Return the mean cross-entropy of the targets; 0 where the batch has none."""
     width = model.shape.width
-    states = model.states(batch.history)
+    states = model.states(batch.history, batch.told)
     state = states.gather(1, batch.places[:, :, None].expand(-1, -1, width))  # [B, P, d]
-    seen = model.occurrences(batch.history, batch.places) if model.shape.repeats else None
+    seen: Tensor | None = None
+    if model.shape.repeats:
+        seen = model.occurrences(batch.history, batch.places, batch.told)
     if negatives.count == 0:
         wanted, others = _full(model, batch, state, seen)
     else:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.sequence.encoders import Attention, Encoder, Recurrent
+from models.sequence.told import NOTHING, Telling, Told
 
 # Keeps the logarithm of no occurrence finite, far below any score.
 _ALMOST_NEVER = 1e-20
@@ -39,6 +40,9 @@ class Shape:
     # 0: a score is the product of state and item vector. Else it is their cosine divided
     # by this: how much is sold is left to the bias, how alike things are to the vectors.
     temperature: float = 0.0
+    # Whether event types and times are read (told.py).
+    types: bool = False
+    gaps: bool = False
 
 
 class SequenceModel(nn.Module):
@@ -54,6 +58,9 @@ class SequenceModel(nn.Module):
         self.norm_input = nn.LayerNorm(shape.width)
         self.dropout = nn.Dropout(shape.dropout)
         self.encoder = encoder(shape)
+        self.telling: Telling | None = None
+        if shape.types or shape.gaps:
+            self.telling = Telling(shape.width, types=shape.types, gaps=shape.gaps)
         self.features: _Features | None = None
         if features is not None and features.numel():
             self.features = _Features(features, shape.width)
@@ -85,15 +92,18 @@ class SequenceModel(nn.Module):
         weight = self.items.weight
         return weight if self.settled else self.vectors(torch.arange(len(weight)))
 
-    def states(self, history: Tensor, *, newest_only: bool = False) -> Tensor:
+    def states(self, history: Tensor, told: Told = NOTHING, *, newest_only: bool = False) -> Tensor:
         """Read histories [B, T] (rows, 0 pads on the left) -> states [B, T or 1, d]."""
-        x = self.dropout(self.norm_input(self.vectors(history)))
+        x = self.norm_input(self.vectors(history))
+        if self.telling is not None:
+            x = x + self.telling.inputs(told)
+        x = self.dropout(x)
         normed: Tensor = self.norm_output(self.encoder(x, history != 0, newest_only))
         if self.shape.temperature > 0:
             return functional.normalize(normed, dim=-1) / self.shape.temperature
         return normed
 
-    def occurrences(self, history: Tensor, at: Tensor) -> Tensor:
+    def occurrences(self, history: Tensor, at: Tensor, told: Told = NOTHING) -> Tensor:
         """Return the repeat weight of each event as seen from places `at`.
 
         history [B, T], at int64 [B, P] -> float [B, P, T], 0 for padding and the future.
@@ -101,27 +111,28 @@ class SequenceModel(nn.Module):
         places = torch.arange(history.shape[1], device=history.device)
         age = at[:, :, None] - places
         real = (age >= 0) & (history != 0)[:, None, :]
-        weight = torch.exp(
-            self.repeat_item[history][:, None, :] + self.repeat_age[age.clamp(min=0)]
-        )
+        log = self.repeat_item[history][:, None, :] + self.repeat_age[age.clamp(min=0)]
+        if self.telling is not None:
+            log = log + self.telling.occurrences(told, at)
+        weight = torch.exp(log)
         return weight * real.to(weight.dtype)
 
     def mixed(self, scores: Tensor, occurrences: Tensor) -> Tensor:
         """Add copying to drawing: log(exp(score) + occurrences), any shape; 0 changes nothing."""
         return scores + functional.softplus(torch.log(occurrences + _ALMOST_NEVER) - scores)
 
-    def scores(self, history: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(self, history: Tensor, told: Told = NOTHING) -> tuple[Tensor, Tensor]:
         """Score all items after each history [B, T] -> scores [B, n + 1], state [B, d]."""
-        state = self.states(history, newest_only=True)[:, 0]
+        state = self.states(history, told, newest_only=True)[:, 0]
         scores = state @ self.all_vectors().t() + self.bias
         if self.shape.repeats:
             last = torch.full_like(history[:, :1], history.shape[1] - 1)
-            seen = self.occurrences(history, last)[:, 0]  # [B, T]
+            seen = self.occurrences(history, last, told)[:, 0]  # [B, T]
             scores = self.mixed(scores, torch.zeros_like(scores).scatter_add(1, history, seen))
         return scores, state
 
     def forward(
-        self, history: Tensor, candidates: Tensor, k: Tensor
+        self, history: Tensor, candidates: Tensor, k: Tensor, told: Told = NOTHING
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Answer both questions of the contract (artifacts/engines/graph.py).
 
@@ -130,7 +141,7 @@ class SequenceModel(nn.Module):
         ends in a 1: its product with an item's vector and bias is the item's score,
         but for the copied share of items in the history.
         """
-        scores, state = self.scores(history)
+        scores, state = self.scores(history, told)
         # A tensor as k keeps it an input of the graph.
         best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
         embedding = functional.pad(state, (0, 1), value=1.0)

@@ -19,13 +19,16 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from artifacts.engines.told import UNKNOWN_AGE
 from models.data.interactions import Interactions
+from models.sequence.told import Told
 
 # Batches that are sorted by length together: more pad less, fewer mix better.
 _GROUP = 24
 
 Rows = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Batch:
     history: Tensor  # rows int64 [B, T], 0 pads on the left
     places: Tensor  # int64 [B, P], indices into T
     targets: Tensor  # rows int64 [B, P, M], 0 where there are fewer
+    # Types, and ages before what followed the window; unknown where there are no times.
+    told: Told
 
 
 def epoch(data: Interactions, windows: Windows, random: np.random.Generator) -> Iterator[Batch]:
@@ -127,7 +132,27 @@ def _batch(
     target = np.take_along_axis(safe, places, axis=1)[:, :, None] + ahead
     inside = valid[:, :, None] & (target < stop[:, None, None])
     rows = np.where(inside, data.row[np.minimum(target, len(data.row) - 1)], 0)
-    return Batch(torch.from_numpy(history), torch.from_numpy(places), torch.from_numpy(rows))
+    return Batch(
+        torch.from_numpy(history),
+        torch.from_numpy(places),
+        torch.from_numpy(rows),
+        _told(data, (safe, real, order), end),
+    )
+
+
+def _told(data: Interactions, window: tuple[Rows, Bools, Rows], end: Rows) -> Told:
+    """Return what else is known of the events of windows that `end` (int64 [B]) follows.
+
+    `window`: event numbers, which of them are real, and their order [B, T].
+    """
+    events, real, order = window
+    types = np.where(real, np.take_along_axis(data.type[events], order, axis=1), 0)
+    age = np.full(events.shape, UNKNOWN_AGE, np.float32)
+    if data.timed:
+        # Events of one moment share a time: their order changes no age.
+        seconds = (data.time[end][:, None] - data.time[events]).astype(np.float32)
+        age = np.where(real, seconds, np.float32(0))
+    return Told(torch.from_numpy(types.astype(np.int64)), torch.from_numpy(age))
 
 
 def _ahead(windows: Windows, shape: tuple[int, int, int], random: np.random.Generator) -> Rows:

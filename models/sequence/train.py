@@ -14,23 +14,18 @@ import polars as pl
 import torch
 
 from artifacts import layout
-from artifacts.engines.graph import GraphEngine, left_pad
+from artifacts.engine import Question
+from artifacts.engines.graph import GraphEngine, left_padded
 from artifacts.engines.indexed import ENGINE, HISTORY_SCORES, IndexedEngine
+from artifacts.engines.told import TOLD, told
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.curves import Curves
 from models.data.errors import DatasetError
 from models.data.interactions import Interactions, interactions
 from models.evaluate.task import Task
-from models.export import (
-    Histories,
-    Origin,
-    finish,
-    new_manifest,
-    sample_histories,
-    wire_inputs,
-    wire_outputs,
-)
+from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
+from models.histories import Histories, sample_histories
 from models.index import INDEX_FROM, Index, build_index, measures, settings
 from models.progress import Progress, part
 from models.sequence.encoders import ENCODERS
@@ -41,10 +36,12 @@ from models.sequence.graph import (
     export_indexed,
     export_model,
     item_table,
+    told_names,
     user_vectors,
 )
 from models.sequence.model import SequenceModel, Shape
 from models.sequence.prepare import Windows, spectral_vectors
+from models.sequence.told import Told
 from models.threads import torch_threads
 from models.validation import Holdout, hold_out, measure, tasks
 
@@ -91,6 +88,10 @@ class Config:
     # Learn item vectors from domain, category, brand, provider and attributes as well: for
     # shops where most items sell rarely. Costs nothing when serving.
     features: bool = False
+    # Read what each event was (a view, a purchase, ..): of use where there is more than one type.
+    types: bool = False
+    # Read how long after an event the next came, and how long ago each is; needs times.
+    gaps: bool = False
     # Start from the spectrum of who bought what: a head start where steps are few.
     spectral_start: bool = True
     learning_rate: float = 2e-3
@@ -170,6 +171,11 @@ def train(
         raise DatasetError(
             f"events: no user has two events on items with at least {config.min_item_events} "
             "events, so nothing follows anything; import more, or lower min_item_events"
+        )
+    if config.gaps and not data.timed:
+        raise DatasetError(
+            "events: without times there are no gaps between them; train with gaps=false, or "
+            "import times"
         )
     with torch_threads(config.threads):
         with torch.random.fork_rng():
@@ -261,6 +267,8 @@ def new_model(config: Config, items: pl.DataFrame, data: Interactions) -> Sequen
             repeats=config.repeats,
             encoder=config.encoder,
             temperature=config.temperature,
+            types=config.types,
+            gaps=config.gaps,
         ),
         said,
     )
@@ -312,7 +320,8 @@ def _publish(
     keys: Keys,
     repository: Path,
 ) -> Path:
-    histories = sample_histories(events, newest=config.max_history, seed=config.seed)
+    names = told_names(model.shape)
+    histories = sample_histories(events, newest=config.max_history, seed=config.seed, told=names)
     index = _index(config, model, keys, histories)
     with layout.publish(repository, SOURCE) as (directory, version):
         if index is None:
@@ -324,7 +333,7 @@ def _publish(
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
             engine="graph" if index is None else ENGINE,
-            inputs=wire_inputs(),
+            inputs=wire_inputs(told=names),
             outputs=wire_outputs(embedding=config.width + 1),
             metrics={**metrics, "export_difference": worst, **measures(index)},
             tolerance=EXPORT_TOLERANCE,
@@ -341,6 +350,12 @@ def _index(config: Config, model: SequenceModel, keys: Keys, histories: Historie
         return None
     model.eval()
     rows = KeyIndex(keys).rows(histories.keys)
-    rows, _ = left_pad(rows, histories.weight, config.max_history)
-    users = user_vectors(model, rows[(rows != 0).any(axis=1)])
+    question = Question(
+        histories.keys, histories.weight, history_type=histories.types, history_age=histories.ages
+    )
+    columns = told(question, TOLD).values()
+    rows, padded = left_padded(rows, tuple(columns), config.max_history)
+    known = (rows != 0).any(axis=1)
+    types, ages = (torch.from_numpy(column[known]) for column in padded)
+    users = user_vectors(model, rows[known], Told(types, ages))
     return build_index(item_table(model), users, seed=config.seed)

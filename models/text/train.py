@@ -27,16 +27,8 @@ from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
 from models.data.errors import DatasetError
-from models.export import (
-    Histories,
-    Origin,
-    check_parity,
-    finish,
-    new_manifest,
-    sample_histories,
-    wire_inputs,
-    wire_outputs,
-)
+from models.export import Origin, check_parity, finish, new_manifest, wire_inputs, wire_outputs
+from models.histories import Histories, sample_histories
 from models.index import INDEX_FROM, Index, build_index, map_table, measures, save_index, settings
 from models.progress import Progress, part
 from models.text.documents import document, item_texts

@@ -15,6 +15,7 @@ import numpy as np
 
 from artifacts import loader
 from artifacts.engine import Answer, Engine, Question, Scores, sample_question
+from artifacts.engines.told import TOLD
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import Keys
 from inference import inference_pb2 as pb
@@ -22,6 +23,7 @@ from services.runtime import validation
 from services.runtime.errors import InvalidArgument
 from services.runtime.metrics import QUERY_VECTORS, UNKNOWN_ITEMS
 from services.runtime.model import Array, Outputs
+from services.runtime.told import read_ages, read_types, stacked_ages, stacked_types
 
 MAX_HISTORY = 1000
 MAX_CANDIDATES = 5000
@@ -59,6 +61,7 @@ class EngineModel:
         self.outputs = tuple(engine.manifest.outputs)
         names = {s.name for s in self.inputs}
         self._reads_query = "query" in names
+        self._reads_told = not names.isdisjoint(TOLD)
         widths = [s.shape[1] for s in self.outputs if s.name == "embedding"]
         self.embedding_width = widths[0] if widths else 0
         tail = ("embedding",) if widths else ()
@@ -104,6 +107,8 @@ class EngineModel:
             query=self._read_query(inputs.get("query"), rows),
             k=k if candidates is None else None,
             candidates=candidates,
+            history_type=read_types(inputs, history) if self._reads_told else None,
+            history_age=read_ages(inputs, history) if self._reads_told else None,
         )
         kind = RETRIEVE if candidates is None else SCORE
         width = int(k.max()) if candidates is None else candidates.shape[1]
@@ -122,12 +127,15 @@ class EngineModel:
         texts = [q.query for q in parts if q.query is not None]
         candidates = [q.candidates for q in parts if q.candidates is not None]
         ks = [q.k for q in parts if q.k is not None]
+        history = _stack([q.history for q in parts], np.int64, right=True)
         return Question(
-            history=_stack([q.history for q in parts], np.int64, right=True),
+            history=history,
             history_weight=_stack([q.history_weight for q in parts], np.float32, right=True),
             query=tuple(t for group in texts for t in group) if texts else None,
             k=np.concatenate(ks) if ks else None,
             candidates=_stack(candidates, np.int64, right=False) if candidates else None,
+            history_type=stacked_types(parts, history.shape[1]) if self._reads_told else None,
+            history_age=stacked_ages(parts, history.shape[1]) if self._reads_told else None,
         )
 
     def infer(self, batch: Question) -> Answer:
@@ -216,4 +224,6 @@ def _repeat(question: Question, n: int) -> Question:
         query=None if question.query is None else question.query * n,
         k=tile(question.k),
         candidates=tile(question.candidates),
+        history_type=tile(question.history_type),
+        history_age=tile(question.history_age),
     )

@@ -306,6 +306,8 @@ class Sample(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     EXPECTED_ITEM_KEYS_FIELD_NUMBER: _builtins.int
     EXPECTED_SCORES_FIELD_NUMBER: _builtins.int
+    HISTORY_TYPE_FIELD_NUMBER: _builtins.int
+    HISTORY_AGE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     k: _builtins.int
     @_builtins.property
@@ -318,6 +320,14 @@ class Sample(_message.Message):
     def expected_item_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def expected_scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def history_type(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For models that declare the inputs: EventType numbers of the history's events, 0 unknown,
+        and seconds from each to the question, negative where unknown. Empty: not given.
+        """
+
+    @_builtins.property
+    def history_age(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
         self,
         *,
@@ -328,10 +338,12 @@ class Sample(_message.Message):
         candidates: _abc.Iterable[_builtins.int] | None = ...,
         expected_item_keys: _abc.Iterable[_builtins.int] | None = ...,
         expected_scores: _abc.Iterable[_builtins.float] | None = ...,
+        history_type: _abc.Iterable[_builtins.int] | None = ...,
+        history_age: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "expected_item_keys", b"expected_item_keys", "expected_scores", b"expected_scores", "history", b"history", "history_weight", b"history_weight", "k", b"k", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "expected_item_keys", b"expected_item_keys", "expected_scores", b"expected_scores", "history", b"history", "history_age", b"history_age", "history_type", b"history_type", "history_weight", b"history_weight", "k", b"k", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

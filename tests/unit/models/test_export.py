@@ -11,17 +11,15 @@ from artifacts.engine import Answer, replay_samples
 from artifacts.manifest import read
 from models.export import (
     ExportMismatch,
-    Histories,
     Origin,
     check_parity,
     finish,
     library_versions,
     new_manifest,
-    sample_histories,
-    sample_requests,
     wire_inputs,
     wire_outputs,
 )
+from models.histories import Histories, sample_histories, sample_requests
 from models.progress import part, silent
 from models.validation import hold_out, tasks
 from plait.v1.manifest_pb2 import Manifest
