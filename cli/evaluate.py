@@ -72,6 +72,10 @@ from models.evaluate.parts import JUDGED, PROTOCOLS
     "--subsets", is_flag=True,
     help="Judge the fusion with every subset of its sources too, as if the others were down.",
 )  # fmt: skip
+@click.option(
+    "--new-items", is_flag=True,
+    help="Judge by the items that training never saw too: among all items, and among themselves.",
+)  # fmt: skip
 @WORK
 @FRESH
 @JSON

@@ -57,6 +57,8 @@ class Plan:
     seed: int = 0
     # Judge the fusion with every subset of its sources too.
     subsets: bool = False
+    # Judge by the items that training never saw too, among all items and among themselves.
+    new_items: bool = False
     work: Path = Path("var/evaluate")
     fresh: bool = False
 

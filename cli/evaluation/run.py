@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from cli.evaluation.crossing import cross_domain_tables
+from cli.evaluation.home import home_tables
 from cli.evaluation.plan import Plan
 from cli.evaluation.searching import bought_table, rated_table
-from cli.evaluation.tables import home_table
 from cli.evaluation.training import Job, Stages
 from cli.machine import describe
 from models.data.dataset import Dataset
@@ -58,7 +58,7 @@ def _tables(job: Job) -> tuple[list[Table], dict[str, str]]:
     elif plan.protocol == "search":
         table, skipped = bought_table(job)
     else:
-        table, skipped = home_table(job, together=together)
+        return home_tables(job, together=together)
     return [table], skipped
 
 
@@ -68,6 +68,8 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         raise OptionError(
             "what is judged cannot be trained on: leave out --with-validation, or judge the test"
         )
+    if plan.new_items and plan.protocol in {"cross-domain", "search"}:
+        raise OptionError(f"--new-items goes with a protocol of ranking, not with {plan.protocol}")
     work = Work(plan.work, fresh=plan.fresh)
     if rated(dataset, plan):
         # The catalogue and the queries are all there is to it: no event is held out.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from artifacts.fusion import FusionArtifact
-from cli.evaluation.ranking import Answers, Asked, Together, alone, baselines, model_entries
+from cli.evaluation.ranking import Answers, Asked, Together, alone, model_entries
 from cli.evaluation.subsets import subsets
 from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
 from models.curves import curves_of
@@ -36,15 +36,8 @@ class Ranked:
     diversity_users: int = 0
     subsets: tuple[Subset, ...] = ()
     fusion: Mapping[str, Any] = field(default_factory=dict)
-
-
-def home_table(job: Job, *, together: bool) -> tuple[Table, dict[str, str]]:
-    """Ask for what each user did next; also say which rows are left out, and why."""
-    asked = ask_for(job, together=together)
-    ranked = rank_rows(job, asked)
-    popular, skipped = baselines(job, asked)
-    table = make_table(job, asked, [*popular, *ranked.entries], "What users did next")
-    return with_extras(table, job, asked, ranked), {**skipped, **ranked.sources.skipped}
+    # The fusion artifact as it is used, and its key; None where nothing is fused.
+    tuned: tuple[FusionArtifact, str] | None = None
 
 
 def ask_for(job: Job, *, together: bool) -> Asked:
@@ -99,7 +92,8 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
         return ranked
     artifact, key = refreshed(tuned[0], sources), tuned[1]
     ranked.entries.extend(fuse.ways(artifact, key))
-    ranked = replace(ranked, fusion=_learned(artifact, sources, asked.surface))
+    learned = _learned(artifact, sources, asked.surface)
+    ranked = replace(ranked, fusion=learned, tuned=(artifact, key))
     if plan.subsets:
         ranked = replace(ranked, subsets=subsets(job, asked, sources, answers, (artifact, key)))
     varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"

@@ -63,11 +63,20 @@ def rank_fused(
     for users in batches(task):
         histories, weights = padded_history(task, users, asking)
         for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
-            found = fuse(shopper_of(task, user, lists, (history, weight)), k)[:k]
+            found = _fused(fuse, shopper_of(task, user, lists, (history, weight)), task, k)
             ranked[user, : len(found)] = found
         done += len(users)
         progress(done, len(task.user_ids), "fused")
     return ranked
+
+
+def _fused(fuse: Fuse, shopper: Shopper, task: Task, k: int) -> Keys:
+    """Return the best `k` of the items that may be shown."""
+    if task.allowed is None:
+        return fuse(shopper, k)[:k]
+    # A fusion may bring in what the shopper had before, whatever the sources named.
+    found = fuse(shopper, k + len(np.unique(shopper.past)))
+    return found[np.isin(found, task.allowed)][:k]
 
 
 def shopper_of(

@@ -106,6 +106,18 @@ def of_users(task: Task, users: Keys) -> Task:
     )
 
 
+def looking_for(task: Task, keys: Keys) -> tuple[Task, Keys]:
+    """Return the task of finding nothing but targets among `keys`, and whom it asks, int64 [V].
+
+    Users with no such target are left out.
+    """
+    mine = np.isin(task.targets.keys, keys)
+    count = np.bincount(task.targets.users[mine], minlength=len(task.user_ids))
+    users = np.flatnonzero(count).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(count[users])]).astype(np.int64)
+    return replace(of_users(task, users), targets=Ragged(task.targets.keys[mine], starts)), users
+
+
 def within(task: Task, keys: Keys, *, history: bool) -> Task:
     """Return the task of ranking nothing but items of `keys` (ascending).
 

@@ -13,10 +13,15 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 USERS, ITEMS, DAYS = 60, 40, 30
 
 
-def write_shop(path: Path, *, changes: int = DAYS) -> None:
+# When the last items come, where some come late: after training, before the test.
+LATE_DAY = 24
+
+
+def write_shop(path: Path, *, changes: int = DAYS, late: int = 0) -> None:
     """Two groups of shoppers, each with its own half of the items, for a month.
 
-    From day `changes` on everybody takes the same other items.
+    From day `changes` on everybody takes the same other items. The last `late` items
+    are sold from day LATE_DAY on, and then they alone.
     """
     rng = np.random.default_rng(5)
     ids = [str(i + 1) for i in range(ITEMS)]
@@ -29,7 +34,9 @@ def write_shop(path: Path, *, changes: int = DAYS) -> None:
     for user in range(USERS):
         mine = np.arange(user % 2, ITEMS, 2)
         for day in range(0, DAYS, 3):
-            for place, item in enumerate(rng.choice(mine, 3, replace=False)):
+            new = mine >= ITEMS - late
+            there = mine[new == (day >= LATE_DAY)] if late else mine
+            for place, item in enumerate(rng.choice(there, 3, replace=False)):
                 item = item if day < changes else place  # noqa: PLW2901
                 when = START + timedelta(days=day, minutes=place)
                 rows.append((f"u{user:02d}", ids[item], when))

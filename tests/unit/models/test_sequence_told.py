@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -177,7 +178,7 @@ def test_padding_on_the_left_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("only", [{"types": False}, {"gaps": False}, {"repeats": False}, {}])
-def test_onnx_computes_what_torch_computes(tmp_path: Path, only: dict[str, bool]) -> None:
+def test_onnx_computes_what_torch_computes(tmp_path: Path, only: dict[str, Any]) -> None:
     made = model(replace(SHAPE, **only), noise=0.1)
     assert export_model(made, tmp_path / "model.onnx") <= EXPORT_TOLERANCE
 

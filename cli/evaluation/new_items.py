@@ -1,0 +1,75 @@
+"""How well items are ranked that training never saw: every row again, judged by such items.
+
+The one idea: the same questions, twice. Among all items, as shoppers see it: what is
+new must push aside what is known. And among the new items alone: which of them is for
+whom, when nothing else is in the way. A model that knows no new item has nothing to say.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from cli.evaluation.ranking import Asked, Together, alone, baselines, model_entries
+from cli.evaluation.tables import Ranked, make_table
+from cli.evaluation.training import Job
+from models.evaluate.judge import Entry
+from models.evaluate.metrics import Keys
+from models.evaluate.report import Table
+from models.evaluate.task import looking_for, within
+from models.evaluate.work import digest
+
+
+def new_item_tables(
+    job: Job, asked: Asked, ranked: Ranked, entries: Sequence[Entry]
+) -> tuple[list[Table], dict[str, str]]:
+    """Return two tables for each kind of new items; also say which kinds are left out.
+
+    `entries` are the rows' rankings of all items for those `asked`.
+    """
+    tables, skipped = [], {}
+    for name, keys in _kinds(job):
+        task, users = looking_for(asked.task, keys)
+        if not len(users):
+            skipped[name] = "nobody asked had one next"
+            continue
+        some = replace(asked, task=task, key={**asked.key, "looking_for": digest(keys.tolist())})
+        cut = [replace(entry, ranked=entry.ranked[users]) for entry in entries]
+        tables.append(make_table(job, some, cut, f"{name}, among all items"))
+        only = replace(
+            some,
+            task=within(task, keys, history=False),
+            key={**some.key, "among": "themselves"},
+        )
+        rows = _rank(job, only, ranked)
+        tables.append(make_table(job, only, rows, f"{name}, among themselves"))
+    return tables, skipped
+
+
+def _kinds(job: Job) -> Iterator[tuple[str, Keys]]:
+    """Yield kinds of new items: those training never saw, and those nobody had before asking."""
+    seen = _unseen(job, job.parts.train)
+    unheard = _unseen(job, job.parts.known)
+    yield "Items first seen after training", seen
+    if len(unheard) < len(seen):
+        yield "Items without an event before asking", unheard
+
+
+def _unseen(job: Job, events: pl.DataFrame) -> Keys:
+    keys = job.dataset.items["item_key"].sort().to_numpy().astype(np.int64)
+    met: Keys = events["item_key"].unique().to_numpy().astype(np.int64)
+    return np.setdiff1d(keys, met)
+
+
+def _rank(job: Job, asked: Asked, ranked: Ranked) -> list[Entry]:
+    """Rank nothing but the items that compete, in every way that is a row."""
+    answers = alone(job, asked, ranked.sources)
+    popular, _ = baselines(job, asked)
+    rows = [*popular, *model_entries(job, ranked.sources, answers, ranked.sources)]
+    if not answers:
+        return rows
+    fuse = Together(job, asked, ranked.sources, answers)
+    if "rrf" in job.plan.rows:
+        rows += fuse.rrf()
+    return rows + (fuse.ways(*ranked.tuned) if ranked.tuned is not None else [])
