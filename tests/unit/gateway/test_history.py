@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gateway.history import History, HistorySettings, history_for
+from gateway.history import History, HistorySettings, about, history_for
 from gateway.trails import EMPTY, extended
 from gateway.types import Ask, Event, EventType, Trail
 
@@ -34,6 +34,16 @@ def test_a_purchase_says_more_than_a_click_and_a_click_more_than_a_view() -> Non
 def test_age_halves_a_weight_down_to_the_floor() -> None:
     found = read(trail(event(1, age_ms=1000 * DAY), event(2, age_ms=10 * DAY), event(3)))
     np.testing.assert_allclose(found.weights, [0.2, 0.5, 1.0], rtol=1e-6)
+
+
+def test_what_each_event_was_and_how_long_ago_is_known_for_models_that_ask() -> None:
+    known = trail(event(1, EventType.VIEW, age_ms=DAY), event(2, age_ms=500))
+    found = read(known, event(3, EventType.CART, age_ms=-MINUTE))  # a clock that is ahead
+    assert found.types.tolist() == [EventType.VIEW, EventType.PURCHASE, EventType.CART]
+    assert found.ages.tolist() == [86_400.0, 0.5, 0.0]
+    looked_at = about(found, np.array([7, 8]))
+    assert looked_at.types.tolist() == [EventType.VIEW] * 2
+    assert looked_at.ages.tolist() == [0.0, 0.0]
 
 
 def test_without_a_half_life_nothing_fades() -> None:

@@ -56,6 +56,17 @@ def test_only_declared_inputs_and_outputs_are_asked_for() -> None:
     assert "embedding" in [o.name for o in write_questions("cf", with_vector, [vector]).outputs]
 
 
+def test_types_and_ages_of_events_go_to_a_model_that_declares_them_and_to_no_other() -> None:
+    told = LIKES._replace(history_type=np.array([1, 4]), history_age=WEIGHTS * 60)
+    assert [i.name for i in write_questions("cf", BEHAVIOUR, [told]).inputs] == [
+        "history", "history_weight", "k",
+    ]  # fmt: skip
+    reads = contract("history", "history_type", "history_age")
+    sent = read_inputs(write_questions("sequence", reads, [told, NOTHING, LIKES]))
+    assert sent["history_type"].tolist() == [[1, 4], [0, 0], [0, 0]]
+    assert sent["history_age"].tolist() == [[60, 30], [0, 0], [-1, -1]]
+
+
 def test_a_score_question_carries_candidates_and_wants_scores_only() -> None:
     request = write_questions("cf", BEHAVIOUR, [SCORES])
     assert [i.name for i in request.inputs] == ["history", "history_weight", "candidates"]
