@@ -27,6 +27,7 @@ from plait.v1.types_pb2 import Event
 @click.option("--quantity", type=float, default=0.0, help="Units; 1 if not given.")
 @click.option("--query", default="", help="What was searched for before.")
 @click.option("--time", "when", metavar="RFC3339", help="When; now if not given.")
+@click.option("--ranking", "ranking_id", default="", help="Id of the ranking that showed it.")
 @click.option("--id", "event_id", default="", help="Makes a repetition harmless.")
 @gateway_options
 def event_command(user: str, kind: str, items: tuple[str, ...], **options: Any) -> None:
@@ -61,6 +62,7 @@ def _event(user: str, kind: str, item: str, options: dict[str, Any]) -> Event:
         price=options["price"],
         market=options["market"],
         query=options["query"],
+        ranking_id=options["ranking_id"],
     )
     if options["when"]:
         made.event_time.CopyFrom(_time(options["when"]))

@@ -27,12 +27,12 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.gateway_rows import ANSWERS, DATA, LOAD, STAGES, STORE
+from dashboards.gateway_rows import ANSWERS, DATA, LOAD, STAGES, STORE, WEIGHTS
 from dashboards.panels import Panel, Row, Target
 from dashboards.source_rows import INSIDE, REPLICAS, SOURCES
 
 # From what the shopper sees down to its causes.
-ROWS: tuple[Row, ...] = (ANSWERS, LOAD, STAGES, SOURCES, REPLICAS, INSIDE, DATA, STORE)
+ROWS: tuple[Row, ...] = (ANSWERS, LOAD, STAGES, SOURCES, REPLICAS, INSIDE, DATA, WEIGHTS, STORE)
 FILE = Path(__file__).parent / "plait-latency.json"
 _PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _HEIGHT = 8

@@ -265,6 +265,37 @@ DATA = Row(
     ),
 )
 
+WEIGHTS = Row(
+    "Weights that follow events",
+    (
+        Panel(
+            "Blend weights by surface and source",
+            "Where adaptive_surfaces names a surface. A weight that goes to a bound and stays "
+            "there says that training should look again; one that falls at once points at a "
+            "source that answers badly.",
+            "percentunit",
+            (
+                Target(
+                    "avg by (surface, source) (plait_adapted_weight_ratio)",
+                    "{{surface}} {{source}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Events that moved weights, and those that could not",
+            "By surface, and by why not. ranking: too old, or of a surface that does not adapt. "
+            "shopper or item: the storefront names the wrong ranking. again: counted before.",
+            "cps",
+            (
+                Target(rate("plait_weight_updates_total", by="surface"), "{{surface}}"),
+                Target(rate("plait_events_unmatched_total", by="reason"), "not: {{reason}}"),
+            ),
+            width=12,
+        ),
+    ),
+)
+
 STORE = Row(
     "Can events be made durable?",
     (

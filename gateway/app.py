@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 
 from artifacts.fusion import FusionArtifact
+from gateway.adaptive import AdaptiveWeights
 from gateway.admission.lanes import build_lanes
 from gateway.admission.turns import Turns
 from gateway.api.profiles import ProfileServicer
@@ -34,6 +35,7 @@ from gateway.embedder import Embedder
 from gateway.errors import StoreError
 from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
+from gateway.followers import Followers
 from gateway.idle import IdleRankings, Moment
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
@@ -77,6 +79,7 @@ class GatewayApplication:
         self._health: Health | None = None
         self._state: State | None = None
         self._embedder: Embedder | None = None
+        self._adaptive: AdaptiveWeights | None = None
         self._parts: Parts | None = None
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
@@ -128,6 +131,8 @@ class GatewayApplication:
             await connection.stop()
         if self._exposures is not None:
             await self._exposures.stop()
+        if self._adaptive is not None:
+            await self._adaptive.stop()
         if self._state is not None:
             await self._save_trends()
             await asyncio.to_thread(self._state.store.stop)
@@ -217,12 +222,14 @@ class GatewayApplication:
             search_share=config.search_share,
         )
         situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
+        self._adaptive = AdaptiveWeights(config, situations, store, state.adapted)
+        self._adaptive.start()
 
         async def moment(user_id: str) -> Moment:
             trail = await state.trails.get(user_id)
             links = (link.stamp for link in self._connections.values())
             return Moment(
-                (trail, catalogue.columns, situations.fusion),
+                (trail, catalogue.columns, situations.fusion, situations.weights),
                 (tuple(canaries.versions_for(user_id).items()), *links),
             )
 
@@ -234,6 +241,7 @@ class GatewayApplication:
                 retrieval,
                 turns=Turns(traffic),
                 traffic=traffic,
+                evidence=self._adaptive.evidence,
             ),
             lanes.rankings,
             Rankings(
@@ -244,11 +252,13 @@ class GatewayApplication:
             idle=IdleRankings(
                 moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds
             ),
+            adaptive=self._adaptive,
             most_ms=config.max_deadline_ms,
             reserve_ms=config.merge_reserve_ms,
         )
-        events = EventTaker(store, catalogue, state.trails, state.trends)
-        learners = Learners(state, situations, quantiles)
+        followers = Followers(catalogue, self._exposures, self._adaptive)
+        events = EventTaker(store, catalogue, state.trails, state.trends, followers.follow)
+        learners = Learners(state, situations, quantiles, self._adaptive)
         versions = FusionVersions(config.repository, rollouts, learners, fusion.version)
         profiles = Profiles(store, catalogue, lambda: situations.ageing)
         return Parts(slates, catalogue, events, keeper, canaries, versions, profiles, lanes)

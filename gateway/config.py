@@ -128,6 +128,19 @@ class GatewayConfig(ServerConfig):
     # Such rankings kept, about 6 kB each.
     max_idle_rankings: int = 10_000
 
+    # Surfaces whose blend weights follow events that name a ranking (docs/fusion.md), for
+    # example ["CART", "SESSION"]. None: weights are what training learned. Where a learned
+    # ranker serves they count only when the weighted sum takes over.
+    adaptive_surfaces: tuple[str, ...] = ()
+    # Each weight stays within this factor of the learned one. Larger: a source that turns
+    # bad loses more of its say, and so does a good one by clicks that lie.
+    adaptive_factor: float = 8.0
+    # How far one click moves the weights. Larger: found and recovered sooner, and noisier.
+    adaptive_rate: float = 0.01
+    # A place is looked at with the probability place ** -this; a click counts for those who
+    # did not look. 0: every place is. Too large: clicks far down count too much.
+    adaptive_examination: float = 1.0
+
     # Who may change which versions answer whom (RolloutService): callers on this machine
     # ("loopback"), "anyone" or "off". A proxy beside the gateway makes strangers look local.
     rollouts: str = "loopback"
@@ -181,6 +194,14 @@ class GatewayConfig(ServerConfig):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
+        require(self.adaptive_factor >= 1, "adaptive_factor must be at least 1")
+        require(0 < self.adaptive_rate <= 1, "adaptive_rate must lie in 0 .. 1, and above 0")
+        require(0 <= self.adaptive_examination <= 3, "adaptive_examination must lie in 0 .. 3")
+        for name in self.adaptive_surfaces:
+            require(
+                name in SURFACES,
+                f"adaptive_surfaces: '{name}' is not one of {', '.join(SURFACES)}",
+            )
         require(0 < self.load_share <= 0.6, "load_share must lie in 0 .. 0.6, and above 0")
         require(0 < self.least_quality <= 1, "least_quality must lie in 0 .. 1, and above 0")
         require(

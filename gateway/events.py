@@ -1,6 +1,7 @@
 """Taking events: durable first, then visible, then acknowledged, in one step."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,16 @@ class Recorded:
 class EventTaker:
     """Records events. Belongs to the event loop."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, trails: Trails, trends: Trends) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        trails: Trails,
+        trends: Trends,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
+    ) -> None:
+        """`follow` hears of new events that name a ranking, once they are acknowledged."""
+        self._follow = follow
         self._store = store
         self._catalogue = catalogue
         self._trails = trails
@@ -60,6 +70,8 @@ class EventTaker:
                 retry_after_ms=RETRY_MS,
             ) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
+        if followed := [e for e in new if e.ranking_id]:
+            asyncio.get_running_loop().call_soon(self._follow, followed)
         named = np.array([e.key for e in new if e.key], np.int64)
         unknown = int((self._catalogue.rows(named) < 0).sum())
         return Recorded(len(new), len(events) - len(new), unknown)

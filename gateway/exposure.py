@@ -1,4 +1,4 @@
-"""What was shown to whom: one JSON line per page, written after the reply.
+"""What was shown to whom, and what followed: one JSON line each, written after the reply.
 
 The raw material of training and audits. Lines are gathered while the process is
 busy and written together by a thread; if it is killed the last fraction of a
@@ -13,8 +13,9 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from gateway.types import Page
+from gateway.types import Event, Page
 from services.runtime.metrics import EXPOSURES_LOST
 
 _log = logging.getLogger(__name__)
@@ -36,30 +37,42 @@ class ExposureLog:
 
     def add(self, page: Page, item_ids: list[str]) -> None:
         """Note a page; costs microseconds, writes later."""
+        ranking = page.ranking
+        self._put(
+            {
+                "time": round(time.time(), 3),
+                "ranking_id": ranking.ranking_id,
+                "user_id": ranking.ask.user_id,
+                "market": ranking.ask.market,
+                "surface": ranking.ask.surface,
+                "first_position": int(page.places[0]) + 1 if len(page.places) else 0,
+                "item_ids": item_ids,
+                "sources": {a.source: a.outcome.value for a in ranking.answers},
+                "versions": {a.source: a.version for a in ranking.answers if a.version},
+                # Whom a canary was meant for, to compare like with like: `versions` says
+                # who answered in the end.
+                "canary": {a.source: a.wanted for a in ranking.answers if a.wanted},
+                "fallback": ranking.fallback,
+            }
+        )
+
+    def follow(self, event: Event, item_id: str) -> None:
+        """Note an event that names a ranking; a line of its own, told by its field `event`."""
+        self._put(
+            {
+                "time": round(event.time_ms / 1000, 3),
+                "ranking_id": event.ranking_id,
+                "user_id": event.user_id,
+                "item_id": item_id,
+                "event": event.type.name.lower(),
+            }
+        )
+
+    def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _MOST_WAITING:  # a disk that stands still must not fill the memory
             EXPOSURES_LOST.inc()
             return
-        ranking = page.ranking
-        self._lines.append(
-            json.dumps(
-                {
-                    "time": round(time.time(), 3),
-                    "ranking_id": ranking.ranking_id,
-                    "user_id": ranking.ask.user_id,
-                    "market": ranking.ask.market,
-                    "surface": ranking.ask.surface,
-                    "first_position": int(page.places[0]) + 1 if len(page.places) else 0,
-                    "item_ids": item_ids,
-                    "sources": {a.source: a.outcome.value for a in ranking.answers},
-                    "versions": {a.source: a.version for a in ranking.answers if a.version},
-                    # Whom a canary was meant for, to compare like with like: `versions` says
-                    # who answered in the end.
-                    "canary": {a.source: a.wanted for a in ranking.answers if a.wanted},
-                    "fallback": ranking.fallback,
-                },
-                ensure_ascii=False,
-            )
-        )
+        self._lines.append(json.dumps(line, ensure_ascii=False))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._soon())
 

@@ -13,6 +13,7 @@ from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
 from gateway.errors import StoreDamaged
 from gateway.new_items import NewItems
+from gateway.reads import AdaptedRow
 from gateway.store import Store, StoreSettings
 from gateway.trails import Trails
 from gateway.trends import Trends
@@ -31,6 +32,7 @@ class State:
     new_items: NewItems
     trails: Trails
     trends: Trends
+    adapted: list[AdaptedRow]
 
 
 def load_state(
@@ -66,7 +68,7 @@ def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     trails = Trails(store.trail, capacity=config.cached_users, length=config.trail_length)
     seconds = round(time.perf_counter() - start, 3)
     _log.info("state loaded", extra={"items": len(catalogue), "new": len(new), "seconds": seconds})
-    return State(store, catalogue, new_items, trails, trends)
+    return State(store, catalogue, new_items, trails, trends, store.adapted())
 
 
 def _read(store: Store, upserted: list[Item]) -> Iterator[Item]:

@@ -4,6 +4,7 @@ At start they run before anything is served; the history of a shopper who is not
 in memory is read in the store's reader thread.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,33 @@ class StoredEvent(NamedTuple):
     time_ms: int
     event_id: str | None
     price: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedRow:
+    """The weights of a surface as they were adapted, by source."""
+
+    version: int  # of the fusion artifact
+    surface: str
+    learned: dict[str, float]  # the artifact's
+    strengths: dict[str, float]
+    updates: int
+
+
+def adapted(connection: sqlite3.Connection) -> list[AdaptedRow]:
+    """Return all that is kept; a row that makes no sense is left out, it is learned again."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'adapted_weights'"
+    if connection.execute(known).fetchone() is None:
+        return []
+    found = []
+    for version, surface, learned, strengths, updates in connection.execute(
+        "SELECT version, surface, learned, strengths, updates FROM adapted_weights"
+    ):
+        row = AdaptedRow(version, surface, json.loads(learned), json.loads(strengths), updates)
+        values = [*row.strengths.values(), *row.learned.values()]
+        if row.learned.keys() == row.strengths.keys() and all(0 <= v < 1e3 for v in values):
+            found.append(row)
+    return found
 
 
 def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:

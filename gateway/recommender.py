@@ -7,12 +7,14 @@ with nothing at all the market's trends are the answer.
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from gateway.admission.turns import Turns
 from gateway.catalogue import Catalogue
 from gateway.coalesce import Traffic
+from gateway.fusion.adapt import Evidence
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import NO_COLUMNS, Pool, Query
 from gateway.paging import new_ranking_id
@@ -39,8 +41,13 @@ class Recommender:
         *,
         turns: Turns,
         traffic: Traffic,
+        evidence: Callable[[Query, Pool], Evidence | None] = lambda _query, _pool: None,
     ) -> None:
-        """`turns`: when a ranking may be merged, which holds the event loop."""
+        """`turns`: when a ranking may be merged, which holds the event loop.
+
+        `evidence`: what weights can learn from a ranking, where they adapt.
+        """
+        self._evidence = evidence
         self._traffic = traffic
         self._situations = situations
         self._catalogue = catalogue
@@ -110,6 +117,7 @@ class Recommender:
             dropped_counts=_by_reason(pool),
             unknown_ids=situation.unknown_ids,
             facts=_facts(gathered.query, pool) if situation.ask.explain else None,
+            evidence=self._evidence(gathered.query, pool),
         )
 
 

@@ -65,6 +65,18 @@ CREATE TABLE progress (
     value INTEGER NOT NULL
 ) STRICT;
 """
+# Weights that follow clicks. Made by the first that are kept, so that a file of a gateway
+# without any is what it always was; a repaired file begins without them.
+ADAPTED = """
+CREATE TABLE IF NOT EXISTS adapted_weights (
+    version INTEGER NOT NULL,      -- of the fusion artifact
+    surface TEXT NOT NULL,
+    learned TEXT NOT NULL,         -- the artifact's weights, a JSON object by source
+    strengths TEXT NOT NULL,       -- scale times weight, likewise
+    updates INTEGER NOT NULL,
+    PRIMARY KEY (version, surface)
+) STRICT, WITHOUT ROWID;
+"""
 # Made after bulk loading. It holds all that a shopper's history needs, so reading that
 # touches no other page; and it is the second copy that salvage.py turns to.
 BY_USER = "CREATE INDEX events_by_user ON events (user_id, time_ms, seq, item_key, type, event_id);"

@@ -5,6 +5,7 @@ trend and the learned settings come together in one Query; the fusion reads it,
 the sources' questions are made from it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,10 +75,21 @@ class Situations:
             floor=self._config.history_floor,
             session_minutes=self._config.session_minutes,
         )
-        self._weights = {s: blend_weights(fusion, s, self._sources) for s in SURFACES}
+        self._weights: dict[str, Mapping[str, float]] = {
+            s: blend_weights(fusion, s, self._sources) for s in SURFACES
+        }
         self._settings = {s: fusion.settings_for(s) for s in SURFACES}
         learned = {s: fusion.ranker_for(s) for s in SURFACES}
         self._rankers = {s: PoolRanker(found) for s, found in learned.items() if found is not None}
+
+    @property
+    def weights(self) -> Mapping[str, Mapping[str, float]]:
+        """Blend weights by surface and source; another object once anything in them changes."""
+        return self._weights
+
+    def reweigh(self, surface: str, weights: Mapping[str, float]) -> None:
+        """Blend a surface by other weights from now on, until another artifact is learned."""
+        self._weights = {**self._weights, surface: weights}
 
     @property
     def ageing(self) -> HistorySettings:

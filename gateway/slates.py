@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from gateway import observe
+from gateway.adaptive import AdaptiveWeights
 from gateway.admission.gate import Gate
 from gateway.admission.load import load_seconds
 from gateway.catalogue import Catalogue
@@ -28,6 +29,7 @@ class Slates:
         exposures: ExposureLog | None,
         *,
         idle: IdleRankings,
+        adaptive: AdaptiveWeights,
         most_ms: int,
         reserve_ms: int,
     ) -> None:
@@ -36,6 +38,7 @@ class Slates:
         self._gate = gate
         self._rankings = rankings
         self._idle = idle
+        self._adaptive = adaptive
         self._catalogue = catalogue
         self._exposures = exposures
         self._most_ms = most_ms
@@ -77,6 +80,7 @@ class Slates:
 
     def _note(self, page: Page, reply_seconds: float, first: bool) -> None:
         observe.note_page(page, reply_seconds, first=first)
+        self._adaptive.shown(page)
         if self._exposures is not None:
             rows = page.ranking.rows[page.places].tolist()
             shown = [self._catalogue.item(r).item_id for r in rows if self._catalogue.has(r)]

@@ -8,6 +8,7 @@ is small on purpose: a shared store for several gateways would stand beside this
 """
 
 import asyncio
+import json
 import os
 import sqlite3
 import threading
@@ -23,9 +24,10 @@ from gateway.condition import REASONS, Condition, State
 from gateway.errors import StoreDamaged, StoreFailed
 from gateway.fusion.types import Floats, Ints
 from gateway.opened import Opened
-from gateway.reads import MarketEvents, MarketTrend, StoredEvent
+from gateway.reads import AdaptedRow, MarketEvents, MarketTrend, StoredEvent
 from gateway.repair import repaired
 from gateway.rows import RECORD_EVENT, UPSERT_ITEM, event_row, item_row
+from gateway.schema import ADAPTED
 from gateway.types import Event, Item, Trail
 from gateway.upkeep import Upkeep
 
@@ -151,6 +153,11 @@ class Store:
         with self._damage_explained():
             return reads.events_after(self._use().reader, seq, since_ms)
 
+    def adapted(self) -> list[AdaptedRow]:
+        """Return the adapted weights of every surface and version."""
+        with self._damage_explained():
+            return reads.adapted(self._use().reader)
+
     # While running. Each `then` runs in the event loop as soon as the write is durable,
     # before the caller goes on and even if the caller has gone.
 
@@ -247,6 +254,22 @@ class Store:
             connection.execute("DELETE FROM trends")
             connection.executemany("INSERT INTO trends VALUES (?, ?, ?, ?)", rows)
             connection.execute("INSERT OR REPLACE INTO progress VALUES ('trends', ?)", (last_seq,))
+
+        await self._use().writer.submit(work)
+
+    async def put_adapted(self, rows: Sequence[AdaptedRow]) -> None:
+        """Keep adapted weights, each in the place of its version's and surface's."""
+        values = [
+            (r.version, r.surface, json.dumps(r.learned), json.dumps(r.strengths), r.updates)
+            for r in rows
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            # Made when first needed: a file without it is as good.
+            connection.execute(ADAPTED)
+            connection.executemany(
+                "INSERT OR REPLACE INTO adapted_weights VALUES (?, ?, ?, ?, ?)", values
+            )
 
         await self._use().writer.submit(work)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gateway.fusion.adapt import Evidence
 from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
 
 Times = npt.NDArray[np.int64]  # milliseconds since 1970
@@ -71,6 +72,7 @@ class Event:
     price: float | None = None
     market: str = ""
     query: str = ""
+    ranking_id: str = ""  # of the ranking that it followed from
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,8 @@ class Ranking:
     # RANK: ids the catalogue lacks, put behind the rest in the order given.
     unknown_ids: tuple[str, ...] = ()
     facts: Facts | None = None
+    # What its weights can learn from it; None where they do not adapt.
+    evidence: Evidence | None = None
     # Made for an earlier request and shown again: no source was asked for this one.
     again: bool = False
 

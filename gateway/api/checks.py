@@ -10,6 +10,7 @@ from services.runtime.errors import InvalidArgument
 LONGEST_ID = 128
 LONGEST_EVENT_ID = 64
 LONGEST_MARKET = 64
+LONGEST_RANKING_ID = 32
 LONGEST_QUERY = 256
 LONGEST_NAME = 256
 _OLDEST_SECONDS = 946_684_800  # the year 2000: older events are a clock that was never set

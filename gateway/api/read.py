@@ -175,6 +175,7 @@ def _event(field: str, event: t.Event, now_ms: int) -> Event:
         price=price,
         market=checks.text(f"{field}.market", event.market, checks.LONGEST_MARKET),
         query=checks.text(f"{field}.query", event.query, checks.LONGEST_QUERY),
+        ranking_id=checks.text(f"{field}.ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
     )
 
 

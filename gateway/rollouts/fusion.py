@@ -15,6 +15,7 @@ from pathlib import Path
 from artifacts import layout
 from artifacts.errors import ArtifactError, ArtifactMissing
 from artifacts.fusion import SOURCE, FusionArtifact, load_fusion
+from gateway.adaptive import AdaptiveWeights
 from gateway.learned import Learned, learn
 from gateway.loading import State
 from gateway.quantiles import Quantiles
@@ -50,6 +51,7 @@ class Learners:
     state: State
     situations: Situations
     quantiles: Quantiles
+    adaptive: AdaptiveWeights
 
     def learn(self, learned: Learned, now_ms: int) -> None:
         """Take another artifact, all at once."""
@@ -59,6 +61,7 @@ class Learners:
         self.state.trends.set_half_life(fusion.settings.trend_half_life_days, now_ms)
         self.situations.learn(fusion)
         self.quantiles.learn(fusion)
+        self.adaptive.learn(fusion)
 
 
 class FusionVersions:

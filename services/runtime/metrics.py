@@ -215,6 +215,20 @@ EVENTS_PRUNED = Counter("plait_events_pruned_total", "Events deleted because the
 EXPOSURES_LOST = Counter(
     "plait_exposures_lost_total", "Pages shown whose line in the exposure log was not written."
 )
+ADAPTED_WEIGHT = Gauge(
+    "plait_adapted_weight_ratio",
+    "Blend weight of a source on a surface whose weights follow events.",
+    ["surface", "source"],
+)
+WEIGHT_UPDATES = Counter(
+    "plait_weight_updates_total", "Events that moved the weights of a surface.", ["surface"]
+)
+EVENTS_UNMATCHED = Counter(
+    "plait_events_unmatched_total",
+    "Events that name a ranking and moved no weights: ranking (not remembered, or not of "
+    "weights that adapt), shopper (another's), item (not shown), again (counted before).",
+    ["reason"],
+)
 CATALOGUE_ITEMS = Gauge("plait_catalogue_items", "Items in the gateway's catalogue.")
 EMBEDDED_ITEMS = Gauge(
     "plait_embedded_items", "Items no model was trained on, served by their text and attributes."

@@ -135,6 +135,7 @@ class Event(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
+    RANKING_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: the server makes one."""
     user_id: _builtins.str
@@ -150,6 +151,10 @@ class Event(_message.Message):
     """Country, shop or segment whose trends count. Empty: the default market."""
     query: _builtins.str
     """What was searched for, if this followed a search."""
+    ranking_id: _builtins.str
+    """The ranking that showed the item, if the event followed from one: its ranking_id, at most
+    32 characters. It is noted in the exposure log, and weights that adapt learn from it.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened; now if absent."""
@@ -166,10 +171,11 @@ class Event(_message.Message):
         price: _builtins.float | None = ...,
         market: _builtins.str = ...,
         query: _builtins.str = ...,
+        ranking_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "event_time", b"event_time", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "market", b"market", "price", b"price", "quantity", b"quantity", "query", b"query", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "market", b"market", "price", b"price", "quantity", b"quantity", "query", b"query", "ranking_id", b"ranking_id", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
     _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
