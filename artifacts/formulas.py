@@ -51,8 +51,9 @@ def _between(value: float, chances: Floats, values: Floats) -> float:
     if at == len(values):
         return float(chances[-1])
     below, above = float(values[at - 1]), float(values[at])
-    step = (float(chances[at]) - float(chances[at - 1])) / (above - below)
-    return step * (value - below) + float(chances[at - 1])
+    # In this order: of two scores that all but touch, 1 / distance is infinite.
+    part = (value - below) / (above - below)
+    return part * (float(chances[at]) - float(chances[at - 1])) + float(chances[at - 1])
 
 
 @compiled(FLOATS, FLOATS, FLOATS, WRITTEN)

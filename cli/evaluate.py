@@ -21,7 +21,7 @@ from cli.evaluation.options import (
     wrote_json,
 )
 from cli.evaluation.page.page import page
-from cli.evaluation.plan import ROWS, Plan, read_models
+from cli.evaluation.plan import ABLATIONS, ROWS, Plan, read_models
 from cli.evaluation.run import evaluate
 from cli.evaluation.show import show
 from cli.options import example
@@ -75,6 +75,11 @@ from models.evaluate.parts import JUDGED, PROTOCOLS
 @click.option(
     "--new-items", is_flag=True,
     help="Judge by the items that training never saw too: among all items, and among themselves.",
+)  # fmt: skip
+@click.option(
+    "--ablate", multiple=True, type=click.Choice(ABLATIONS),
+    help="Change one thing of the fusion at a time: what the last minutes bring, how far back "
+    "histories reach, what trend and price weigh; repeatable.",
 )  # fmt: skip
 @WORK
 @FRESH

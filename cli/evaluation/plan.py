@@ -17,6 +17,8 @@ FUSIONS = ("rrf", "convex", "fused")
 CROSSING = "crossing"
 # In the order of the table.
 ROWS = (*BASELINES, *sorted(SOURCES), *FUSIONS)
+# What can be changed one thing at a time.
+ABLATIONS = ("live", "history", "utility")
 # The last days whose best sellers are the baseline to beat.
 RECENT_DAYS = 7.0
 # What is added to the name of a row that knows nothing but the target domain.
@@ -59,6 +61,8 @@ class Plan:
     subsets: bool = False
     # Judge by the items that training never saw too, among all items and among themselves.
     new_items: bool = False
+    # Kinds of ablations (cli/evaluation/ablation) of the fusion.
+    ablate: tuple[str, ...] = ()
     work: Path = Path("var/evaluate")
     fresh: bool = False
 

@@ -70,6 +70,7 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         )
     if plan.new_items and plan.protocol in {"cross-domain", "search"}:
         raise OptionError(f"--new-items goes with a protocol of ranking, not with {plan.protocol}")
+    _check_ablations(plan)
     work = Work(plan.work, fresh=plan.fresh)
     if rated(dataset, plan):
         # The catalogue and the queries are all there is to it: no event is held out.
@@ -81,6 +82,17 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         )
         dataset = replace(dataset, items=as_of(dataset.items, parts.train))
     return Job(plan, work, dataset, parts, _key(dataset, plan), stages)
+
+
+def _check_ablations(plan: Plan) -> None:
+    if not plan.ablate:
+        return
+    if not plan.fuses or plan.protocol in {"cross-domain", "search"}:
+        raise OptionError(
+            "--ablate is about the fusion on HOME: name fused in --models, and another protocol"
+        )
+    if "live" in plan.ablate and plan.protocol != "time-split":
+        raise OptionError("--ablate live needs visits after a moment: use --protocol time-split")
 
 
 def _key(dataset: Dataset, plan: Plan) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from rich.table import Table as RichTable
 
+from cli.evaluation.ablation.show import ablation_table
+from cli.evaluation.figures import short
 from cli.evaluation.plan import ONE_DOMAIN
 from cli.output import console, table
 from models.evaluate.report import Report, Row, Table
@@ -77,6 +79,10 @@ def _show_table(part: Table, report: Report) -> None:
         out.print(slices_table(part, report.main))
     if part.subsets:
         out.print(subsets_table(part, report.main))
+    for found in part.ablations:
+        out.print(f"\n{found.title}: {found.users:,} users", markup=False)
+        out.print(ablation_table(found))
+        out.print(f"  {found.what}", style="dim", markup=False)
     if part.fusion:
         weights = ", ".join(f"{name} {w:.2f}" for name, w in part.fusion["weights"].items())
         out.print(f"  weights on {part.fusion['surface']}: {weights}", style="dim", markup=False)
@@ -168,12 +174,6 @@ def _best(rows: Named) -> str | None:
 def figure(name: str, value: float) -> str:
     """Return a metric for a table."""
     return f"{value:.1f}" if name.startswith("novelty") else short(value)
-
-
-def short(value: float) -> str:
-    """Return a number below 1 without its zero, to four places."""
-    text = f"{value:.4f}"
-    return text[1:] if text.startswith("0.") else text
 
 
 def differences_table(part: Table, report: Report) -> RichTable:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from artifacts.fusion import FusionArtifact
+from cli.evaluation.ablation.bench import Bench
+from cli.evaluation.ablation.run import ablations
 from cli.evaluation.ranking import Answers, Asked, Together, alone, model_entries
 from cli.evaluation.subsets import subsets
 from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
@@ -15,7 +17,7 @@ from models.data.errors import SplitError
 from models.evaluate.judge import Entry, judge, reliability
 from models.evaluate.looks import Looks, beyond, make_looks
 from models.evaluate.metrics import per_user
-from models.evaluate.report import Bin, Point, Subset, Table
+from models.evaluate.report import Ablation, Bin, Point, Subset, Table
 from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
 from models.evaluate.work import code_of
@@ -35,6 +37,7 @@ class Ranked:
     diversity: tuple[Point, ...] = ()
     diversity_users: int = 0
     subsets: tuple[Subset, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
     fusion: Mapping[str, Any] = field(default_factory=dict)
     # The fusion artifact as it is used, and its key; None where nothing is fused.
     tuned: tuple[FusionArtifact, str] | None = None
@@ -96,6 +99,9 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
     ranked = replace(ranked, fusion=learned, tuned=(artifact, key))
     if plan.subsets:
         ranked = replace(ranked, subsets=subsets(job, asked, sources, answers, (artifact, key)))
+    if plan.ablate:
+        bench = Bench(job, asked, sources, answers, artifact, key)
+        ranked = replace(ranked, ablations=ablations(bench))
     varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"
     return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
 
@@ -138,6 +144,7 @@ def with_extras(table: Table, job: Job, asked: Asked, ranked: Ranked) -> Table:
         diversity=ranked.diversity or table.diversity,
         diversity_users=ranked.diversity_users or table.diversity_users,
         subsets=ranked.subsets or table.subsets,
+        ablations=ranked.ablations or table.ablations,
         fusion=ranked.fusion or table.fusion,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cli.evaluation.show import short
+from cli.evaluation.figures import short
 from cli.output import console, table
 from cli.tuning.report import Tuned
 from cli.tuning.trials import BEST, DEFAULT

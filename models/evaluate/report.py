@@ -81,6 +81,29 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of an ablation."""
+
+    name: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    # Metric -> (difference, low, high), this minus the ablation's first setting, paired.
+    differences: Mapping[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """One thing changed at a time, all else being the same."""
+
+    kind: str  # as --ablate names it
+    title: str
+    what: str
+    users: int
+    targets: int
+    settings: tuple[Setting, ...]  # the first is what the others are compared with
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows judged by the same users and targets."""
 
@@ -97,6 +120,7 @@ class Table:
     diversity: tuple[Point, ...] = ()  # the fused ranking by its diversity setting
     diversity_users: int = 0  # how many of the users the sweep asked
     subsets: tuple[Subset, ...] = ()  # where they were asked for
+    ablations: tuple[Ablation, ...] = ()  # where they were asked for
     fusion: Mapping[str, Any] = field(default_factory=dict)  # weights, settings, validation
     curves: Mapping[str, Mapping[str, list[tuple[float, float]]]] = field(default_factory=dict)
 

@@ -21,7 +21,7 @@ Quantiles = Mapping[str, tuple[Floats, Floats]]
 # Adjustments whose weights are searched, in the order of Case.terms.
 TERMS = ("trend", "cross_domain", "session")
 # In a session the last step says most, as in the gateway.
-_STEP = np.float32(0.85)
+STEP = np.float32(0.85)
 
 
 def no_trends(market: str, now: float) -> Floats | None:  # noqa: ARG001
@@ -124,7 +124,7 @@ def _terms(
         current = past[-setting.session :]
         steps = np.arange(len(current) - 1, -1, -1, dtype=np.float32)
         terms[2] = session_affinity(
-            history[1][-setting.session :] * _STEP**steps,
+            history[1][-setting.session :] * STEP**steps,
             (catalogue.vectors, catalogue.category),
             current,
             rows,

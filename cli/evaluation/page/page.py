@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from cli.evaluation.ablation.show import ablation_html
 from cli.evaluation.page import plots
 from cli.evaluation.page.style import STYLE
 from cli.evaluation.page.text import (
@@ -61,6 +62,8 @@ def _table(table: Json, report: Json) -> Iterator[str]:
         yield _card(f"{main} by slice", "", slices_table(table, main))
     if table["subsets"]:
         yield _card(f"{main}, if only these answer", _WHAT_SUBSETS, subsets_table(table))
+    for found in table["ablations"]:
+        yield _card(found["title"], f"{found['what']}. {_WHAT_ABLATIONS}", ablation_html(found))
     yield _card(
         "Accuracy against diversity", _WHAT_DIVERSITY, plots.diversity(table, main, colours)
     )
@@ -103,6 +106,9 @@ _WHAT_SLICES = (
     "make wide ones."
 )
 _WHAT_SUBSETS = "What is left of the fused ranking when the other models do not answer."
+_WHAT_ABLATIONS = (
+    "The small number is the paired difference from the first line where chance did not make it."
+)
 _WHAT_DIVERSITY = (
     "Diversity is the mean distance of two items of a list by domain, category, brand and "
     "attributes. The dashed curve is the fused ranking with more and more variety asked for."

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from cli.evaluation.show import short
+from cli.evaluation.figures import short
 
 Json = Mapping[str, Any]
 

@@ -17,11 +17,11 @@ USERS, ITEMS, DAYS = 60, 40, 30
 LATE_DAY = 24
 
 
-def write_shop(path: Path, *, changes: int = DAYS, late: int = 0) -> None:
+def write_shop(path: Path, *, changes: int = DAYS, late: int = 0, visit: int = 3) -> None:
     """Two groups of shoppers, each with its own half of the items, for a month.
 
     From day `changes` on everybody takes the same other items. The last `late` items
-    are sold from day LATE_DAY on, and then they alone.
+    are sold from day LATE_DAY on, and then they alone. A visit holds `visit` items.
     """
     rng = np.random.default_rng(5)
     ids = [str(i + 1) for i in range(ITEMS)]
@@ -36,7 +36,7 @@ def write_shop(path: Path, *, changes: int = DAYS, late: int = 0) -> None:
         for day in range(0, DAYS, 3):
             new = mine >= ITEMS - late
             there = mine[new == (day >= LATE_DAY)] if late else mine
-            for place, item in enumerate(rng.choice(there, 3, replace=False)):
+            for place, item in enumerate(rng.choice(there, visit, replace=False)):
                 item = item if day < changes else place  # noqa: PLW2901
                 when = START + timedelta(days=day, minutes=place)
                 rows.append((f"u{user:02d}", ids[item], when))

@@ -234,6 +234,8 @@ def test_a_fusion_needs_a_source(shop: Path, tmp_path: Path) -> None:
         (["--protocol", "search", "--models", "cf"], "needs the text model"),
         (["--protocol", "leave-one-out", "--users", "0"], "0 is not in the range"),
         (["--protocol", "time-split", "--k", "0"], "'0' is no list of numbers"),
+        (["--protocol", "leave-one-out", "--ablate", "live"], "use --protocol time-split"),
+        (["--protocol", "time-split", "--models", "cf", "--ablate", "utility"], "name fused"),
         (["--protocol", "guess"], "'guess' is not one of"),
         (["--protocol", "given-split"], "came without a split"),
     ],
@@ -265,3 +267,34 @@ def test_every_subset_of_the_sources_is_judged_where_it_is_asked_for(
     assert subset["metrics"]["fused"] == fused["metrics"]["ndcg@5"]
     assert set(subset["metrics"]) == {"rrf", "convex", "fused"}
     assert "if only these answer" in result.output
+
+
+def test_one_thing_is_changed_at_a_time_where_it_is_asked_for(tmp_path: Path) -> None:
+    write_shop(tmp_path / "data", visit=8)
+    file, page = tmp_path / "report.json", tmp_path / "report.html"
+    kinds = ("live", "history", "utility")
+    result = evaluate(
+        tmp_path / "data", *(part for kind in kinds for part in ("--ablate", kind)),
+        "--models", "cf,fused", "--json", str(file), "--html", str(page),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    table = json.loads(file.read_text())["tables"][0]
+    found = {one["title"]: one for one in table["ablations"]}
+    assert {one["kind"] for one in found.values()} == set(kinds)
+    ways = found["Live events by way: SESSION, weighted sum"]
+    named = {setting["name"]: setting for setting in ways["settings"]}
+    # Of an unknown shopper a few events say which of the two groups it is.
+    assert named["model inputs"]["differences"]["ndcg@5"][0] > 0
+    served, *others = found["History: length and half-life"]["settings"]
+    fused = next(row for row in table["rows"] if row["name"] == "fused")
+    assert served["metrics"]["fused"] == fused["metrics"]["ndcg@5"]
+    assert len(others) > 10
+    for title, one in found.items():
+        assert title in page.read_text()
+        assert not one["settings"][0]["differences"]
+    assert "difference" in result.output
+
+
+def test_live_events_need_visits(shop: Path) -> None:
+    result = evaluate(shop, "--ablate", "live")
+    assert "nobody judged has a visit of more than 5 items" in " ".join(result.output.split())

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from cli.evaluation.page.charts import Dot, intervals, lines, scatter
 from cli.evaluation.page.page import page
 from cli.evaluation.page.svg import Scale, number
-from models.evaluate.report import Bin, Difference, Point, Report, Row, SliceResult, Subset, Table
+from models.evaluate.report import (
+    Ablation,
+    Bin,
+    Difference,
+    Point,
+    Report,
+    Row,
+    Setting,
+    SliceResult,
+    Subset,
+    Table,
+)
 
 METRICS = {f"{name}@{k}": 0.1 * k / 10 for name in ("ndcg", "recall", "diversity", "novelty")
            for k in (5, 10)}  # fmt: skip
@@ -46,6 +57,10 @@ def report() -> Report:
         diversity=(Point(0.0, METRICS), Point(0.5, METRICS)),
         diversity_users=20,
         subsets=(Subset(("cf", ODD), 20, {"fused": 0.25, ODD: 0.2}),),
+        ablations=(Ablation("live", ODD, ODD, 20, 30, (
+            Setting("none", {"ndcg@10": 0.1}, {"ndcg@10": (0.0, 0.2)}, {}),
+            Setting(ODD, {"ndcg@10": 0.2}, {"ndcg@10": (0.1, 0.3)}, {"ndcg@10": (0.1, 0.05, 0.15)}),
+        )),),
         fusion={"surface": "HOME", "ranker": "convex", "weights": {"cf": 1.0}, "w_trend": 0.1,
                 "diversity": 0.1},
         curves={"cf": {"loss": [(0.0, 3.0), (10.0, 2.0)]}},

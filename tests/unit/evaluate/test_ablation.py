@@ -1,0 +1,42 @@
+"""Settings are compared by the same draws, means and ratios alike."""
+
+import numpy as np
+import pytest
+
+from models.evaluate.ablation import Tried, compare
+from models.evaluate.bootstrap import Resampling
+
+HOW = Resampling(draws=300)
+DRAWN = np.random.default_rng(3)
+BASE = DRAWN.random(80)
+
+
+def test_a_steady_lead_is_told_from_chance_though_the_intervals_overlap() -> None:
+    first, other = compare([Tried("a", {"n": BASE}), Tried("b", {"n": BASE + 0.01})], HOW)
+    assert other.intervals["n"][0] < first.intervals["n"][1]
+    assert other.differences["n"] == pytest.approx((0.01, 0.01, 0.01), rel=1e-3)
+    assert first.differences == {}
+    assert first.metrics["n"] == pytest.approx(BASE.mean())
+
+
+def test_a_ratio_is_of_the_sums_over_users() -> None:
+    total, count = np.array([10.0, 0.0, 5.0]), np.array([1.0, 0.0, 4.0])
+    ones = np.ones(3)
+    tried = [Tried("a", {"n": ones}, {"price": (total, count)})]
+    (found,) = compare(tried, HOW)
+    assert found.metrics == pytest.approx({"n": 1, "price": 3})
+    low, high = found.intervals["price"]
+    assert 0 <= low <= 3 <= high <= 10
+
+
+def test_a_ratio_of_nothing_is_nought() -> None:
+    none = np.zeros(4)
+    (found,) = compare([Tried("a", {"n": none}, {"price": (none, none)})], HOW)
+    assert found.metrics["price"] == 0
+
+
+def test_differences_have_the_order_of_their_ends() -> None:
+    tried = [Tried(str(n), {"n": DRAWN.random(80), "m": DRAWN.random(80)}) for n in range(4)]
+    for setting in compare(tried, HOW)[1:]:
+        for gap, low, high in setting.differences.values():
+            assert low <= gap <= high
