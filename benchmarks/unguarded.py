@@ -1,9 +1,10 @@
 """Runs a gateway without a part of its protection, to see what the part is good for.
 
-python -m benchmarks.unguarded turns|gates MODULE
+python -m benchmarks.unguarded turns|gates|bell|ahead MODULE
 
 turns: every ranking is merged as soon as its answers are there, whoever waits at the
-door. gates: everybody is let in at once.
+door. gates: everybody is let in at once. bell: of what gRPC tells, one byte is read in
+each turn of the loop, as grpc.aio does. ahead: calls are taken in one at a time.
 """
 
 import runpy
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from gateway.admission import lanes
 from gateway.admission.turns import Turns
+from services.runtime import accepting, loop
 
 _EVERYBODY = 1_000_000
 
@@ -28,7 +30,20 @@ def _without_gates() -> None:
     lanes.FLOOR = lanes.START = lanes.CEILING = _EVERYBODY
 
 
-PARTS: dict[str, Callable[[], None]] = {"turns": _without_turns, "gates": _without_gates}
+def _without_bell() -> None:
+    loop.is_bell = lambda *_: False
+
+
+def _without_ahead() -> None:
+    accepting.AHEAD = 1
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "turns": _without_turns,
+    "gates": _without_gates,
+    "bell": _without_bell,
+    "ahead": _without_ahead,
+}
 
 
 def main() -> None:

@@ -16,12 +16,11 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-import uvloop
-
 from artifacts.errors import ArtifactError
 from services.runtime import config as configuration
 from services.runtime import logs
 from services.runtime.errors import StartError
+from services.runtime.loop import Loop
 from services.runtime.metrics import BUILD_INFO
 from services.runtime.server import Application, Server, ServerConfig
 from services.runtime.workers.parent import supervise
@@ -78,7 +77,7 @@ def run(
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run on the quickest event loop there is (docs/decisions/0004)."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(work)
 
 

@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.runtime import health, logs
+from services.runtime import accepting, health, logs
 from services.runtime.config import require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
@@ -105,7 +105,7 @@ class Server:
 
     async def start(self) -> None:
         """Bind, load, warm up, then report SERVING; raises StartError and what loading raises."""
-        self._grpc = grpc.aio.server(interceptors=(CallInterceptor(),), options=self._options())
+        self._grpc = accepting.server((CallInterceptor(),), self._options())
         names = list(self._application.register(self._grpc, self.health))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
         names += [health.SERVICE, reflection.SERVICE_NAME]
