@@ -53,8 +53,12 @@ class FusionSettings:
     w_cross_domain: float = 0.05
     # Events in a domain after which its cross-domain term has halved.
     cross_domain_fade: float = 5.0
-    # 0 is relevance only, 1 variety only.
+    # 0 is relevance only, 1 variety only. Training sets it by its price where it can.
     diversity: float = 0.1
+    # More gives HOME the mix of domains that the shopper's history has (Steck 2018).
+    domain_calibration: float = 0.0
+    # Of the first n places a provider gets at most this share; 1: no bound.
+    provider_share: float = 1.0
     # Days after which an event counts half in a market's trend.
     trend_half_life_days: float = 7.0
     # Days after which an event counts half in a shopper's history; 0: it never fades.

@@ -15,7 +15,7 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ from gateway.api.servicer import Parts
 from gateway.api.write import Cards, write_page
 from gateway.app import GatewayApplication
 from gateway.config import GatewayConfig
-from gateway.fusion.pipeline import STAGES, build_pool
+from gateway.fusion.diversify import diversify
+from gateway.fusion.pipeline import SCORING, STAGES, build_pool, run
 from gateway.retrieval import Gathered
 from gateway.situation import Situation
 from gateway.types import Ask, Page
@@ -65,7 +66,7 @@ async def measure(settings: dict[str, str]) -> dict[str, float]:
         try:
             request = ask_of(shop)
             seen = await one_request(application._ready(), request)
-            found = around(application._ready(), request, seen) | merging(seen)
+            found = around(application._ready(), request, seen) | merging(seen) | variety(seen)
             return found | await whole(application._ready(), seen)
         finally:
             await application.stop()
@@ -136,6 +137,21 @@ def merging(seen: Seen) -> dict[str, float]:
         found[f"stage {stage.__name__}"] = least(partial(stage, query, pool))
         pool = stage(query, pool)
     return found
+
+
+def variety(seen: Seen) -> dict[str, float]:
+    """Return what each mechanism takes to order 100 places of the best 200 candidates."""
+    gathered = seen.gathered.query
+    # The job's items have no provider: its 97 brands stand in for some.
+    columns = replace(gathered.columns, provider=gathered.columns.brand)
+    plain = gathered._replace(columns=columns, limit=100, diversity=0.0)
+    pool = run(plain, build_pool(plain, seen.gathered.candidates), stages=SCORING)
+    tried = {"diversity": 0.1, "domain_calibration": 0.1, "provider_share": 0.2}
+    changes = {**{name: {name: value} for name, value in tried.items()}, "all three": tried}
+    return {
+        f"places, {name}": least(partial(diversify, plain._replace(**change), pool))  # type: ignore[arg-type]
+        for name, change in changes.items()
+    }
 
 
 async def whole(parts: Parts, seen: Seen) -> dict[str, float]:

@@ -14,9 +14,11 @@ from artifacts.fusion import FusionArtifact
 from artifacts.keys import Keys
 from artifacts.price_places import PricePlaces, cost_sensitivity
 from artifacts.ranker.features import Past, own_rows
-from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.diversify import diversify
+from gateway.fusion.order import order
+from gateway.fusion.pipeline import SCORING, build_pool, run
 from gateway.fusion.ranker import PoolRanker
-from gateway.fusion.types import Columns, Floats, Query, Rows, RuleSet
+from gateway.fusion.types import Columns, Floats, Pool, Query, Rows, RuleSet
 from models.evaluate.fused import Shopper
 from models.fusion.catalogue import codes
 
@@ -27,7 +29,7 @@ class OfflineFusion:
     """Fuses answers as the gateway does; one object per fusion artifact and setting.
 
     `trends` says a market's trend [n] in ascending key order at a time, None if there
-    is none; `diversity` None takes the artifact's.
+    is none. Variety is as the artifact's settings say.
     """
 
     def __init__(
@@ -38,7 +40,6 @@ class OfflineFusion:
         *,
         sources: tuple[str, ...],
         surface: str = "HOME",
-        diversity: float | None = None,
     ) -> None:
         columns = columns_of(artifact, items)
         settings = artifact.settings_for(surface)
@@ -61,7 +62,9 @@ class OfflineFusion:
             weights=artifact.weights[surface],
             quantiles=artifact.quantiles,
             domain_transition=transition,
-            diversity=settings.diversity if diversity is None else diversity,
+            diversity=settings.diversity,
+            domain_calibration=settings.domain_calibration,
+            provider_share=settings.provider_share,
             w_trend=settings.w_trend if learned is None else 0.0,
             w_session=settings.w_session,
             w_cost=settings.w_cost,
@@ -73,6 +76,16 @@ class OfflineFusion:
 
     def __call__(self, shopper: Shopper, k: int) -> Keys:
         """Return the keys of the best `k` items."""
+        query, pool = self.scored(shopper, k)
+        pool = order(query, diversify(query, pool))
+        found: Keys = query.columns.keys[pool.rows[pool.order[:k]]]
+        return found
+
+    def scored(self, shopper: Shopper, k: int) -> tuple[Query, Pool]:
+        """Return the query for `k` items and its pool after all stages but the last two.
+
+        These, diversify and order, give places to scores that no longer change.
+        """
         rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
         trend = self._trends(shopper.market, shopper.now)
         past = Past(self._rows(shopper.past), shopper.past_age, shopper.past_worth)
@@ -90,9 +103,7 @@ class OfflineFusion:
             past=past,
         )
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
-        pool = run(query, build_pool(query, answers, own))
-        found: Keys = query.columns.keys[pool.rows[pool.order[:k]]]
-        return found
+        return query, run(query, build_pool(query, answers, own), stages=SCORING)
 
     def _own_cost(self, past: Past) -> float:
         """Return what the cost weighs for this shopper beside what it weighs for all."""

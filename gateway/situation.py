@@ -187,6 +187,8 @@ class Situations:
             w_session=settings.w_session,
             w_cost=w_cost,
             prices=prices,
+            domain_calibration=settings.domain_calibration,
+            provider_share=settings.provider_share,
             w_cross_domain=settings.w_cross_domain if ranker is None else 0.0,
             cross_domain_fade=settings.cross_domain_fade,
             explain=ask.explain,

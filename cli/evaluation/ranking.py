@@ -10,6 +10,7 @@ import numpy as np
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.plan import RECENT_DAYS
 from cli.evaluation.training import Job, Sources
+from cli.evaluation.variety import Varied, changes
 from cli.evaluation.ways import Trends, Way, offline, trends_of, ways
 from models.evaluate.fused import Fuse, rank_fused
 from models.evaluate.judge import Entry
@@ -21,9 +22,8 @@ from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import readers
 from models.progress import Progress
 
-# Users that a sweep over settings asks, and the settings.
-_SWEEP_USERS = 2000
-DIVERSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+# Users that a sweep over settings asks.
+_SWEEP_USERS = 5000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,27 +155,31 @@ class Together:
             entries.append(self._entry(way.name, answers, way.note, artifact.version))
         return entries
 
-    def sweep(self, artifact: FusionArtifact, key: str) -> tuple[dict[float, Answers], Asked]:
-        """Rank with more and more variety, for the first users; return these too."""
+    def sweep(self, artifact: FusionArtifact, key: str) -> tuple[Answers, Asked]:
+        """Rank with more and more variety, for the first users; return these too.
+
+        The ranking is that of `Varied`: every setting's, one after another.
+        """
         drawn = np.arange(min(len(self._asked.task.user_ids), _SWEEP_USERS))
         some = replace(
             self._asked,
             task=of_users(self._asked.task, drawn),
             key={**self._asked.key, "first": len(drawn)},
         )
-        trends = self._trends(artifact)
-        found = {}
-        for diversity in DIVERSITIES:
-            way = Way(f"diversity {diversity:g}", "fused", "", lambda own: own, diversity)
-            found[diversity] = self._way(artifact, way, (key, trends), some)
-        return found, some
+        way = Way("variety, every setting", "fused", "", lambda own: own)
+        return self._way(artifact, way, (key, self._trends(artifact)), some, len(changes())), some
 
     def _trends(self, artifact: FusionArtifact) -> Trends:
         job = self._job
         return trends_of(artifact, self._asked.task, job.dataset.items, job.parts.known)
 
     def _way(
-        self, artifact: FusionArtifact, way: Way, given: tuple[str, Trends], asked: Asked
+        self,
+        artifact: FusionArtifact,
+        way: Way,
+        given: tuple[str, Trends],
+        asked: Asked,
+        settings: int = 1,
     ) -> Answers:
         key = {
             "fusion": given[0],
@@ -186,7 +190,7 @@ class Together:
         }
 
         def fuse() -> Fuse:
-            return offline(
+            fusion = offline(
                 artifact,
                 way,
                 self._job.dataset.items,
@@ -194,16 +198,25 @@ class Together:
                 trends=given[1],
                 surface=asked.surface,
             )
+            return fusion if settings == 1 else Varied(fusion)
 
-        return self._fuse(way.name, key, fuse, asked)
+        return self._fuse(way.name, key, fuse, asked, settings)
 
     def _fuse(
-        self, name: str, key: Mapping[str, Any], fuse: Callable[[], Fuse], asked: Asked
+        self,
+        name: str,
+        key: Mapping[str, Any],
+        fuse: Callable[[], Fuse],
+        asked: Asked,
+        settings: int = 1,
     ) -> Answers:
-        """Rank by a fusion, which is only made if the ranking is not there yet."""
+        """Rank by a fusion, which is only made if the ranking is not there yet.
+
+        It ranks `settings` times at once, one ranking after another.
+        """
         size = len(asked.task.user_ids)
         lists = {n: Lists(a.keys[:size], a.scores[:size]) for n, a in self._lists.items()}
-        most, asking = max(self._job.plan.ks), self._job.plan.asking
+        most, asking = settings * max(self._job.plan.ks), self._job.plan.asking
 
         def make(progress: Progress) -> Lists:
             ranked = rank_fused(fuse(), asked.task, lists, k=most, asking=asking, progress=progress)

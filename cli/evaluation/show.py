@@ -79,6 +79,8 @@ def _show_table(part: Table, report: Report) -> None:
         out.print(slices_table(part, report.main))
     if part.subsets:
         out.print(subsets_table(part, report.main))
+    if part.variety:
+        out.print(variety_table(part, report.main))
     for found in part.ablations:
         out.print(f"\n{found.title}: {found.users:,} users", markup=False)
         out.print(ablation_table(found))
@@ -135,6 +137,26 @@ def subsets_table(part: Table, main: str) -> RichTable:
     made = table(f"{main}, if only these answer", *(f">{way}" for way in part.subsets[0].metrics))
     for found in part.subsets:
         made.add_row(", ".join(found.sources), *map(short, found.metrics.values()))
+    return made
+
+
+def variety_table(part: Table, main: str) -> RichTable:
+    """Return what each mechanism of variety costs against the most relevant order, and brings."""
+    k = main.rpartition("@")[2]
+    names = [n for n in _BEYOND if f"{n}@{k}" in part.variety[0].points[0].metrics]
+    made = table(
+        "Mechanism", ">at", f">{main}", ">relative", ">interval", *(f">{_BEYOND[n]}" for n in names)
+    )
+    for sweep in part.variety:
+        for point in sweep.points:
+            served = ", served" if point.setting == sweep.served else ""
+            values = (figure(n, point.metrics[f"{n}@{k}"]) for n in names)
+            made.add_row(
+                sweep.mechanism + served, f"{point.setting:g}", short(point.metrics[main]),
+                "" if point.relative is None else f"{point.relative:+.2%}",
+                f"{point.low:+.4f} to {point.high:+.4f}", *values,
+            )  # fmt: skip
+        made.add_section()
     return made
 
 

@@ -4,20 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.ablation.bench import Bench
 from cli.evaluation.ablation.run import ablations
 from cli.evaluation.ranking import Answers, Asked, Together, alone, model_entries
 from cli.evaluation.subsets import subsets
 from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
+from cli.evaluation.variety import sweeps
 from models.curves import curves_of
 from models.data.errors import SplitError
 from models.evaluate.judge import Entry, judge, reliability
-from models.evaluate.looks import Looks, beyond, make_looks
-from models.evaluate.metrics import per_user
-from models.evaluate.report import Ablation, Bin, Point, Subset, Table
+from models.evaluate.looks import Looks, make_looks
+from models.evaluate.report import Ablation, Bin, Subset, Sweep, Table
 from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
 from models.evaluate.work import code_of
@@ -34,8 +32,8 @@ class Ranked:
     entries: list[Entry]
     sources: Sources
     answers: Mapping[str, Answers]
-    diversity: tuple[Point, ...] = ()
-    diversity_users: int = 0
+    variety: tuple[Sweep, ...] = ()
+    variety_users: int = 0
     subsets: tuple[Subset, ...] = ()
     ablations: tuple[Ablation, ...] = ()
     fusion: Mapping[str, Any] = field(default_factory=dict)
@@ -141,8 +139,8 @@ def with_extras(table: Table, job: Job, asked: Asked, ranked: Ranked) -> Table:
         table,
         calibration={**table.calibration, **calibration},
         curves={**table.curves, **{name: found for name, found in curves.items() if found}},
-        diversity=ranked.diversity or table.diversity,
-        diversity_users=ranked.diversity_users or table.diversity_users,
+        variety=ranked.variety or table.variety,
+        variety_users=ranked.variety_users or table.variety_users,
         subsets=ranked.subsets or table.subsets,
         ablations=ranked.ablations or table.ablations,
         fusion=ranked.fusion or table.fusion,
@@ -155,19 +153,12 @@ def looks_of(job: Job, task: Task) -> Looks:
 
 
 def _swept(job: Job, ranked: Ranked, fuse: Together, tuned: tuple[FusionArtifact, str]) -> Ranked:
-    """Measure the fused ranking at several settings of its diversity."""
-    found, asked = fuse.sweep(*tuned)
-    looks, ks = looks_of(job, asked.task), job.plan.ks
-    points = []
-    for setting, answers in found.items():
-        keys = np.pad(
-            answers.lists.keys, ((0, 0), (0, max(0, max(ks) - answers.lists.keys.shape[1])))
-        )
-        values = per_user(keys, asked.task.targets, ks)
-        more, total = beyond(keys, looks, asked.task.history, ks)
-        means = {name: float(v.mean()) for name, v in {**values, **more}.items()}
-        points.append(Point(setting, {**means, **total}))
-    return replace(ranked, diversity=tuple(points), diversity_users=len(asked.task.user_ids))
+    """Measure the fused ranking at several settings of its variety."""
+    answers, asked = fuse.sweep(*tuned)
+    looks, task = looks_of(job, asked.task), asked.task
+    served = tuned[0].settings_for(asked.surface)
+    found = sweeps(answers.lists.keys, task, looks, job.plan.measure(), served)
+    return replace(ranked, variety=found, variety_users=len(task.user_ids))
 
 
 def _learned(artifact: FusionArtifact, sources: Sources, surface: str) -> dict[str, Any]:
@@ -185,4 +176,6 @@ def _learned(artifact: FusionArtifact, sources: Sources, surface: str) -> dict[s
         "w_cost": settings.w_cost,
         "w_cost_personal": settings.w_cost_personal,
         "diversity": settings.diversity,
+        "domain_calibration": settings.domain_calibration,
+        "provider_share": settings.provider_share,
     }

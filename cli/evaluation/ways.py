@@ -13,6 +13,7 @@ import polars as pl
 
 from artifacts.formulas import Floats
 from artifacts.fusion import CONVEX, FusionArtifact, FusionSettings
+from cli.evaluation.variety import relevant
 from cli.offline import OfflineFusion
 from models.evaluate.task import Task
 from models.fusion.catalogue import COMMON, DailyTrends, make_catalogue, market_trends
@@ -28,7 +29,7 @@ class Way:
     row: str  # the name in --models that asks for it
     note: str
     change: Callable[[FusionSettings], FusionSettings]
-    diversity: float | None = 0.0  # None: the artifact's
+    varied: bool = False  # with the variety of the settings, else most relevant first
     # Says by the settings of the surface whether it differs from the others at all.
     differs: Callable[[FusionSettings], bool] = lambda _: True
 
@@ -46,24 +47,24 @@ WAYS = (
     Way("fused", "fused", "all terms, most relevant first", lambda own: own),
     Way(
         "fused, as served", "fused", "with the variety that is served",
-        lambda own: own, None, lambda own: own.diversity > 0,
+        lambda own: own, True, lambda own: relevant(own) != own,
     ),
     Way(
         "fused, no ranker", "fused", "tuned weights and terms in the learned ranker's place",
-        _without(ranker=CONVEX), 0.0, lambda own: own.ranker != CONVEX,
+        _without(ranker=CONVEX), False, lambda own: own.ranker != CONVEX,
     ),
     Way(
         "fused, no cross-domain", "fused", "without the cross-domain term",
-        _without(w_cross_domain=0.0), 0.0,
+        _without(w_cross_domain=0.0), False,
         lambda own: own.w_cross_domain > 0 and own.ranker == CONVEX,
     ),
     Way(
         "fused, no trends", "fused", "without the trend term",
-        _without(w_trend=0.0), 0.0, lambda own: own.w_trend > 0 and own.ranker == CONVEX,
+        _without(w_trend=0.0), False, lambda own: own.w_trend > 0 and own.ranker == CONVEX,
     ),
     *(
         Way(f"cross-domain {weight:g}", "crossing", "with this weight of the cross-domain term",
-            _without(ranker=CONVEX, w_cross_domain=weight), 0.0)
+            _without(ranker=CONVEX, w_cross_domain=weight))
         for weight in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     ),
 )  # fmt: skip
@@ -79,7 +80,7 @@ def ways(
     if len(artifact.domain_names) < 2:
         own = replace(own, w_cross_domain=0.0)
     if surface == "SEARCH":
-        own = replace(own, diversity=0.0)  # answers to a query are not varied
+        own = relevant(own)  # answers to a query are not varied
     return [way for way in WAYS if way.row in rows and way.differs(own)]
 
 
@@ -94,10 +95,10 @@ def offline(
 ) -> OfflineFusion:
     """Return the fusion that serves, changed in one way."""
     settings = way.change(artifact.settings_for(surface))
+    if not way.varied:
+        settings = relevant(settings)
     changed = replace(artifact, settings=settings, surface_settings={})
-    return OfflineFusion(
-        changed, items, trends, sources=sources, surface=surface, diversity=way.diversity
-    )
+    return OfflineFusion(changed, items, trends, sources=sources, surface=surface)
 
 
 def trends_of(

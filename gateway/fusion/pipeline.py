@@ -20,9 +20,9 @@ from gateway.fusion.session import session
 from gateway.fusion.trend import trend
 from gateway.fusion.types import Pool, Query, Stage
 
-__all__ = ["STAGES", "build_pool", "run"]
+__all__ = ["SCORING", "STAGES", "build_pool", "run"]
 
-STAGES: tuple[Stage, ...] = (
+SCORING: tuple[Stage, ...] = (
     sanitise,  # bad scores out
     calibrate,  # every source to 0..1
     fuse,  # one preference
@@ -31,14 +31,22 @@ STAGES: tuple[Stage, ...] = (
     trend,  # what the market does
     cost,  # what it costs
     rules,  # what the shop says
+)
+STAGES: tuple[Stage, ...] = (
+    *SCORING,
     diversify,  # variety in front
     order,  # the slate
 )
 
 
-def run(query: Query, pool: Pool, observe: Callable[[str, float], None] | None = None) -> Pool:
+def run(
+    query: Query,
+    pool: Pool,
+    observe: Callable[[str, float], None] | None = None,
+    stages: tuple[Stage, ...] = STAGES,
+) -> Pool:
     """Run every stage; `observe` gets each stage's name and seconds."""
-    for stage in STAGES:
+    for stage in stages:
         start = perf_counter()
         pool = stage(query, pool)
         if observe is not None:

@@ -171,8 +171,10 @@ class Query(NamedTuple):
     history_bought: Bools = _NO_BOOLS
     # History events in a domain after which its cross-domain term has faded to half.
     cross_domain_fade: float = 5.0
-    # At most this many items of one provider among the first `limit`; None: no bound.
-    max_per_provider: int | None = None
+    # 0 leaves the slate's mix of domains to the scores, 1 is the history's mix only.
+    domain_calibration: float = 0.0
+    # Of the first n places a provider gets at most this share, for every n; 1: no bound.
+    provider_share: float = 1.0
     # Set by a fusion artifact that holds a learned ranker; None: the convex combination.
     ranker: Ranker | None = None
     # What the ranker knows of the shopper: further back than the history of the models.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # Raised when a field changes its meaning or goes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,27 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The fused ranking at one setting of a sweep."""
+    """The fused ranking at one setting of a sweep, and the main metric's difference.
+
+    The difference is that to the most relevant order, paired by user.
+    """
 
     setting: float
     metrics: Mapping[str, float]
+    difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    relative: float | None = 0.0  # None where the metric is 0 in the most relevant order
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The fused ranking by one mechanism of variety, the others off."""
+
+    mechanism: str  # a field of FusionSettings
+    what: str
+    served: float  # the setting that serves
+    points: tuple[Point, ...]  # the first: off, which is the most relevant order
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +134,8 @@ class Table:
     differences: tuple[Difference, ...]
     slices: tuple[SliceResult, ...] = ()
     calibration: Mapping[str, tuple[Bin, ...]] = field(default_factory=dict)  # by row
-    diversity: tuple[Point, ...] = ()  # the fused ranking by its diversity setting
-    diversity_users: int = 0  # how many of the users the sweep asked
+    variety: tuple[Sweep, ...] = ()  # the fused ranking, by mechanism
+    variety_users: int = 0  # how many of the users the sweeps asked
     subsets: tuple[Subset, ...] = ()  # where they were asked for
     ablations: tuple[Ablation, ...] = ()  # where they were asked for
     fusion: Mapping[str, Any] = field(default_factory=dict)  # weights, settings, validation

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifacts.formulas import Floats, calibrate, domain_log_ratio, session_affinity
+from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio, session_affinity
 from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task
@@ -38,6 +38,7 @@ class Case:
     terms: Floats  # each adjustment at weight 1 [T, P]
     target: Bools  # [P]
     wanted: int  # targets of the question, found or not
+    rows: Rows  # of the catalogue [P]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +99,7 @@ def _case(
         terms=_terms(union, _trend(task, user, setting), history, setting),
         target=np.isin(union, targets, assume_unique=True),
         wanted=len(targets),
+        rows=setting.catalogue.rows(union),
     )
 
 

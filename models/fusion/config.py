@@ -33,6 +33,12 @@ class Config:
     trend_half_life_days: float = 3.0
     # Whether HOME is tuned without items the user had before; None: as the data says.
     exclude_seen: bool | None = None
+    # Share of NDCG that variety may cost; less: more relevant and more alike.
+    variety_cost: float = 0.01
+    # How HOME keeps to the history's mix of domains, and the share of the places that one
+    # provider gets at most; not learned, see FusionSettings.
+    domain_calibration: float = 0.0
+    provider_share: float = 1.0
     # Learn a ranker where events have times and it ranks better; False: weights alone.
     ranker: bool = True
     # Moments of the held-out window at which the ranker's questions are asked, the users

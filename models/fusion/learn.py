@@ -10,6 +10,7 @@ where the caller gives no query.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from models.data.dataset import Dataset
 from models.evaluate.ranking import rank
 from models.evaluate.task import Task, make_task
 from models.fusion import surfaces
-from models.fusion.cases import TERMS, Setting, build_cases
+from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import (
     DailyTrends,
     domain_tables,
@@ -33,8 +34,9 @@ from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.habits import item_habits
 from models.fusion.queries import search_lists, search_task
 from models.fusion.ranker import Lesson, learn_ranker
-from models.fusion.search import Found, search
+from models.fusion.search import Found, blend, search
 from models.fusion.tables import Known, shelf_of
+from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
 # On SEARCH relevance dominates: the text source keeps at least this much.
@@ -65,6 +67,7 @@ class Tuned:
     weights: Weights = field(default_factory=dict)
     terms: Weights = field(default_factory=dict)  # surface -> "w_..." -> value
     metrics: dict[str, float] = field(default_factory=dict)
+    variety: dict[str, Afforded] = field(default_factory=dict)  # by surface
 
 
 def learn(
@@ -102,10 +105,7 @@ def learn(
         weights=tuned.weights,
         quantiles=quantiles,
         settings=_settings(config, tuned),
-        surface_settings={
-            **dict.fromkeys(("ITEM", "CART"), _ABOUT_ITEMS),
-            **{s: tuned.terms[s] for s in ("SESSION", "SEARCH") if s in tuned.terms},
-        },
+        surface_settings=_surface_settings(tuned),
         tuned_on={name: int(engine.manifest.version) for name, engine in engines.items()},
     )
     if held is None or not config.ranker or dataset.info.times != "time":
@@ -154,6 +154,16 @@ def _tune_surfaces(
         found = search(cases, len(sources), _SEARCHED[surface], k=config.k)
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
+        if surface != _LIVE:
+            questions = [*map(_question, task.user_ids, cases, repeat(found))]
+            afforded = afford(questions, setting.catalogue.vectors, config.variety_cost)
+            tuned.variety[surface] = afforded
+            tuned.metrics.update(afforded.metrics(surface))
+
+
+def _question(user: str, case: Case, found: Found) -> Question:
+    (scores,) = blend(case, found.weights[None], found.terms[None])
+    return Question(user, scores, case.rows, case.target, case.wanted)
 
 
 def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
@@ -230,10 +240,22 @@ def _defaults(engines: Mapping[str, Engine]) -> Tuned:
     return Tuned(weights=weights)
 
 
+def _surface_settings(tuned: Tuned) -> dict[str, Mapping[str, float]]:
+    found: dict[str, Mapping[str, float]] = {
+        **dict.fromkeys(("ITEM", "CART"), _ABOUT_ITEMS),
+        **{s: tuned.terms[s] for s in ("SESSION", "SEARCH") if s in tuned.terms},
+    }
+    for surface, afforded in tuned.variety.items():
+        found = with_diversity(found, surface, afforded)
+    return found
+
+
 def _settings(config: Config, tuned: Tuned) -> FusionSettings:
     aged = FusionSettings(
         trend_half_life_days=config.trend_half_life_days,
         history_half_life_days=config.asking.half_life_days,
+        domain_calibration=config.domain_calibration,
+        provider_share=config.provider_share,
     )
     found: dict[str, Any] = {**tuned.terms.get("HOME", {}), **tuned.terms.get(_LIVE, {})}
     return replace(aged, **found)

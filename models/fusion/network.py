@@ -90,7 +90,7 @@ def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
     # A shopper's own items are candidates whoever names them.
     times = names([str(number) for number in range(len(there))]).index("times")
     kept = named | (less[:, times] > 0)
-    return replace(table, features=less[kept], target=table.target[kept])
+    return replace(table, features=less[kept], target=table.target[kept], rows=table.rows[kept])
 
 
 def _loss(

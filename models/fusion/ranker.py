@@ -18,6 +18,7 @@ from artifacts.ranker.ranker import LearnedRanker
 from models.fusion.config import Config, Window
 from models.fusion.network import train_network
 from models.fusion.tables import Known, Table, make_tables, moments
+from models.fusion.variety import Question, afford, with_diversity
 from models.progress import Progress, part
 
 # Share of the shoppers whose questions judge the ranker before it is published.
@@ -97,8 +98,19 @@ def with_ranker(
         habits=habits,
         usual=habits.mean(axis=0),
     )
-    settings = replace(artifact.settings, ranker=NETWORK)
-    return replace(artifact, settings=settings, ranker=ranker), metrics
+    asked = [
+        Question(table.user, ranker.preference(table.features), table.rows, table.target,
+                 table.wanted)
+        for table in judging
+    ]  # fmt: skip
+    afforded = afford(asked, artifact.vectors, config.variety_cost)
+    made = replace(
+        artifact,
+        settings=replace(artifact.settings, ranker=NETWORK),
+        surface_settings=with_diversity(artifact.surface_settings, "HOME", afforded),
+        ranker=ranker,
+    )
+    return made, {**metrics, **afforded.metrics("HOME.ranker")}
 
 
 def _range(scores: Sequence[Floats]) -> tuple[float, float]:

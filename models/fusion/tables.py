@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
-from artifacts.formulas import Floats, calibrate, domain_log_ratio
+from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio
 from artifacts.ranker.features import Candidates, Past, Shelf, features, own_rows
 from models.evaluate.fused import past_of
 from models.evaluate.metrics import Bools
@@ -33,6 +33,7 @@ class Table:
     features: Floats  # with all sources [P, F]
     target: Bools  # [P]
     wanted: int  # targets of the question, among the candidates or not
+    rows: Rows  # of the catalogue [P]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ def tables_of(
         target = np.isin(catalogue.keys[candidates.rows], targets, assume_unique=True)
         if target.any():
             table = features(candidates, past, known.shelf)
-            yield Table(user_id, table, target, len(targets))
+            yield Table(user_id, table, target, len(targets), candidates.rows)
 
 
 def _candidates(

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from cli.evaluation.ablation.show import ablation_html
-from cli.evaluation.page import plots
+from cli.evaluation.page import plots, variety
 from cli.evaluation.page.style import STYLE
 from cli.evaluation.page.text import (
     about,
@@ -67,6 +67,7 @@ def _table(table: Json, report: Json) -> Iterator[str]:
     yield _card(
         "Accuracy against diversity", _WHAT_DIVERSITY, plots.diversity(table, main, colours)
     )
+    yield _card("Accuracy for variety", variety.WHAT, variety.curves(table, main))
     yield _card("Calibration", _WHAT_CALIBRATION, plots.calibration(table, colours))
     yield _card("Learning curves", _WHAT_CURVES, plots.curves(table, colours))
     yield fusion(table)

@@ -89,12 +89,14 @@ def diversity(table: Json, metric: str, shades: Colours) -> str:
     }
     curve = [
         ((point["metrics"][across], point["metrics"][metric]), f"diversity {point['setting']:g}")
-        for point in table["diversity"]
+        for sweep in table["variety"]
+        if sweep["mechanism"] == "diversity"
+        for point in sweep["points"]
     ]
     fused = shades.get("fused", 0)
     axes = (across, metric)
     made = scatter(points, axes, shades, curve=curve, curve_colour=fused)
-    users = table["diversity_users"]
+    users = table["variety_users"]
     if not curve or users == table["users"]:
         return made
     return made + f'<p class="soft small">The curve is of the first {users:,} people only.</p>'

@@ -133,7 +133,9 @@ def fusion(table: Json) -> str:
     return (
         f'<p class="soft small">The fusion on {escape(learned["surface"])}: '
         f"{escape(learned['ranker'])}, weights {weights}"
-        f"{'; terms ' + terms if terms else ''}; diversity as served {learned['diversity']:g}.</p>"
+        f"{'; terms ' + terms if terms else ''}; as served: diversity {learned['diversity']:g}, "
+        "domain calibration "
+        f"{learned['domain_calibration']:g}, provider share {learned['provider_share']:g}.</p>"
     )
 
 

@@ -21,7 +21,7 @@ def case(rng: np.random.Generator, *, ill: bool) -> Case:
     noise[0] = 0.6 * noise[0] + (0 if ill else 0.4 * target)
     noise[1] = 0.85 * noise[1] + 0.15 * target
     return Case(noise, np.ones(2, np.bool_), np.zeros((len(TERMS), CANDIDATES), np.float32),
-                target, WANTED)  # fmt: skip
+                target, WANTED, np.arange(CANDIDATES, dtype=np.int32))  # fmt: skip
 
 
 def world(visits: int = 600) -> World:

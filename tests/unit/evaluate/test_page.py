@@ -22,6 +22,7 @@ from models.evaluate.report import (
     Setting,
     SliceResult,
     Subset,
+    Sweep,
     Table,
 )
 
@@ -54,15 +55,16 @@ def report() -> Report:
         differences=(Difference(ODD, "cf", "ndcg@10", 0.1, 0.02, 0.2, 0.5),),
         slices=(part,),
         calibration={"cf": (Bin(0.1, 0.01, 50), Bin(0.9, 0.4, 5))},
-        diversity=(Point(0.0, METRICS), Point(0.5, METRICS)),
-        diversity_users=20,
+        variety=(Sweep("diversity", ODD, 0.5, (Point(0.0, METRICS),
+                       Point(0.5, {**METRICS, "ndcg@10": 0.09}, -0.01, -0.02, 0.0, -0.1))),),
+        variety_users=20,
         subsets=(Subset(("cf", ODD), 20, {"fused": 0.25, ODD: 0.2}),),
         ablations=(Ablation("live", ODD, ODD, 20, 30, (
             Setting("none", {"ndcg@10": 0.1}, {"ndcg@10": (0.0, 0.2)}, {}),
             Setting(ODD, {"ndcg@10": 0.2}, {"ndcg@10": (0.1, 0.3)}, {"ndcg@10": (0.1, 0.05, 0.15)}),
         )),),
         fusion={"surface": "HOME", "ranker": "convex", "weights": {"cf": 1.0}, "w_trend": 0.1,
-                "diversity": 0.1},
+                "diversity": 0.1, "domain_calibration": 0.0, "provider_share": 1.0},
         curves={"cf": {"loss": [(0.0, 3.0), (10.0, 2.0)]}},
     )  # fmt: skip
     return Report(
@@ -101,7 +103,8 @@ def test_names_of_the_data_are_text_and_never_markup() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["Quality by slice", "Accuracy against diversity", "Calibration", "Learning curves",
+    ["Quality by slice", "Accuracy against diversity", "Accuracy for variety", "Calibration",
+     "Learning curves",
      "new items", "Differences", "50", "users"],
 )  # fmt: skip
 def test_the_page_has_each_of_its_parts(said: str) -> None:
@@ -110,7 +113,7 @@ def test_the_page_has_each_of_its_parts(said: str) -> None:
 
 def test_a_part_without_data_is_left_out_and_leaves_the_page_whole() -> None:
     bare = replace(
-        report().tables[0], slices=(), calibration={}, diversity=(), fusion={}, curves={},
+        report().tables[0], slices=(), calibration={}, variety=(), fusion={}, curves={},
         differences=(), rows=report().tables[0].rows[1:2],
     )  # fmt: skip
     text = html(replace(report(), tables=(bare,), ks=(10,)))

@@ -15,7 +15,7 @@ DOCUMENT = (ROOT / "docs/evaluation.md").read_text()
 WORDS = set(re.findall(r"`([a-z_0-9-]+)`", DOCUMENT))
 # Bins, points and their like are named where their field is explained.
 CLASSES = (report.Report, report.Table, report.Row, report.SliceResult, report.Difference,
-           report.Bin, report.Point, report.Ablation, report.Setting)  # fmt: skip
+           report.Bin, report.Point, report.Ablation, report.Setting, report.Sweep)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

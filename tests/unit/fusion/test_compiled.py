@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio, session_affinity
-from gateway.fusion.diversify import _choose
 from gateway.fusion.pool import _unite
 
 scores = st.floats(-100, 100, width=32)
@@ -89,17 +88,3 @@ def test_the_pool_is_the_union_of_the_lists_with_the_best_of_each_source(seed: i
             mine = theirs[(listed == row) & ~np.isnan(theirs)]
             best = mine.max() if len(mine) else np.float32(np.nan)
             np.testing.assert_equal(table[source, at], best)
-
-
-@given(seeds, st.integers(1, 9))
-def test_each_choice_is_the_best_of_what_the_ones_before_left(seed: int, size: int) -> None:
-    rng = np.random.default_rng(seed)
-    gain = rng.normal(size=size).astype(np.float32)
-    beside = rng.normal(size=(size, size)).astype(np.float32)
-    left, expected = gain.copy(), []
-    for _ in range(size):
-        best = int(left.argmax())
-        expected.append(best)
-        left[best] = -np.inf
-        left = np.minimum(left, beside[best])
-    assert _choose(gain, beside, size).tolist() == expected

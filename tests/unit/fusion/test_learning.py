@@ -199,7 +199,9 @@ def case(good: int, sources: int, rng: np.random.Generator) -> Case:
     target[4] = True
     calibrated[good, 4] = 1.0
     terms = np.zeros((len(TERMS), 30), np.float32)
-    return Case(calibrated, np.ones(sources, np.bool_), terms, target, 1)
+    return Case(
+        calibrated, np.ones(sources, np.bool_), terms, target, 1, np.arange(30, dtype=np.int32)
+    )
 
 
 def test_the_search_finds_the_source_that_knows() -> None:

@@ -115,7 +115,8 @@ def tables(count: int, *, seed: int = 0, useful: str = "text.score") -> list[Tab
         for source in SOURCES:
             features[:, names(SOURCES).index(f"{source}.named")] = 1
         best = named(features, useful).argmax()
-        made.append(Table(f"u{number}", features, np.arange(12) == best, 1))
+        every = np.arange(12, dtype=np.int32)
+        made.append(Table(f"u{number}", features, every == best, 1, every % 3))
     return made
 
 
@@ -155,6 +156,10 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     better, metrics = with_ranker(config, plain, (tables(300), SOURCES, habits), silent)
     assert better.settings.ranker == NETWORK
     assert better.ranker is not None
+    # Its scores lie otherwise apart than the sum's: what variety it affords is its own.
+    afforded = better.surface_settings["HOME"]["diversity"]
+    assert afforded == better.settings_for("HOME").diversity
+    assert afforded == metrics["HOME.ranker.diversity"]
     assert metrics["HOME.ranker.ndcg@10"] > metrics["HOME.ranker.convex.ndcg@10"]
     hopeless = replace(config, passes=1)
     known = tables(30, useful="cf.score")

@@ -259,11 +259,37 @@ def test_search_results_are_not_moved_apart() -> None:
     assert slate(asked, scored(text={1: 1.0, 2: 0.9, 3: 0.8})) == [1, 2, 3]
 
 
-def test_no_provider_takes_more_places_than_its_bound() -> None:
-    provider = np.array([0, 0, 0, 0, 1] * 8, np.int32)
-    asked = query(columns=columns(provider=provider), max_per_provider=2, limit=3)
+PROVIDED = np.array([0, 0, 0, 0, 1] * 8, np.int32)
+
+
+def test_no_provider_takes_more_places_than_its_share() -> None:
+    asked = query(columns=columns(provider=PROVIDED), provider_share=0.6, limit=3)
     found = scored(cf={0: 1.0, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.1})
     assert slate(asked, found) == [0, 1, 4, 2, 3]
+
+
+def test_pinned_items_count_among_their_provider_s_places() -> None:
+    asked = query({"pin": rows(9, 1)}, columns=columns(provider=PROVIDED), provider_share=0.5,
+                  limit=3)  # fmt: skip
+    found = scored(cf={0: 1.0, 2: 0.8, 4: 0.1})
+    assert slate(asked, found) == [9, 1, 0, 4, 2]
+
+
+def test_home_takes_over_the_mix_of_domains_of_the_history() -> None:
+    plain = query(history=rows(0, 3, 1), history_weight=floats(1, 1, 1), limit=3)
+    found = scored(cf={0: 1.0, 3: 0.99, 6: 0.98, 9: 0.97, 1: 0.6, 4: 0.5, 2: 0.4})
+    assert slate(plain, found)[:3] == [0, 3, 6]
+    asked = plain._replace(domain_calibration=0.5)
+    assert slate(asked, found)[:3] == [0, 1, 3]
+    # An item's page is about the item, whatever its shopper usually buys.
+    assert slate(asked._replace(surface="ITEM"), found)[:3] == [0, 3, 6]
+
+
+def test_a_shop_of_one_domain_is_calibrated_by_its_categories() -> None:
+    one = columns(domain=np.zeros(40, np.int32), domain_names=("ALL",))
+    asked = query(columns=one, history=rows(0, 1), history_weight=floats(1, 1), limit=2,
+                  domain_calibration=0.5)  # fmt: skip
+    assert slate(asked, scored(cf={0: 1.0, 5: 0.9, 1: 0.5, 2: 0.4}))[:2] == [0, 1]
 
 
 def test_ties_fall_to_the_more_popular_and_then_to_the_smaller_key() -> None:
