@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.replicas.contract import Contract
+from gateway.replicas.contract import Contract, widths_of
 from inference import inference_pb2 as pb
 from services.runtime.errors import DeadlineExceeded
 from services.runtime.health import Health
@@ -68,6 +68,7 @@ class EmbeddedLink:
                 str(served.version),
                 frozenset(tensor.name for tensor in served.inputs),
                 frozenset(tensor.name for tensor in served.outputs),
+                widths_of((tensor.name, tensor.shape) for tensor in served.inputs),
             )
         return contract
 

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 32
 _CALL_SECONDS = 10.0
 _LONGEST_TEXT = 2_000
+_IMAGE = "image_vector"
 
 
 class Embedder:
@@ -75,6 +76,14 @@ class Embedder:
         """Look for items without vectors now."""
         for event in self._wake.values():
             event.set()
+
+    async def image_widths(self) -> set[int]:
+        """Return how many numbers the images have that models read; of those reachable."""
+        found: set[int] = set()
+        for name, connection in self._connections.items():
+            with contextlib.suppress(grpc.aio.AioRpcError, PlaitError, ReplicaError):
+                found.add((await connection.describe(f"{name}-items")).width(_IMAGE))
+        return found - {0}
 
     async def settle(self, keys: Sequence[int], seconds: float) -> int:
         """Wait until each source has placed these items or failed; return how many are placed.
@@ -159,6 +168,8 @@ async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:
         "domain": _texts([i.domain for i in items]),
         "price": np.array([[np.nan if i.price is None else i.price] for i in items], np.float32),
     }
+    if width := contract.width(_IMAGE):
+        have[_IMAGE] = _images(items, width)
     inputs = {name: array for name, array in have.items() if name in contract.inputs}
     response = await connection.infer(write_request(model, inputs), _CALL_SECONDS)
     vectors = read_outputs(response).get("embedding")
@@ -167,6 +178,19 @@ async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise TensorError(f"embedding: not finite, or not two-dimensional, from {model}")
     return response.model_version, vectors.astype(np.float32)
+
+
+def _images(items: Sequence[Item], width: int) -> Floats:
+    """Return the images [m, width]; a zero row where there is none of that length."""
+    found = np.zeros((len(items), width), np.float32)
+    for row, item in enumerate(items):
+        image = np.frombuffer(item.image, "<f4")
+        if len(image) == width:
+            found[row] = image
+        elif len(image):
+            # It was given for a model of another length: by the rest it can be placed.
+            _log.warning("image of another length left out", extra={"item": item.item_id})
+    return found
 
 
 def _texts(values: Sequence[str]) -> Array:

@@ -13,7 +13,7 @@ from gateway.errors import StoreFailed
 from gateway.events import RETRY_MS
 from gateway.new_items import NewItems
 from gateway.store import Store
-from gateway.types import Item
+from gateway.types import IMAGE_BYTES, Item
 from services.runtime.errors import InvalidArgument, NotFound, Unavailable
 from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
 
@@ -52,10 +52,11 @@ class CatalogueKeeper:
     async def upsert(self, items: Sequence[Item], remaining: float | None) -> Upserted:
         """Add or replace items, all or none; `remaining`: seconds the client leaves.
 
-        Raises InvalidArgument where an id shares another item's key, Unavailable where
-        the disk does not take them.
+        Raises InvalidArgument where an id shares another item's key or an image is of another
+        length than models read, Unavailable where the disk does not take them.
         """
         self._check_keys(items)
+        await self._check_images(items)
         new = [item for item in items if self._catalogue.is_new(item.key)]
         created = [item.key for item in new if self._catalogue.row_of(item.item_id) < 0]
         reworded = [item.key for item in new if self._new_items.must_place(item)]
@@ -128,6 +129,18 @@ class CatalogueKeeper:
         """Bring the gauges of the catalogue up to date."""
         CATALOGUE_ITEMS.set(len(self._catalogue))
         EMBEDDED_ITEMS.set(self._new_items.placed())
+
+    async def _check_images(self, items: Sequence[Item]) -> None:
+        if not any(item.image for item in items):
+            return
+        widths = await self._embedder.image_widths()
+        for number, item in enumerate(items):
+            count = len(item.image) // IMAGE_BYTES
+            if count and widths and count not in widths:
+                raise InvalidArgument(
+                    f"items[{number}].image_vector",
+                    f"{count} numbers, the model was trained with {min(widths)}",
+                )
 
     def _check_keys(self, items: Sequence[Item]) -> None:
         for number, item in enumerate(items):

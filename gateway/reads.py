@@ -7,14 +7,14 @@ in memory is read in the store's reader thread.
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.fusion.types import Floats, Ints
-from gateway.rows import ITEM_COLUMNS, read_item
+from gateway.rows import IMAGE, ITEM_COLUMNS, read_item
 from gateway.types import EventType, Item, Times, Trail, Types
 
 Doubles = npt.NDArray[np.float64]
@@ -88,10 +88,14 @@ def adapted(connection: sqlite3.Connection) -> list[AdaptedRow]:
 def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:
     """Yield every item, oldest first, and when it came through the API (0: it was seeded)."""
     select = f"SELECT {ITEM_COLUMNS}, upserted_ms FROM items"  # noqa: S608 -- constants only
+    seen = connection.execute("SELECT item_key, vector FROM embeddings WHERE source = ?", (IMAGE,))
+    images: dict[int, bytes] = dict(seen.fetchall())
     # Two scans, so that a million seeded items are not sorted.
     for which in ("WHERE upserted_ms = 0", "WHERE upserted_ms != 0 ORDER BY upserted_ms, rowid"):
         for row in connection.execute(f"{select} {which}"):
-            yield read_item(row[:-1]), row[-1]
+            item = read_item(row[:-1])
+            image = images.get(item.key)
+            yield (replace(item, image=image) if image else item), row[-1]
 
 
 def item_keys(connection: sqlite3.Connection) -> Ints:

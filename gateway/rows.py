@@ -5,6 +5,7 @@ use the same statements.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.types import Event, Item
@@ -17,6 +18,9 @@ UPSERT_ITEM = (
     f"INSERT OR REPLACE INTO items ({ITEM_COLUMNS}, upserted_ms) "  # noqa: S608 -- constants only
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+# Images lie among the vectors, under this in the place of a source; no version made them.
+IMAGE = "item.image"
+PUT_VECTOR = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)"
 RECORD_EVENT = (
     "INSERT INTO events (event_id, user_id, item_key, type, time_ms, quantity, price, market, "
     "query) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -31,6 +35,11 @@ def item_row(item: Item, upserted_ms: int) -> tuple[Any, ...]:
         item.key, item.item_id, item.title, item.text, item.domain, item.category, item.brand,
         item.price, int(item.available), item.provider, attributes, upserted_ms,
     )  # fmt: skip
+
+
+def image_rows(items: Sequence[Item]) -> list[tuple[Any, ...]]:
+    """Return the values of PUT_VECTOR for the images there are."""
+    return [(IMAGE, item.key, "", item.image) for item in items if item.image]
 
 
 def read_item(row: tuple[Any, ...]) -> Item:

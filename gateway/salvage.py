@@ -5,8 +5,8 @@ what it cannot give, every page of the file is read alone (pages.py). An event i
 stored twice over: in its table, and the greater part of it in the index by user, on
 other pages. What the table has lost is taken from the index: who did what with which
 item when, and the event_id, so that a retry is still known; only quantity, price,
-market and search text are gone then. Vectors and trends are left out, the gateway
-makes them anew.
+market and search text are gone then. Trends, and vectors but images, are left out: the
+gateway makes them anew.
 
 Run in a process of its own (`python -m gateway.salvage DAMAGED NEW`), so that a
 gateway that is serving keeps its time. Prints counts as JSON.
@@ -27,14 +27,17 @@ from typing import Any
 
 from gateway import schema
 from gateway.pages import INDEX_INNER, INDEX_LEAF, TABLE_LEAF, Pages, Row, rows
+from gateway.rows import IMAGE, PUT_VECTOR
 from gateway.types import EventType
 
 _KINDS = frozenset(int(kind) for kind in EventType)
-_INT, _REAL, _TEXT = int, (int, float), str
+_INT, _REAL, _TEXT, _BLOB = int, (int, float), str, bytes
 _MAYBE_TEXT, _MAYBE_REAL = (str, type(None)), (int, float, type(None))
 # What the columns of each row hold; a row that differs is another table's, or damage.
 _EVENT = (_INT, _MAYBE_TEXT, _TEXT, _INT, _INT, _INT, _REAL, _MAYBE_REAL, _TEXT, _MAYBE_TEXT)
 _ITEM = (_INT, *(_TEXT,) * 6, _MAYBE_REAL, _INT, _TEXT, _TEXT, _INT)
+# Of the vectors, images alone: the others are made again.
+_VECTOR = (_TEXT, _INT, _TEXT, _BLOB)
 # user_id, time_ms, seq, item_key, type, event_id, seq again.
 _BY_USER = (_TEXT, _INT, _INT, _INT, _INT, _MAYBE_TEXT, _INT)
 _PUT_EVENT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * 10)})"
@@ -103,6 +106,8 @@ def _through_sqlite(
         bounds = (number * _SLICE, (number + 1) * _SLICE - 1)
         if _copy(old.execute, (query, bounds), new, _PUT_EVENT, _EVENT):
             whole.add(number)
+    images = ("SELECT * FROM embeddings WHERE source = ?", (IMAGE,))
+    _copy(old.execute, images, new, PUT_VECTOR, _VECTOR)
     return _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM), missing
 
 

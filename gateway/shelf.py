@@ -97,12 +97,12 @@ class Shelf:
 def _write(item: Item) -> bytes:
     values = (
         item.item_id, item.key, item.title, item.text, item.domain, item.category, item.brand,
-        item.price, item.available, item.provider, dict(item.attributes) or None,
+        item.price, item.available, item.provider, dict(item.attributes) or None, item.image,
     )  # fmt: skip
     return marshal.dumps(values, _FORMAT)
 
 
 def _read(packed: bytes) -> Item:
     values = list(marshal.loads(packed))  # noqa: S302 -- our own bytes, never from outside
-    values[-1] = values[-1] or {}
+    values[-2] = values[-2] or {}
     return Item(*values)

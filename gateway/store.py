@@ -26,7 +26,15 @@ from gateway.fusion.types import Floats, Ints
 from gateway.opened import Opened
 from gateway.reads import AdaptedRow, MarketEvents, MarketTrend, StoredEvent
 from gateway.repair import repaired
-from gateway.rows import RECORD_EVENT, UPSERT_ITEM, event_row, item_row
+from gateway.rows import (
+    IMAGE,
+    PUT_VECTOR,
+    RECORD_EVENT,
+    UPSERT_ITEM,
+    event_row,
+    image_rows,
+    item_row,
+)
 from gateway.schema import ADAPTED
 from gateway.types import Event, Item, Trail
 from gateway.upkeep import Upkeep
@@ -212,10 +220,15 @@ class Store:
         """
         rows = [item_row(item, int(time.time() * 1000)) for item in items]
         stale = [(key,) for key in reworded]
+        images, blind = image_rows(items), [(IMAGE, item.key) for item in items if not item.image]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(UPSERT_ITEM, rows)
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", stale)
+            connection.executemany(
+                "DELETE FROM embeddings WHERE source = ? AND item_key = ?", blind
+            )
+            connection.executemany(PUT_VECTOR, images)
 
         await self._use().writer.submit(work, then)
 
@@ -239,7 +252,7 @@ class Store:
         ]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(PUT_VECTOR, rows)
 
         await self._use().writer.submit(work)
 

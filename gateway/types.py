@@ -42,6 +42,10 @@ class Outcome(Enum):
     SKIPPED = "SKIPPED"
 
 
+# Of one number of an image.
+IMAGE_BYTES = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing the shop sells."""
@@ -57,6 +61,8 @@ class Item:
     available: bool = True
     provider: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    # Vector of its image, float32 little endian; empty: none.
+    image: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What an item is, as a vector: also for items that nobody has seen yet.
 
 An item's text goes through the frozen encoder, its category, brand, domain,
-provider and words through hashing, its price as it is; item_tower.onnx turns
-them into a unit vector in the space of the content model's user vectors. The one
-idea: hashing instead of a vocabulary, so that a brand never seen in training is
-a vector near nothing, not an error.
+provider and words through hashing, its price as it is, and the vector of its image
+where the model learned from images; item_tower.onnx turns them into a unit vector in
+the space of the content model's user vectors. The one idea: hashing instead of a
+vocabulary, so that a brand never seen in training is a vector near nothing, not an error.
 """
 
 import re
@@ -31,6 +31,10 @@ FIELDS = ("category", "brand", "domain", "provider")
 MAX_WORDS = 24
 _WORD = re.compile(r"[^\W_]+")
 _INPUTS = {"text_vector", "fields", "words", "price"}
+# Numbers of an image, where the tower reads any.
+_IMAGE = "image_vector"
+# Manifest.engine_parameters: how many they are.
+IMAGE_WIDTH = "image_width"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +78,13 @@ class ItemTower:
         self._session = open_session(path)
         inputs = {i.name for i in self._session.get_inputs()}
         self._buckets = int(manifest.engine_parameters.get("hash_buckets", 0))
-        if inputs != _INPUTS or self._buckets < 1:
+        # Numbers of an image vector; 0: the model reads none.
+        self.image_width = int(manifest.engine_parameters.get(IMAGE_WIDTH, 0))
+        expected = {*_INPUTS, _IMAGE} if self.image_width else _INPUTS
+        if inputs != expected or self._buckets < 1:
             raise ArtifactCorrupt(
                 f"{path}: inputs {sorted(inputs)} and {self._buckets} hash_buckets in the "
-                f"manifest, expected {sorted(_INPUTS)} and at least 1; train the version anew"
+                f"manifest, expected {sorted(expected)} and at least 1; train the version anew"
             )
         self._encoder = TextEncoder(directory)
 
@@ -89,11 +96,13 @@ class ItemTower:
         domains: Sequence[str],
         prices: Scores,
         providers: Sequence[str] = (),
+        images: Scores | None = None,
     ) -> Scores:
         """Return unit rows, float32 [m, d]; prices float32 [m], NaN unknown.
 
-        Texts are worded by artifacts.item_text. A row that says nothing at all (no
-        text and no field) is zero.
+        Texts are worded by artifacts.item_text; images float32 [m, image_width] are of any
+        length, a zero row is none. A row that says nothing at all (no text, field or
+        image) is zero.
         """
         none = providers or ("",) * len(texts)
         found = hash_features(texts, categories, brands, domains, none, buckets=self._buckets)
@@ -103,8 +112,13 @@ class ItemTower:
             "words": found.words,
             "price": np.asarray(prices, np.float32),
         }
-        vectors: Scores = self._session.run(None, feed)[0]
         said = found.fields.any(axis=1, keepdims=True) | found.words.any(axis=1, keepdims=True)
+        if self.image_width:
+            if images is None:
+                images = np.zeros((len(texts), self.image_width), np.float32)
+            feed[_IMAGE] = images
+            said |= images.any(axis=1, keepdims=True)
+        vectors: Scores = self._session.run(None, feed)[0]
         return np.where(said, vectors, np.float32(0))
 
 

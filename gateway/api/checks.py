@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.runtime.errors import InvalidArgument
@@ -53,6 +54,15 @@ def amount(field: str, value: float) -> float:
     if not 0 <= value <= _LARGEST:
         raise InvalidArgument(field, f"must lie in 0 .. 1e9, is {value:g}")
     return value
+
+
+def vector(field: str, values: Sequence[float], most: int) -> bytes:
+    """Check a vector's length and numbers; return it as float32, little endian."""
+    count(field, len(values), most)
+    found = np.array(values, "<f4")
+    if not np.isfinite(found).all():
+        raise InvalidArgument(field, "holds NaN or infinite values")
+    return found.tobytes()
 
 
 def within(field: str, value: float, low: float, high: float) -> float:

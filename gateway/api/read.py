@@ -31,6 +31,7 @@ _MOST_IN_CART = 200
 _LARGEST_PAGE = 200
 _LONGEST_TOKEN = 128
 _LONGEST_TEXT = 20_000
+_LONGEST_IMAGE = 4_096  # numbers
 _MOST_ATTRIBUTES = 100
 
 
@@ -198,4 +199,5 @@ def _item(field: str, item: t.Item) -> Item:
         available=item.available if item.HasField("available") else True,
         provider=checks.text(f"{field}.provider", item.provider, checks.LONGEST_NAME),
         attributes=dict(item.attributes),
+        image=checks.vector(f"{field}.image_vector", item.image_vector, _LONGEST_IMAGE),
     )

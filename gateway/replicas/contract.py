@@ -1,6 +1,6 @@
 """What one version of a model takes and gives, and which requests fit it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inference import inference_pb2 as pb
@@ -13,6 +13,12 @@ class Contract:
     version: str
     inputs: frozenset[str]
     outputs: frozenset[str]
+    # How long each input's rows are that the model fixes: (name, length), by name.
+    widths: tuple[tuple[str, int], ...] = ()
+
+    def width(self, name: str) -> int:
+        """Return how long an input's rows are; 0 where the model lacks it or takes any."""
+        return dict(self.widths).get(name, 0)
 
     @property
     def shape(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -29,6 +35,11 @@ class Contract:
         wanted = {tensor.name for tensor in request.outputs}
         known = names if written_by is None else names | written_by.inputs
         return names <= self.inputs and wanted <= self.outputs and self.inputs <= known
+
+
+def widths_of(inputs: Iterable[tuple[str, Sequence[int]]]) -> tuple[tuple[str, int], ...]:
+    """Return Contract.widths from names and shapes."""
+    return tuple(sorted((n, int(s[1])) for n, s in inputs if len(s) == 2 and s[1] > 1))
 
 
 def prevailing(contracts: Iterable[Contract]) -> Contract | None:

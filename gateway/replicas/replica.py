@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.replicas.balance import Pace
 from gateway.replicas.breaker import Breaker, State
 from gateway.replicas.channel import open_channel
-from gateway.replicas.contract import Contract
+from gateway.replicas.contract import Contract, widths_of
 from gateway.replicas.settings import Settings
 from gateway.replicas.tasks import end
 from inference import inference_pb2 as pb
@@ -150,6 +150,7 @@ class Replica:
             version=version or (versions[-1] if versions else ""),
             inputs=frozenset(t.name for t in answer.inputs),
             outputs=frozenset(t.name for t in answer.outputs),
+            widths=widths_of((t.name, t.shape) for t in answer.inputs),
         )
         return contract, versions
 

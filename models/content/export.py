@@ -37,18 +37,28 @@ _SERVED: Axes = {
 }
 _INDEXED: Axes = {n: _SERVED[n] for n in _SERVED if n not in {"k", "rows", "scores"}}
 _TOWER: Axes = dict.fromkeys(("text_vector", "fields", "words", "price", "item_vector"), ("M",))
+_SEEN: Axes = dict.fromkeys(
+    ("text_vector", "fields", "words", "price", "image_vector", "item_vector"), ("M",)
+)
 
 
 class NewItem(nn.Module):
-    """The tower as new items reach it: without images, which nobody sends."""
+    """The tower as new items reach it: with images where the model learned from any."""
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
         self.tower = tower
 
-    def forward(self, text: Tensor, fields: Tensor, words: Tensor, price: Tensor) -> Tensor:
+    def forward(
+        self,
+        text: Tensor,
+        fields: Tensor,
+        words: Tensor,
+        price: Tensor,
+        image: Tensor | None = None,
+    ) -> Tensor:
         """See models.content.model.Items; -> unit rows [m, d]."""
-        vectors: Tensor = self.tower(text, fields, words, price, None)
+        vectors: Tensor = self.tower(text, fields, words, price, image)
         return vectors
 
 
@@ -75,9 +85,12 @@ def save(
     else:
         worst = _save_indexed(model, vectors, directory, index)
     tower = NewItem(model.tower).eval()
-    worst = max(worst, _export(tower, directory / TOWER, _TOWER, (_described(features, 2), 4)))
-    probe = (_described(features, 64), 4)
-    return max(worst, _compare(tower, directory / TOWER, _TOWER, probe))
+    axes = _SEEN if model.shape.image else _TOWER
+    given = len(axes) - 1
+    few = (_described(features, 2), given)
+    worst = max(worst, _export(tower, directory / TOWER, axes, few))
+    probe = (_described(features, 64), given)
+    return max(worst, _compare(tower, directory / TOWER, axes, probe))
 
 
 def _save_exact(model: Content, vectors: Tensor, directory: Path) -> float:
@@ -108,7 +121,8 @@ def _asked(n: int, batch: int) -> tuple[Tensor, ...]:
 
 def _described(features: Items, most: int) -> tuple[Tensor, ...]:
     taken = features.take(torch.arange(min(most, len(features.text))))
-    return taken.text, taken.fields, taken.words, taken.price
+    plain = (taken.text, taken.fields, taken.words, taken.price)
+    return (*plain, taken.image) if taken.image.shape[1] else plain
 
 
 def _export(

@@ -1,6 +1,7 @@
 """The content model: items by what they are, users by the items they had.
 
     item  = tower(text, category, brand, domain, provider, words, price, image)   unit, [d]
+            (an image counts as its direction from the mean image, times a weight)
             + own part, at most `own_norm` long, 0 for an item without events
     user  = unit(mix(weighted mean of the history's items))                          [d]
     score = user . item
@@ -28,6 +29,8 @@ class Shape:
     text: int = 384
     image: int = 0  # 0: items have no image vectors
     own_norm: float = 0.5
+    # What an image says beside everything else; the rest of its say is learned.
+    image_weight: float = 1.0
 
 
 class Items(NamedTuple):
@@ -37,7 +40,7 @@ class Items(NamedTuple):
     fields: Tensor  # int64 [m, 4], 0 none
     words: Tensor  # int64 [m, W], 0 none
     price: Tensor  # [m], NaN unknown
-    image: Tensor  # [m, image]; image may be 0
+    image: Tensor  # [m, image], a zero row: the item has none; image may be 0
 
     def take(self, rows: Tensor) -> "Items":
         """Return the features of some items."""
@@ -65,21 +68,36 @@ class Tower(nn.Module):
 
     price_mean: Tensor
     price_scale: Tensor
+    image_mean: Tensor
 
-    def __init__(self, shape: Shape, price_mean: float = 0.0, price_scale: float = 1.0) -> None:
-        """Prices are compared as (log(1 + price) - mean) / scale."""
+    def __init__(
+        self,
+        shape: Shape,
+        price_mean: float = 0.0,
+        price_scale: float = 1.0,
+        image_mean: Tensor | None = None,
+    ) -> None:
+        """Prices are compared as (log(1 + price) - mean) / scale.
+
+        image_mean [image]: mean direction of the images there are; None is 0.
+        """
         super().__init__()
         self.hashed = nn.Embedding(shape.buckets + 1, shape.width, padding_idx=0)
         self.text = nn.Linear(shape.text, shape.width, bias=False)
         # known, place, place squared: a taste for the middle is possible
         self.price = nn.Linear(3, shape.width, bias=False)
         self.image = nn.Linear(shape.image, shape.width, bias=False) if shape.image else None
+        self.image_weight = shape.image_weight
         self.mix = Mix(shape.width)
+        mean = torch.zeros(shape.image) if image_mean is None else image_mean
+        self.register_buffer("image_mean", mean)
         self.register_buffer("price_mean", torch.tensor(price_mean))
         self.register_buffer("price_scale", torch.tensor(price_scale))
         nn.init.normal_(self.hashed.weight, std=0.1)
         nn.init.normal_(self.text.weight, std=1.0 / shape.width**0.5)
         nn.init.normal_(self.price.weight, std=0.02)
+        if self.image is not None:
+            nn.init.normal_(self.image.weight, std=1.0 / shape.width**0.5)
         with torch.no_grad():
             self.hashed.weight[0] = 0
 
@@ -93,7 +111,7 @@ class Tower(nn.Module):
         x = x + self._summed(words) / count**0.5
         x = x + self.price(self._price(price))
         if self.image is not None and image is not None:
-            x = x + self.image(image)
+            x = x + self.image_weight * self.image(self._image(image))
         return functional.normalize(self.mix(x), dim=1)
 
     def _summed(self, hashes: Tensor) -> Tensor:
@@ -102,6 +120,16 @@ class Tower(nn.Module):
             total: Tensor = self.hashed(hashes).sum(1)
             return total
         return functional.embedding_bag(hashes, self.hashed.weight, mode="sum", padding_idx=0)
+
+    def _image(self, image: Tensor) -> Tensor:
+        """[m, D] of any length -> unit directions from the mean; zero rows stay zero.
+
+        Image models put everything into a narrow cone; what tells images apart is the rest.
+        An item without one is then like the mean.
+        """
+        there = (image.abs().sum(1, keepdim=True) > 0).to(image.dtype)
+        apart = functional.normalize(image, dim=1) - self.image_mean
+        return functional.normalize(apart, dim=1) * there
 
     def _price(self, price: Tensor) -> Tensor:
         known = ~torch.isnan(price)

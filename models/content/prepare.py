@@ -13,6 +13,7 @@ from artifacts.engines.item_tower import hash_features
 from artifacts.item_text import item_text
 from artifacts.keys import Keys
 from models.content.model import Items
+from models.data.errors import DatasetError
 from models.data.interactions import EVENT_WEIGHTS, Interactions
 from models.evaluate.ranking import Asking
 from models.progress import Progress, silent
@@ -30,6 +31,7 @@ class Catalogue:
     features: Items
     price_mean: float  # of log(1 + price)
     price_scale: float
+    image_mean: torch.Tensor  # [image] of the items that have one
 
 
 def catalogue(
@@ -48,15 +50,19 @@ def catalogue(
     hashed = hash_features(texts, *(items[n].to_list() for n in names), buckets=buckets)
     price = items["price"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
     logged = np.log1p(np.maximum(price[np.isfinite(price)], 0))
+    images = image_vectors(items)
+    seen = images[images.any(axis=1)]
+    image_mean = seen.mean(axis=0) if len(seen) else np.zeros(images.shape[1], np.float32)
     features = Items(
         text=torch.from_numpy(vectors),
         fields=torch.from_numpy(hashed.fields),
         words=torch.from_numpy(hashed.words),
         price=torch.from_numpy(price.copy()),
-        image=torch.from_numpy(_images(items)),
+        image=torch.from_numpy(images),
     )
     mean, scale = (float(logged.mean()), float(logged.std())) if len(logged) else (0.0, 1.0)
-    return Catalogue(items["item_key"].to_numpy().astype(np.int64), features, mean, scale or 1.0)
+    keys = items["item_key"].to_numpy().astype(np.int64)
+    return Catalogue(keys, features, mean, scale or 1.0, torch.from_numpy(image_mean))
 
 
 def _has_words(items: pl.DataFrame) -> bool:
@@ -64,16 +70,26 @@ def _has_words(items: pl.DataFrame) -> bool:
     return bool(items.select((named | (pl.col("text") != "")).any()).item())
 
 
-def _images(items: pl.DataFrame) -> Scores:
-    """Unit image vectors [n, D], zero where an item has none; D is 0 without the column."""
+def image_vectors(items: pl.DataFrame) -> Scores:
+    """Return unit image vectors [n, D], zero where an item has none; D is 0 without any.
+
+    Raises DatasetError where they differ in length, or one is not finite.
+    """
     if "image_vector" not in items.columns:
         return np.zeros((items.height, 0), np.float32)
     lists = items["image_vector"].to_list()
-    width = max((len(v) for v in lists if v), default=0)
-    found = np.zeros((items.height, width), np.float32)
+    widths = sorted({len(v) for v in lists if v})
+    if len(widths) > 1:
+        raise DatasetError(
+            f"items, column image_vector: {widths[0]} numbers for one item and {widths[-1]} for "
+            "another; make all with one image model"
+        )
+    found = np.zeros((items.height, widths[0] if widths else 0), np.float32)
     for row, vector in enumerate(lists):
-        if vector and len(vector) == width:
+        if vector:
             found[row] = vector
+    if not np.isfinite(found).all():
+        raise DatasetError("items, column image_vector: holds NaN or infinity; leave such out")
     length = np.linalg.norm(found, axis=1, keepdims=True)
     unit: Scores = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
     return unit

@@ -4,7 +4,7 @@ The one idea: the shipped model is the measured one, continued for a few steps o
 all events, so that new tastes count and the second training costs little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from artifacts import layout
 from artifacts.engines.graph import GraphEngine
 from artifacts.engines.indexed import ENGINE, IndexedEngine
+from artifacts.engines.item_tower import IMAGE_WIDTH
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.content.export import EXPORT_TOLERANCE, save
@@ -28,9 +29,11 @@ from models.histories import Histories, sample_histories
 from models.index import INDEX_FROM, Index, build_index, measures, settings
 from models.progress import Progress, part, silent
 from models.threads import torch_threads
-from models.validation import hold_out
+from models.validation import Holdout, hold_out
 
 SOURCE = "content"
+# Weights of images that are tried; 0 leaves them out.
+IMAGE_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
 __all__ = ["MODEL", "PRESETS", "Config", "train"]
 
 
@@ -52,6 +55,9 @@ class Config:
     batch: int = 512
     # Batches that continue on all events after the measurement.
     further_steps: int = 60
+    # How much an image says beside words, brand and the like; needs the column image_vector.
+    # Negative: the best of several on held-out events, each tried by a short training. 0: none.
+    image_weight: float = -1.0
     # Newest events of a history in training, and events after it that are to be found.
     # Both cost time and steady the gradient.
     length: int = 50
@@ -94,13 +100,10 @@ def train(
     if not items.height or not events.height:
         raise DatasetError("items or events: empty, there is nothing to learn from; import data")
     known = catalogue(items, buckets=config.hash_buckets, progress=part(progress, 0.0, 0.2))
-    torch.manual_seed(config.seed)
-    model = build(config, known)
     held = hold_out(events)
-    with torch_threads(config.threads):
-        learn(model, config, known, (items, held.known), part(progress, 0.2, 0.75))
-    vectors = _vectors(model, known, held.known)
-    metrics = measured(model, vectors, known.keys, held, config)
+    known, config, tried = _with_images(config, known, items, held, part(progress, 0.2, 0.4))
+    model, metrics = learn_known(config, known, items, held, part(progress, 0.4, 0.75))
+    metrics |= tried
     with torch_threads(config.threads):
         learn(model, config, known, (items, events), part(progress, 0.8, 0.95), further=True)
     vectors = _vectors(model, known, events)
@@ -111,6 +114,8 @@ def train(
     with layout.publish(repository, SOURCE) as (directory, version):
         worst = save(model, vectors, known.features, directory, index=index)
         parameters = {"max_history": config.max_history, "hash_buckets": config.hash_buckets}
+        if model.shape.image:
+            parameters[IMAGE_WIDTH] = model.shape.image
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
             engine="graph" if index is None else ENGINE,
@@ -139,6 +144,51 @@ def _index(
     return build_index(vectors.numpy(), users[known].numpy(), seed=config.seed)
 
 
+def learn_known(
+    config: Config, known: Catalogue, items: pl.DataFrame, held: Holdout, progress: Progress
+) -> tuple[Content, dict[str, float]]:
+    """Train on what is not held out; return the model and what it foresaw of the rest."""
+    torch.manual_seed(config.seed)
+    model = build(config, known)
+    with torch_threads(config.threads):
+        learn(model, config, known, (items, held.known), progress)
+    vectors = _vectors(model, known, held.known)
+    return model, measured(model, vectors, known.keys, held, config)
+
+
+def _with_images(
+    config: Config, known: Catalogue, items: pl.DataFrame, held: Holdout, progress: Progress
+) -> tuple[Catalogue, Config, dict[str, float]]:
+    """Settle what images weigh: the catalogue to learn from, the settings, what was measured."""
+    tried: dict[str, float] = {}
+    if not known.features.image.shape[1]:
+        return known, replace(config, image_weight=0.0), tried
+    weight = config.image_weight
+    if weight < 0:
+        short = replace(config, steps=max(config.steps // 3, 1))
+        for at, candidate in enumerate(IMAGE_WEIGHTS):
+            stage = part(progress, at / len(IMAGE_WEIGHTS), (at + 1) / len(IMAGE_WEIGHTS))
+            seen = known if candidate else without_images(known)
+            trial = replace(short, image_weight=candidate)
+            found = learn_known(trial, seen, items, held, stage)[1]
+            score = found.get("ndcg@10", 0.0) + found.get("ndcg_next@10", 0.0)
+            tried[f"image_weight/{candidate:g}"] = score
+        # Ties go to the least: with nothing held out, images are left out.
+        weight = max(IMAGE_WEIGHTS, key=lambda w: (tried[f"image_weight/{w:g}"], -w))
+    return (
+        known if weight else without_images(known),
+        replace(config, image_weight=weight),
+        tried,
+    )
+
+
+def without_images(known: Catalogue) -> Catalogue:
+    """Return the catalogue as though no item had an image."""
+    none = known.features.image[:, :0]
+    features = known.features._replace(image=none)
+    return replace(known, features=features, image_mean=known.image_mean[:0])
+
+
 def build(config: Config, known: Catalogue) -> Content:
     """Return an untrained model for a catalogue; seed torch before."""
     shape = Shape(
@@ -148,8 +198,10 @@ def build(config: Config, known: Catalogue) -> Content:
         text=known.features.text.shape[1],
         image=known.features.image.shape[1],
         own_norm=config.own_norm,
+        image_weight=config.image_weight,
     )
-    return Content(shape, Tower(shape, known.price_mean, known.price_scale))
+    tower = Tower(shape, known.price_mean, known.price_scale, known.image_mean)
+    return Content(shape, tower)
 
 
 def learn(

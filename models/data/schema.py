@@ -31,6 +31,7 @@ ITEMS: Schema = {
     "available": pl.Boolean(),
 }
 # Optional columns of items: checked where present.
+# The vector of an item's image by the shop's own model, all of one length; null: it has none.
 ITEMS_OPTIONAL: Schema = {"image_vector": pl.List(pl.Float32())}
 EVENTS: Schema = {
     "user_id": pl.String(),

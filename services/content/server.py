@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from artifacts.engine import Scores
 from artifacts.engines.item_tower import ItemTower
+from plait.v1.manifest_pb2 import TensorSpec
 from services.runtime import service
-from services.runtime.encoder_model import Columns, EncoderModel, column
+from services.runtime.encoder_model import Columns, EncoderModel, column, vector
 from services.runtime.engine_model import EngineModel
 from services.runtime.model import Model
 from services.runtime.source import Source
@@ -46,9 +47,13 @@ def open_models(directory: Path) -> Mapping[str, Model[Any]]:
             cast(Sequence[str], columns[s.name]) for s in ITEM_INPUTS[:-1]
         )
         price = cast(Scores, columns["price"])
-        return tower.encode(text, category, brand, domain, price, provider)
+        images = cast(Scores | None, columns.get("image_vector"))
+        return tower.encode(text, category, brand, domain, price, provider, images)
 
-    items = EncoderModel(content.version, ITEM_INPUTS, content.embedding_width, encode)
+    inputs: tuple[TensorSpec, ...] = ITEM_INPUTS
+    if tower.image_width:
+        inputs = (*inputs, vector("image_vector", tower.image_width))
+    items = EncoderModel(content.version, inputs, content.embedding_width, encode)
     return {"content": content, "content-items": items}
 
 

@@ -1,8 +1,8 @@
 """An encoder behind the runtime's contract: columns of texts and numbers to vectors.
 
 The gateway asks it for the vector of an item no recommender was trained on. A
-column is an input of one value per row; an optional one that is left out is
-empty text, or NaN for "unknown".
+column is an input of one value per row, or one vector; an optional one that is left
+out is empty text, NaN for "unknown", or a zero vector.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,10 +80,7 @@ class EncoderModel:
         for n in rows:
             texts = tuple(f"warm up {i}" for i in range(n))
             self._encode(
-                {
-                    s.name: texts if s.datatype == "BYTES" else np.ones(n, np.float32)
-                    for s in self.inputs
-                }
+                {s.name: texts if s.datatype == "BYTES" else _ones(s, n) for s in self.inputs}
             )
 
 
@@ -92,10 +89,24 @@ def column(name: str, datatype: str, *, optional: bool) -> TensorSpec:
     return TensorSpec(name=name, datatype=datatype, shape=[-1, 1], optional=optional)
 
 
+def vector(name: str, width: int) -> TensorSpec:
+    """Declare an optional vector of so many FP32 values a row."""
+    return TensorSpec(name=name, datatype="FP32", shape=[-1, width], optional=True)
+
+
+def _ones(spec: TensorSpec, rows: int) -> Scores:
+    return np.ones(rows if spec.shape[1] == 1 else (rows, spec.shape[1]), np.float32)
+
+
 def _column(spec: TensorSpec, array: Array | None, rows: int) -> Sequence[str] | Scores:
     if spec.datatype == "BYTES":
         texts = None if array is None else validation.read_texts(spec.name, array, MAX_TEXT)
         return texts or ("",) * rows
+    if spec.shape[1] != 1:
+        if array is None:
+            return np.zeros((rows, spec.shape[1]), np.float32)
+        validation.check_finite(spec.name, array)
+        return array.astype(np.float32)
     if array is None:
         return np.full(rows, np.nan, np.float32)
     values = array.astype(np.float32).ravel()

@@ -220,6 +220,7 @@ class Item(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    IMAGE_VECTOR_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """The shop's own id, at most 128 characters; required."""
     item_key: _builtins.int
@@ -241,6 +242,13 @@ class Item(_message.Message):
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Further attributes, for example "size": "6 OZ"."""
 
+    @_builtins.property
+    def image_vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Its image as the shop's image model sees it: as many numbers as the content model was
+        trained with, at most 4096; empty: none. Places an item that no model was trained on.
+        CatalogService takes it and gives it back, rankings leave it out.
+        """
+
     def __init__(
         self,
         *,
@@ -255,10 +263,11 @@ class Item(_message.Message):
         available: _builtins.bool | None = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         provider: _builtins.str = ...,
+        image_vector: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_price", b"_price", "available", b"available", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_price", b"_price", "attributes", b"attributes", "available", b"available", "brand", b"brand", "category", b"category", "domain", b"domain", "item_id", b"item_id", "item_key", b"item_key", "price", b"price", "provider", b"provider", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_price", b"_price", "attributes", b"attributes", "available", b"available", "brand", b"brand", "category", b"category", "domain", b"domain", "image_vector", b"image_vector", "item_id", b"item_id", "item_key", b"item_key", "price", b"price", "provider", b"provider", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__available: _TypeAlias = _typing.Literal["available"]  # noqa: Y015
     _WhichOneofArgType__available: _TypeAlias = _typing.Literal["_available", b"_available"]  # noqa: Y015

@@ -56,6 +56,10 @@ class FakeSource:
     silent: bool = False
     # Versions it says it serves beside that one.
     beside: tuple[str, ...] = ()
+    # Numbers of an image that its encoder reads; 0: none.
+    image_width: int = 0
+    # Images that its encoder was sent.
+    seen: list[np.ndarray] = field(default_factory=list)
     # Inputs of the model; None: those of its kind.
     inputs: tuple[str, ...] | None = None
     # Whether it has a health service; `health` then says what it is told to.
@@ -113,9 +117,14 @@ class FakeSource:
         return pb.ModelMetadataResponse(
             name=request.name,
             versions=[*self.beside, self.version],
-            inputs=[tensor(name=n) for n in inputs],
+            inputs=[tensor(name=n) for n in inputs] + self._image(request.name),
             outputs=[tensor(name=n) for n in outputs],
         )
+
+    def _image(self, model: str) -> list[Any]:
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        reads = self.image_width and model == f"{self.name}-items"
+        return [tensor(name="image_vector", shape=[-1, self.image_width])] if reads else []
 
     async def infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         inputs: dict[str, Any] = dict(read_inputs(request))
@@ -131,6 +140,7 @@ class FakeSource:
             await context.abort(self.status, "as scripted")
         if request.model_name == f"{self.name}-items":
             texts = [t.decode() for t in inputs["text"][:, 0]]
+            self.seen.extend(inputs.get("image_vector", ()))
             outputs: dict[str, Array] = {"embedding": np.stack([letters(t) for t in texts])}
         else:
             wanted = {o.name for o in request.outputs}

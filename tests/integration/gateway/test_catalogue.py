@@ -182,3 +182,36 @@ async def test_many_items_at_once_are_stored_and_placed(shop: Shop) -> None:
     assert (done.created_count, done.embedded_count) == (200, 200)
     answer = await shop.search("novelty 177", page_size=1)
     assert answer.items[0].item.title.startswith("Novelty")
+
+
+async def test_an_image_goes_to_the_models_that_read_it_and_comes_back_to_its_shop(
+    directory: Path,
+) -> None:
+    pictured = t.Item(item_id="pictured", title="Skyr", image_vector=[0.5, -1.0, 2.0])
+    async with open_shop(directory) as shop:
+        shop.sources["content"].image_width = 3
+        assert (await upsert(shop, pictured)).embedded_count == 1
+        assert [s.tolist() for s in shop.sources["content"].seen] == [[0.5, -1.0, 2.0]]
+        assert (await known(shop, "pictured")).image_vector == [0.5, -1.0, 2.0]
+        await upsert(shop, SKYR)
+        assert shop.sources["content"].seen[-1].tolist() == [0.0, 0.0, 0.0]
+    async with open_shop(directory) as shop:
+        assert (await known(shop, "pictured")).image_vector == [0.5, -1.0, 2.0]
+        assert not (await known(shop, "skyr-1")).image_vector
+
+
+async def test_an_image_of_another_length_or_of_no_numbers_is_refused_by_name(shop: Shop) -> None:
+    shop.sources["content"].image_width = 3
+    for image, what in (
+        ([1.0, 2.0], r"items\[0\].image_vector: 2 numbers, the model was trained with 3"),
+        ([float("nan")] * 3, r"items\[0\].image_vector: holds NaN"),
+        ([0.0] * 4097, r"items\[0\].image_vector: 4097 given"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match=what) as refused:
+            await upsert(shop, t.Item(item_id="odd", image_vector=image))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_without_a_model_that_reads_images_an_item_is_placed_by_the_rest(shop: Shop) -> None:
+    done = await upsert(shop, t.Item(item_id="seen", title="Skyr", image_vector=[1.0]))
+    assert done.embedded_count == 1

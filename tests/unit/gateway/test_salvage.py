@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway import schema
-from gateway.rows import RECORD_EVENT, event_row
+from gateway.rows import IMAGE, PUT_VECTOR, RECORD_EVENT, event_row
 from gateway.salvage import Saved, salvage
 from gateway.seed import EventBatch, seed
 from gateway.types import Event, EventType, Item
@@ -62,6 +62,17 @@ def test_nothing_is_missing_from_a_file_without_damage(state: Path) -> None:
     made, new = saved(state)
     assert made == Saved(len(ITEMS), COUNT, 0)
     assert who_what_when(new) == who_what_when(state)
+
+
+def test_images_are_saved_and_other_vectors_made_again(state: Path) -> None:
+    with closing(sqlite3.connect(state)) as connection, connection:
+        connection.execute(PUT_VECTOR, (IMAGE, 7919, "", b"\1\2\3\4"))
+        connection.execute(PUT_VECTOR, ("text", 7919, "1", b"\1\2\3\4"))
+    _, new = saved(state)
+    with closing(sqlite3.connect(new)) as connection:
+        assert connection.execute("SELECT * FROM embeddings").fetchall() == [
+            (IMAGE, 7919, "", b"\1\2\3\4")
+        ]
 
 
 def test_a_destroyed_header_costs_nothing(state: Path) -> None:

@@ -146,6 +146,17 @@ async def test_items_vectors_and_trends_read_back(store: Store) -> None:
     assert (trends["m"].keys.tolist(), trends["m"].time_ms, last) == ([7], 9, 4)
 
 
+async def test_the_image_of_an_item_is_kept_until_the_item_comes_without(store: Store) -> None:
+    image = np.array([1, -2], "<f4").tobytes()
+    seen = Item("a", 7, image=image)
+    await store.upsert_items([seen, Item("b", 8, image=image)], [7], ignore)
+    assert [i.image for i, _ in store.items()] == [image, image]
+    await store.upsert_items([Item("a", 7)], [], ignore)
+    await store.delete_items([8], ignore)
+    await store.upsert_items([Item("b", 8)], [], ignore)
+    assert [i.image for i, _ in store.items()] == [b"", b""]
+
+
 async def test_two_processes_cannot_hold_one_file(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreInUse, match="another gateway"):
         Store(tmp_path / "state.sqlite", StoreSettings(5)).start()
