@@ -22,8 +22,10 @@ ROWS = numba.types.Array(numba.int32, 1, "C", readonly=True)
 INTS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 FLOATS = numba.types.Array(numba.float32, 1, "C", readonly=True)
 TABLE = numba.types.Array(numba.float32, 2, "C", readonly=True)
+DOUBLES = numba.types.Array(numba.float64, 2, "C", readonly=True)
 # Arrays that are written to.
 WRITTEN = numba.types.Array(numba.float32, 1, "C")
+WRITTEN_TABLE = numba.types.Array(numba.float32, 2, "C")
 WRITTEN_ROWS = numba.types.Array(numba.int32, 1, "C")
 NUMBER = numba.int64
 REAL = numba.float64
