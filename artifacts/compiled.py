@@ -26,6 +26,7 @@ DOUBLES = numba.types.Array(numba.float64, 2, "C", readonly=True)
 # Arrays that are written to.
 WRITTEN = numba.types.Array(numba.float32, 1, "C")
 WRITTEN_TABLE = numba.types.Array(numba.float32, 2, "C")
+WRITTEN_INTS = numba.types.Array(numba.int64, 1, "C")
 WRITTEN_ROWS = numba.types.Array(numba.int32, 1, "C")
 NUMBER = numba.int64
 REAL = numba.float64
