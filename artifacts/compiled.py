@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Arrays that are only read, so that views on answers and on snapshots fit as well.
+BYTES = numba.types.Array(numba.uint8, 1, "C", readonly=True)
+SMALLS = numba.types.Array(numba.int8, 1, "C", readonly=True)
 BOOLS = numba.types.Array(numba.bool_, 1, "C", readonly=True)
 ROWS = numba.types.Array(numba.int32, 1, "C", readonly=True)
 INTS = numba.types.Array(numba.int64, 1, "C", readonly=True)
@@ -26,9 +28,11 @@ DOUBLES = numba.types.Array(numba.float64, 2, "C", readonly=True)
 # Arrays that are written to.
 WRITTEN = numba.types.Array(numba.float32, 1, "C")
 WRITTEN_TABLE = numba.types.Array(numba.float32, 2, "C")
+WRITTEN_BYTES = numba.types.Array(numba.uint8, 1, "C")
 WRITTEN_INTS = numba.types.Array(numba.int64, 1, "C")
 WRITTEN_ROWS = numba.types.Array(numba.int32, 1, "C")
 NUMBER = numba.int64
+FLAG = numba.bool_
 REAL = numba.float64
 
 

@@ -74,7 +74,7 @@ def faded(age: Floats, worth: Floats, half_lives: Floats) -> Doubles:
 
 
 @compiled(ROWS, TABLE, ROWS, FLOATS, FLOATS, DOUBLES, WRITTEN_TABLE)
-def times(  # noqa: PLR0914, PLR0917 -- compiled code takes arrays, and names what it reads
+def times(  # noqa: PLR0917 -- compiled code takes arrays, and names what it reads
     rows: Rows, habits: Floats, past: Rows, ages: Floats, worth: Floats, weights: Doubles,
     out: Floats,
 ) -> Doubles:  # fmt: skip

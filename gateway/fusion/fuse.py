@@ -10,9 +10,10 @@ number, the convex combination speaks.
 
 import numpy as np
 
+from artifacts.compiled import FLOATS, TABLE, compiled
 from gateway.fusion import fallback
 from gateway.fusion.pool import with_term
-from gateway.fusion.types import Floats, Pool, Query
+from gateway.fusion.types import Bools, Floats, Pool, Query
 
 # Less is nothing to float32, in which weights are tuned.
 _LEAST = 1e-37
@@ -32,8 +33,17 @@ def fuse(query: Query, pool: Pool) -> Pool:
 def convex(query: Query, pool: Pool) -> Floats:
     """Return the weighted sum of the calibrated scores, absent as 0, in 0..1 [P]."""
     del query
-    # fmax takes the number where the other is NaN; calibrated scores are not below 0.
-    preference: Floats = pool.weights @ np.fmax(pool.calibrated, np.float32(0))
+    preference: Floats = _convex(pool.weights, pool.calibrated)
+    return preference
+
+
+@compiled(FLOATS, TABLE)
+def _convex(weights: Floats, calibrated: Floats) -> Floats:
+    preference = np.zeros(calibrated.shape[1], np.float32)
+    for source in range(len(weights)):
+        for p in range(len(preference)):
+            if calibrated[source, p] > 0:  # NaN is not
+                preference[p] += weights[source] * calibrated[source, p]
     return preference
 
 
@@ -44,7 +54,7 @@ def renormalised(query: Query, pool: Pool) -> Floats:
     they share equally: an answer is always worth more than none.
     """
     # A handful of numbers: plain Python is faster than arrays.
-    answered = [not np.isnan(scores).all() for scores in pool.calibrated]
+    answered = _answered(pool.calibrated).tolist()
     weights = [
         max(query.weights.get(source, 0.0), 0.0) if there else 0.0
         for source, there in zip(query.sources, answered, strict=True)
@@ -53,3 +63,15 @@ def renormalised(query: Query, pool: Pool) -> Floats:
         weights = [float(there) for there in answered]
     total = sum(weights)
     return np.array([weight / total for weight in weights], np.float32)
+
+
+@compiled(TABLE)
+def _answered(scores: Floats) -> Bools:
+    """Say which sources have an opinion on anything [S]."""
+    answered = np.zeros(len(scores), np.bool_)
+    for source in range(len(scores)):
+        for score in scores[source]:
+            if not np.isnan(score):
+                answered[source] = True
+                break
+    return answered

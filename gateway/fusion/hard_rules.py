@@ -7,26 +7,28 @@ question of the whole catalogue.
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from artifacts.compiled import BOOLS, FLAG, NUMBER, ROWS, WRITTEN_BYTES, compiled
 from gateway.fusion.types import Bools, Query, Rows
 
 # Surfaces about given items, which are therefore not shown again.
 _ABOUT_ITEMS = ("ITEM", "CART")
+_NO_ROWS: Rows = np.zeros(0, np.int32)
+# In the order of their numbers, from 1, in what `_judge` returns.
+_BY_ITEM = ("excluded", "disliked", "purchased", "context", "unavailable")
 
 
 def verdicts(query: Query, rows: Rows) -> Iterator[tuple[str, Bools]]:
     """Yield (reason, which rows are out [len(rows)]), most telling reason first."""
-    rules = query.rules
-    columns = query.columns
-    named = [("excluded", rules.exclude), ("disliked", rules.disliked)]
-    named.append(("purchased", rules.purchased))
-    if query.surface in _ABOUT_ITEMS:
-        named.append(("context", query.context))
-    for reason, listed in named:
-        if len(listed):
-            yield reason, member(rows, listed, len(columns.keys))
-    if not rules.include_unavailable:
-        yield "unavailable", ~columns.available[rows]
+    rules, columns = query.rules, query.columns
+    context = query.context if query.surface in _ABOUT_ITEMS else _NO_ROWS
+    found = _judge(
+        rows, rules.exclude, rules.disliked, rules.purchased, context,
+        columns.available, rules.include_unavailable,
+    )  # fmt: skip
+    if found.any():
+        yield from ((reason, found == n) for n, reason in enumerate(_BY_ITEM, 1))
     if rules.min_price is not None or rules.max_price is not None:
         yield from _price(query, rows)
     restricted = (
@@ -37,6 +39,36 @@ def verdicts(query: Query, rows: Rows) -> Iterator[tuple[str, Bools]]:
     for reason, column, values in restricted:
         if values is not None:
             yield reason, ~np.isin(column[rows], np.array(values, np.int32))
+
+
+@compiled(WRITTEN_BYTES, ROWS, NUMBER)
+def _mark(table: npt.NDArray[np.uint8], listed: Rows, number: int) -> None:
+    for row in listed:
+        if 0 <= row < len(table):
+            table[row] = number
+
+
+@compiled(ROWS, ROWS, ROWS, ROWS, ROWS, BOOLS, FLAG)
+def _judge(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    rows: Rows, excluded: Rows, disliked: Rows, purchased: Rows, context: Rows,
+    available: Bools, sold_out_too: bool,
+) -> npt.NDArray[np.uint8]:  # fmt: skip
+    """Return which of _BY_ITEM puts each row out, the first of several; 0 for none."""
+    verdict = np.zeros(len(rows), np.uint8)
+    if len(excluded) + len(disliked) + len(purchased) + len(context):
+        # A lookup table; the last to write is the first to be said.
+        table = np.zeros(len(available), np.uint8)
+        _mark(table, context, 4)
+        _mark(table, purchased, 3)
+        _mark(table, disliked, 2)
+        _mark(table, excluded, 1)
+        for i in range(len(rows)):
+            verdict[i] = table[rows[i]]
+    if not sold_out_too:
+        for i in range(len(rows)):
+            if not verdict[i] and not available[rows[i]]:
+                verdict[i] = 5
+    return verdict
 
 
 def allowed(query: Query, rows: Rows) -> Bools:

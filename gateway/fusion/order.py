@@ -7,8 +7,10 @@ get equal slates.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from gateway.fusion.types import Floats, Ints, Pool, Query
+from artifacts.compiled import BYTES, FLOATS, INTS, NUMBER, ROWS, SMALLS, compiled
+from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
 
 _PLACE_BITS = 24
 _MOST_PLACES = (1 << _PLACE_BITS) - 1
@@ -16,29 +18,48 @@ _MOST_PLACES = (1 << _PLACE_BITS) - 1
 
 def order(query: Query, pool: Pool) -> Pool:
     """Set pool.order: indices of the kept candidates, first place first."""
-    kept = np.flatnonzero(pool.kept)
-    score = pool.total[kept]
-    # Places are few: with tier above and score below they fit one number, and one sort
-    # of numbers is several times faster than a sort by several keys.
-    place = np.minimum(pool.place[kept], _MOST_PLACES).astype(np.int64)
-    place |= pool.tier[kept].astype(np.int64) << _PLACE_BITS
-    key = (place << 32) + _falling(score)
-    order = np.argsort(key, kind="stable")
+    total = pool.total
+    kept, key = _keyed(pool.dropped, pool.tier, pool.place, total, total.view(np.int32))
+    by_key = np.argsort(key, kind="stable")
     # Behind the first places lie many whose score is 0; their order is not worth its price.
-    head = key[order[: query.limit + 1]]
-    if (head[1:] == head[:-1]).any():
+    found, tied = _taken(kept, key, by_key, query.limit)
+    if tied:
         rows = pool.rows[kept]
         popularity = np.nan_to_num(query.columns.popularity[rows])
-        order = np.lexsort((query.columns.keys[rows], -popularity, key))
-    return pool._replace(order=kept[order].astype(np.int32))
+        found = kept[np.lexsort((query.columns.keys[rows], -popularity, key))]
+    return pool._replace(order=found)
 
 
-def _falling(score: Floats) -> Ints:
-    """Return whole numbers in 0 .. 2^32 - 1 that fall as the score rises, equal for equals.
+@compiled(BYTES, SMALLS, ROWS, FLOATS, ROWS)
+def _keyed(
+    dropped: npt.NDArray[np.uint8], tiers: npt.NDArray[np.int8], places: Rows, total: Floats,
+    bits: Rows,
+) -> tuple[Rows, Ints]:  # fmt: skip
+    """Return the kept candidates, and a number for each that rises with its place [K].
 
-    The bits of a float, read as a number, rise with it; those of a negative one fall.
+    Places are few: with the tier above and the score below they fit one number, and one
+    sort of numbers is several times faster than a sort by several keys.
     """
-    bits = (score + np.float32(0)).view(np.int32).astype(np.int64)  # -0.0 becomes 0.0
-    rising = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    falling: Ints = 0x7FFFFFFF - rising
-    return falling
+    kept = np.flatnonzero(dropped == 0).astype(np.int32)
+    key = np.empty(len(kept), np.int64)
+    for i in range(len(kept)):
+        p = kept[i]
+        # The bits of a float, read as a number, rise with it; those of a negative one
+        # fall, and -0.0 is another number than 0.0.
+        rising = np.int64(bits[p]) if total[p] != 0 else np.int64(0)
+        if rising < 0:
+            rising ^= 0x7FFFFFFF
+        place = min(np.int64(places[p]), _MOST_PLACES) | np.int64(tiers[p]) << _PLACE_BITS
+        key[i] = (place << 32) + (0x7FFFFFFF - rising)
+    return kept, key
+
+
+@compiled(ROWS, INTS, INTS, NUMBER)
+def _taken(kept: Rows, key: Ints, by_key: Ints, limit: int) -> tuple[Rows, bool]:
+    """Return the kept in order, and whether two of the first `limit` + 1 are equals."""
+    found, tied = np.empty(len(kept), np.int32), False
+    for i in range(len(kept)):
+        found[i] = kept[by_key[i]]
+        if 0 < i <= limit and key[by_key[i]] == key[by_key[i - 1]]:
+            tied = True
+    return found, tied

@@ -4,7 +4,9 @@ Candidates become columns, sources rows; NaN says "this source did not name
 this candidate". Everything after this works on whole arrays.
 """
 
+import math
 from collections.abc import Mapping
+from itertools import accumulate
 
 import numpy as np
 
@@ -50,29 +52,40 @@ def _united(
     """
     every = np.concatenate(lists)
     scored = np.concatenate(values) if values else np.zeros(0, np.float32)
-    ends = np.cumsum([len(listed) for listed in lists[: len(values)]], dtype=np.int64)
+    ends = np.array([*accumulate(map(len, values))], np.int64)
+    # Rows with their places below them: numbers sort faster than places by them.
+    ordered = _placed(every)
+    ordered.sort()
     found: tuple[Rows, Floats] = _unite(
-        every, np.argsort(every), scored, ends, np.array(numbers, np.int64),
+        ordered, scored, ends, np.array(numbers, np.int64),
         len(query.columns.keys), len(query.sources),
     )  # fmt: skip
     return found
 
 
-@compiled(ROWS, INTS, FLOATS, INTS, INTS, NUMBER, NUMBER)
+@compiled(ROWS)
+def _placed(every: Rows) -> Ints:
+    placed = np.empty(len(every), np.int64)
+    for i in range(len(every)):
+        placed[i] = (np.int64(every[i]) << 32) | i
+    return placed
+
+
+@compiled(INTS, FLOATS, INTS, INTS, NUMBER, NUMBER)
 def _unite(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
-    every: Rows, order: Ints, values: Floats, ends: Ints, numbers: Ints, size: int, sources: int
+    ordered: Ints, values: Floats, ends: Ints, numbers: Ints, size: int, sources: int
 ) -> tuple[Rows, Floats]:
-    distinct = np.empty(len(every), np.int32)
+    distinct = np.empty(len(ordered), np.int32)
     count, last = 0, -1
-    for i in order:
-        row = every[i]
+    for placed in ordered:
+        row = placed >> 32
         if row > last and row < size:
             distinct[count] = row
             count, last = count + 1, row
     scores = np.full((sources, count), np.float32(np.nan), np.float32)
     at, last = -1, -1
-    for i in order:
-        row = every[i]
+    for placed in ordered:
+        row, i = placed >> 32, placed & 0xFFFFFFFF
         if row < 0 or row >= size:
             continue
         if row > last:
@@ -97,7 +110,7 @@ def _fresh(rows: Rows, scores: Floats) -> Pool:
     return Pool(
         rows=rows,
         scores=scores,
-        calibrated=np.full_like(scores, np.nan),
+        calibrated=scores,  # until they are
         weights=np.zeros(sources, np.float32),
         dropped=np.zeros(size, np.uint8),
         tier=np.full(size, NORMAL, np.int8),
@@ -107,9 +120,9 @@ def _fresh(rows: Rows, scores: Floats) -> Pool:
 
 def with_term(pool: Pool, name: str, values: Floats) -> Pool:
     """Add a named term of the final score, float32 [P]; what is not finite counts as 0."""
-    finite = np.isfinite(values)
-    if not finite.all():
-        values = np.where(finite, values, np.float32(0))
+    # One number tells of them all: it is not finite where one is not (or all are huge).
+    if not math.isfinite(np.vdot(values, values)):
+        values = np.where(np.isfinite(values), values, np.float32(0))
     return pool._replace(terms={**pool.terms, name: values.astype(np.float32, copy=False)})
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio, session_affinity
-from gateway.fusion.pool import _unite
+from gateway.fusion.pool import _placed, _unite
 
 scores = st.floats(-100, 100, width=32)
 seeds = st.integers(0, 2**16)
@@ -78,7 +78,7 @@ def test_the_pool_is_the_union_of_the_lists_with_the_best_of_each_source(seed: i
     every = np.concatenate([*named, added])
     ends = np.cumsum([len(n) for n in named])
     rows, table = _unite(
-        every, np.argsort(every), np.concatenate(values), ends, np.array([2, 0, 1]), 12, 4
+        np.sort(_placed(every)), np.concatenate(values), ends, np.array([2, 0, 1]), 12, 4
     )
     assert rows.tolist() == sorted({r for r in every.tolist() if 0 <= r < 12})
     assert table.shape == (4, len(rows))
