@@ -6,12 +6,14 @@ session lasts.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
+from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.trails import extended
-from gateway.types import Ask, EventType, Times, Trail
+from gateway.types import Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
 # How much an event says that the shopper wants the item, the most certain being 1; as in
@@ -24,6 +26,12 @@ TYPE_WEIGHT[EventType.PURCHASE] = 1.0
 TYPE_WEIGHT[EventType.LIKE] = 1.0
 # In a session the last step says most; each step before it this much less.
 _STEP = 0.85
+# As compiled code knows it.
+_DISLIKE = int(EventType.DISLIKE)
+# Parts of a History, in the order of its fields.
+_Told: TypeAlias = tuple[Ints, Floats, Ints, Floats]
+_Session: TypeAlias = tuple[Ints, Floats]
+_Past: TypeAlias = tuple[Ints, Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +80,71 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     if ask.events:
         # What comes with the request is happening now, whatever the caller's clock says.
         recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
-    base = TYPE_WEIGHT[trail.types]
-    age_ms = now_ms - trail.times
-    weights: Floats = np.multiply(base, fading(age_ms, settings))
-    signed = np.where(trail.types == EventType.DISLIKE, np.float32(-1), base)
-    told = weights > 0
-    if ask.surface == "SESSION":
-        told &= recent
-    told_at = np.flatnonzero(told)[-settings.length :]
-    past = base > 0
-    age = np.maximum(age_ms[past], 0) / _DAY_MS
+    told, session, past = _read(
+        trail.keys, trail.types, trail.times, recent,
+        now_ms, settings.half_life_days * _DAY_MS, settings.floor,
+        settings.length, ask.surface == "SESSION",
+    )  # fmt: skip
+    keys, weights, types, ages = told
+    session_keys, session_weights = session
+    past_keys, past_age, past_worth = past
     return History(
-        keys=trail.keys[told_at],
-        weights=weights[told_at],
-        types=trail.types[told_at].astype(np.int64),
-        ages=_seconds(age_ms[told_at]),
-        session_keys=trail.keys[recent],
-        session_weights=by_step(signed[recent]),
+        keys=keys,
+        weights=weights,
+        types=types,
+        ages=ages,
+        session_keys=session_keys,
+        session_weights=session_weights,
         purchased=trail.purchased,
         disliked=trail.disliked,
-        past_keys=trail.keys[past],
-        past_age=age.astype(np.float32),
-        past_worth=base[past],
+        past_keys=past_keys,
+        past_age=past_age,
+        past_worth=past_worth,
+    )
+
+
+@compiled(INTS, SMALLS, INTS, BOOLS, NUMBER, REAL, REAL, NUMBER, FLAG)
+def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    keys: Ints, types: Types, times: Times, recent: Bools,
+    now: int, half_life: float, floor: float, length: int, session_only: bool,
+) -> tuple[_Told, _Session, _Past]:  # fmt: skip
+    """Return what the models are told, the session, and the past, as History has them.
+
+    Times and `half_life` in milliseconds.
+    """
+    told, sessions, past = 0, 0, 0
+    for i in range(len(keys)):
+        recommends = TYPE_WEIGHT[types[i]] > 0
+        past += recommends
+        sessions += recent[i]
+        told += recommends and (recent[i] or not session_only)
+    told = min(told, length)
+    told_keys, told_weights = np.empty(told, np.int64), np.empty(told, np.float32)
+    told_types, told_ages = np.empty(told, np.int64), np.empty(told, np.float32)
+    session_keys, session_weights = np.empty(sessions, np.int64), np.empty(sessions, np.float32)
+    past_keys = np.empty(past, np.int64)
+    past_age, past_worth = np.empty(past, np.float32), np.empty(past, np.float32)
+    step = 1.0
+    for i in range(len(keys) - 1, -1, -1):  # the newest first: its are the places that count
+        worth, age = TYPE_WEIGHT[types[i]], max(now - times[i], 0)
+        if recent[i]:
+            sessions -= 1
+            session_keys[sessions] = keys[i]
+            session_weights[sessions] = step * (-1 if types[i] == _DISLIKE else worth)
+            step *= _STEP
+        if not worth > 0:
+            continue
+        past -= 1
+        past_keys[past], past_age[past], past_worth[past] = keys[i], age / _DAY_MS, worth
+        if told and (recent[i] or not session_only):
+            told -= 1
+            left = max(np.exp2(-age / half_life), floor) if half_life > 0 else 1.0
+            told_keys[told], told_weights[told] = keys[i], worth * left
+            told_types[told], told_ages[told] = types[i], age / 1000
+    return (
+        (told_keys, told_weights, told_types, told_ages),
+        (session_keys, session_weights),
+        (past_keys, past_age, past_worth),
     )
 
 
@@ -116,11 +167,6 @@ def fading(age_ms: Times, settings: HistorySettings) -> Floats:
         half_lives = np.maximum(age_ms, 0) / (settings.half_life_days * _DAY_MS)
         faded = np.maximum(np.exp2(-half_lives), settings.floor).astype(np.float32)
     return faded
-
-
-def _seconds(age_ms: Times) -> Floats:
-    seconds: Floats = (np.maximum(age_ms, 0) / 1000).astype(np.float32)
-    return seconds
 
 
 def by_step(weights: Floats) -> Floats:
