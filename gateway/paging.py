@@ -58,7 +58,9 @@ class Rankings:
         page = self._cut(ranking, 0, size)
         if page.next_token:
             # The events are only needed to make a ranking, not to page through it.
-            self._keep(replace(ranking, ask=replace(ranking.ask, events=())))
+            if ranking.ask.events:
+                ranking = replace(ranking, ask=replace(ranking.ask, events=()))
+            self._keep(ranking)
         return page
 
     def next_page(self, ask: Ask) -> Page:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifacts.compiled import INTS, ROWS, compiled
 from gateway.catalogue import Catalogue
-from gateway.fusion.types import Floats, Query, Rows
+from gateway.fusion.types import Floats, Ints, Query, Rows
 from gateway.new_items import NewItems
 from gateway.quantiles import Quantiles
 from gateway.rollouts.asking import VersionedFanOut
@@ -72,8 +73,7 @@ class Retrieval:
             question = self._question(situation)
             answers = await self._ask(self._sources, question, until, situation.ask.user_id)
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
-        candidates = self._to_rows(usable)
-        unknown = sum(int(((candidates[a.source][0] < 0) & (a.keys != 0)).sum()) for a in usable)
+        candidates, unknown = self._to_rows(usable)
         # A source that answered with nothing has answered: it counts, with no candidates.
         silent = (a for a in answers.values() if a.outcome is Outcome.OK and not len(a.keys))
         candidates |= {a.source: (_NO_KEYS.astype(np.int32), _NO_WEIGHTS) for a in silent}
@@ -138,13 +138,24 @@ class Retrieval:
         answers = await self._fan_out.ask(sources, questions, until, user_id)
         return {name: self._new_items.extend(a, question) for name, a in answers.items()}
 
-    def _to_rows(self, answers: list[SourceAnswer]) -> Candidates:
-        """Map all answers' keys to catalogue rows in one go."""
+    def _to_rows(self, answers: list[SourceAnswer]) -> tuple[Candidates, int]:
+        """Map all answers' keys to catalogue rows in one go; also return how many have none."""
         if not answers:
-            return {}
-        rows = self._catalogue.rows(np.concatenate([a.keys for a in answers]))
-        parts = np.split(rows, np.cumsum([len(a.keys) for a in answers])[:-1])
-        return {a.source: (part, a.scores) for a, part in zip(answers, parts, strict=True)}
+            return {}, 0
+        keys = np.concatenate([a.keys for a in answers])
+        rows, found, end = self._catalogue.rows(keys), {}, 0
+        for answer in answers:
+            begin, end = end, end + len(answer.keys)
+            found[answer.source] = rows[begin:end], answer.scores
+        return found, int(_missing(keys, rows))
+
+
+@compiled(INTS, ROWS)
+def _missing(keys: Ints, rows: Rows) -> int:
+    count = 0
+    for i in range(len(keys)):
+        count += keys[i] != 0 and rows[i] < 0
+    return count
 
 
 def _with_words(query: Query) -> Query:

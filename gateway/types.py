@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from artifacts.compiled import FLOATS, INTS, compiled
 from gateway.fusion.adapt import Evidence
 from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
 
@@ -174,7 +175,15 @@ class SourceAnswer(NamedTuple):
     @property
     def opinions(self) -> int:
         """How many items the source gave a usable score."""
-        return int(np.count_nonzero((self.keys != 0) & np.isfinite(self.scores)))
+        return int(_usable(self.keys, self.scores))
+
+
+@compiled(INTS, FLOATS)
+def _usable(keys: Ints, scores: Floats) -> int:
+    count = 0
+    for i in range(len(keys)):
+        count += keys[i] != 0 and np.isfinite(scores[i])
+    return count
 
 
 @dataclass(frozen=True, slots=True)
