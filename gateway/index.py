@@ -47,7 +47,7 @@ def _table(places: int) -> tuple[Ints, Rows]:
 
 
 @compiled(INTS, NUMBER)
-def _home(keys: Ints, key: int) -> int:
+def _home(keys: Ints, key: int) -> np.int64:
     """Return where the search for a key begins."""
     mixed = np.uint64(key) * _SPREAD
     return np.int64((mixed >> np.uint64(32)) & np.uint64(len(keys) - 1))

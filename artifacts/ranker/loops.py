@@ -118,7 +118,8 @@ def times(  # noqa: PLR0917 -- compiled code takes arrays, and names what it rea
         out[10, p] = np.log(max(number[p], 0.01) / (first[p] + 7))
         out[11, p] = number[p] / max(visits - before[p], 1)
         out[12, p] = had and since[p] < newest + _VISIT_DAYS
-    return sums[speeds - 1]
+    by_age: Doubles = sums[speeds - 1]
+    return by_age
 
 
 @compiled(ROWS, ROWS, ROWS, DOUBLES, WRITTEN_TABLE)

@@ -49,8 +49,9 @@ def _keyed(
         rising = np.int64(bits[p]) if total[p] != 0 else np.int64(0)
         if rising < 0:
             rising ^= 0x7FFFFFFF
-        place = min(np.int64(places[p]), _MOST_PLACES) | np.int64(tiers[p]) << _PLACE_BITS
-        key[i] = (place << 32) + (0x7FFFFFFF - rising)
+        place = np.int64(min(places[p], _MOST_PLACES))
+        tier = np.int64(tiers[p])
+        key[i] = (((tier << _PLACE_BITS) | place) << 32) + (0x7FFFFFFF - rising)
     return kept, key
 
 
