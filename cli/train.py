@@ -1,5 +1,6 @@
 """`plait train`: from a dataset to a repository of artifacts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cli.output import console, print_json, table
 from models.cf.config import METHODS
 from models.data.dataset import load_dataset
 from models.export import ExportMismatch
+from models.fusion.exposures import learn_weights
 from models.train import FUSION, PRESETS, SOURCES, TrainConfig, Trained, train_all
 
 # The metrics worth a column, in this order; the rest is in the manifest.
@@ -26,6 +28,7 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
         "plait train data/shop models --preset full --refit",
         "plait train data/shop models --sources cf --keep-fusion --set cf.top_weights=64",
         "plait train data/shop models --sources cf --method als",
+        "plait train data/shop models --exposures var/exposures.jsonl",
     ),
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
@@ -53,6 +56,10 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
     "--set", "sets", multiple=True, metavar="MODEL.FIELD=VALUE",
     help="Set a field of a model's training configuration, or of `fusion`; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--exposures", multiple=True, type=click.Path(path_type=Path, dir_okay=False),
+    help="An exposure log of the gateway: the ranker learns from what was looked at; repeatable.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
 def train_command(dataset: Path, repository: Path, **options: Any) -> None:
@@ -63,6 +70,9 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
     """
     method = options["method"]
     sets = (*options["sets"], *([f"cf.method={method}"] if method else []))
+    if logs := options["exposures"]:
+        learn_weights(logs, 1.0)  # what cannot be used is told before anything is trained
+        sets = (*sets, f"{FUSION}.exposures={json.dumps([str(path) for path in logs])}")
     config = TrainConfig(
         sources=_sources(options["sources"]),
         preset=options["preset"],

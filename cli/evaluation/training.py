@@ -17,7 +17,7 @@ from cli.evaluation.plan import Model, Plan
 from models.data.dataset import Dataset
 from models.data.errors import OptionError
 from models.evaluate.parts import Parts
-from models.evaluate.work import Work, code_of, digest
+from models.evaluate.work import Work, code_of, digest, file_digest
 from models.export import config_json
 from models.fusion.config import quantiles_of, readers
 from models.fusion.train import Window
@@ -131,6 +131,7 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
     key = {
         "sources": {name: source.key for name, source in fused.items()},
         "config": config_json(config),
+        "exposures": [file_digest(Path(path)) for path in config.exposures],
         "code": code_of("models.fusion.train"),
     }
     home = job.work.part(FUSION, key)

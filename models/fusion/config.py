@@ -49,6 +49,10 @@ class Config:
     # Units of its layers, and passes over the questions.
     hidden: tuple[int, ...] = (64, 32)
     passes: int = 8
+    # Exposure logs of the gateway: the ranker's targets then count as their places were
+    # looked at (models/fusion/exposures.py), each at most `exposure_most` times.
+    exposures: tuple[str, ...] = ()
+    exposure_most: float = 10.0
     seed: int = 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ from models.fusion.catalogue import (
     popularity_of,
 )
 from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
+from models.fusion.exposures import Weigh, learn_weights
 from models.fusion.habits import item_habits
+from models.fusion.propensity import Examination
 from models.fusion.queries import search_lists, search_task
 from models.fusion.ranker import Lesson, learn_ranker
 from models.fusion.search import Found, blend, search
@@ -79,6 +82,7 @@ def learn(
 ) -> tuple[FusionArtifact, dict[str, float]]:
     """Return the artifact and its metrics; `given` is (item vectors [n, d], window)."""
     vectors, window = given
+    weighed = _weighed(config)
     catalogue = make_catalogue(dataset.items, vectors)
     ordered = dataset.info.times != "none"
     transition, prior = domain_tables(catalogue, dataset.events, ordered=ordered)
@@ -111,9 +115,27 @@ def learn(
     if held is None or not config.ranker or dataset.info.times != "time":
         return artifact, tuned.metrics
     lesson = _lesson(config, dataset, held, window)
+    if weighed is not None:
+        lesson = replace(lesson, known=replace(lesson.known, weigh=weighed[0]))
+        tuned.metrics.update(_looked_at(weighed[1]))
     asked = {name: engines[name] for name in readers(engines)}
     ranked, metrics = learn_ranker(config, asked, lesson, artifact, part(progress, 0.6, 1))
     return ranked, {**tuned.metrics, **metrics}
+
+
+def _weighed(config: Config) -> tuple[Weigh, Examination] | None:
+    """Return how the ranker's targets are weighed, where exposure logs are named."""
+    if not config.exposures:
+        return None
+    return learn_weights([Path(path) for path in config.exposures], config.exposure_most)
+
+
+def _looked_at(found: Examination) -> dict[str, float]:
+    """Return what was found of examination, as metrics."""
+    metrics = {"HOME.exposures.followed": float(found.followed)}
+    for place, chance in zip(found.firsts.tolist(), found.chances.tolist(), strict=True):
+        metrics[f"HOME.examination.place_{place}"] = chance
+    return metrics
 
 
 def _lesson(config: Config, dataset: Dataset, setting: Setting, window: Window) -> Lesson:

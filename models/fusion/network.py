@@ -90,7 +90,10 @@ def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
     # A shopper's own items are candidates whoever names them.
     times = names([str(number) for number in range(len(there))]).index("times")
     kept = named | (less[:, times] > 0)
-    return replace(table, features=less[kept], target=table.target[kept], rows=table.rows[kept])
+    weight = None if table.weight is None else table.weight[kept]
+    return replace(
+        table, features=less[kept], target=table.target[kept], rows=table.rows[kept], weight=weight
+    )
 
 
 def _loss(
@@ -107,7 +110,10 @@ def _loss(
         if found:
             target = torch.from_numpy(table.target)
             share = min(found, _MOST_TARGETS) / _MOST_TARGETS / found
-            losses.append(-torch.log_softmax(score, 0)[target].sum() * share)
+            logs = torch.log_softmax(score, 0)[target]
+            if table.weight is not None:
+                logs = logs * torch.from_numpy(table.weight[table.target])
+            losses.append(-logs.sum() * share)
     return torch.stack(losses).sum() / len(tables) if losses else scores.sum() * 0
 
 

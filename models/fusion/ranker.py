@@ -144,8 +144,16 @@ def compare(
 
 
 def ndcg(table: Table, scores: Floats, k: int) -> float:
-    """Return NDCG@k of a question's candidates by their scores."""
+    """Return NDCG@k of a question's candidates by their scores; a target's weight is its gain.
+
+    Targets that are no candidates have the gain 1.
+    """
     discount = 1 / np.log2(np.arange(2, k + 2))
     best = np.argsort(-scores, kind="stable")[:k]
-    found = table.target[best] @ discount[: len(best)]
-    return float(found / discount[: min(table.wanted, k)].sum())
+    if table.weight is None:
+        found = table.target[best] @ discount[: len(best)]
+        return float(found / discount[: min(table.wanted, k)].sum())
+    gains = table.target * table.weight
+    rest = max(table.wanted - int(table.target.sum()), 0)
+    ideal = np.sort(np.append(gains[table.target], np.ones(rest)))[::-1][:k]
+    return float(gains[best] @ discount[: len(best)] / (ideal @ discount[: len(ideal)]))

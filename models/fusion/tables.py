@@ -22,6 +22,7 @@ from models.evaluate.task import Task, make_task
 from models.fusion.cases import Setting
 from models.fusion.catalogue import codes
 from models.fusion.config import Config, Window
+from models.fusion.exposures import Weigh
 from models.progress import Progress
 
 
@@ -34,6 +35,8 @@ class Table:
     target: Bools  # [P]
     wanted: int  # targets of the question, among the candidates or not
     rows: Rows  # of the catalogue [P]
+    # How much each counts as a target; None: all alike [P].
+    weight: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,8 @@ class Known:
     setting: Setting
     shelf: Shelf
     habits: Floats  # [n, H]
+    # By what exposure logs say; None: targets count alike.
+    weigh: Weigh | None = None
 
 
 def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf:
@@ -104,7 +109,12 @@ def tables_of(
         target = np.isin(catalogue.keys[candidates.rows], targets, assume_unique=True)
         if target.any():
             table = features(candidates, past, known.shelf)
-            yield Table(user_id, table, target, len(targets), candidates.rows)
+            counts: Floats | None = None
+            if known.weigh is not None:
+                counts = known.weigh(
+                    user_id, catalogue.keys[candidates.rows], float(task.now[user])
+                )
+            yield Table(user_id, table, target, len(targets), candidates.rows, counts)
 
 
 def _candidates(

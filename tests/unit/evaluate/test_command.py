@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from artifacts import layout
+from artifacts import layout, manifest
 from artifacts.errors import ArtifactMissing
 from artifacts.fusion import load_fusion
 from artifacts.loader import load
@@ -17,6 +19,7 @@ from models.data.dataset import load_dataset
 from models.fusion.train import Config, held_out, load_sources, train
 from models.progress import silent
 from tests.unit.evaluate.shop import DAYS, ITEMS, USERS, write_shop
+from tests.unit.fusion.test_position_bias import followed, page, write
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +209,36 @@ def test_weights_are_equal_where_nothing_is_held_out(
     shown = type(data)(data.path, data.items, known, None, data.info)
     directory = train(Config(), shown, repository, silent)
     assert load_fusion(directory).weights["HOME"] == {"cf": 1.0}
+
+
+def test_the_fusion_says_how_far_down_an_exposure_log_shows_shoppers_to_look(
+    evaluated: tuple[Result, Path], shop: Path, tmp_path: Path
+) -> None:
+    data, repository = load_dataset(shop), artifacts(evaluated[1], "fusion")
+    window = held_out(data, load_sources(repository))
+    log = write(tmp_path / "log.jsonl", shown_and_bought(window.wanted))
+    config = Config(exposures=(str(log),), moments=1, least_questions=20)
+    directory = train(config, data, repository, silent, window)
+    metrics = manifest.read(directory).metrics
+    assert metrics["HOME.examination.place_1"] == 1
+    assert metrics["HOME.examination.place_2"] == pytest.approx(0.5, abs=0.15)
+    assert metrics["HOME.ranker.questions"] > 20
+
+
+def shown_and_bought(bought: pl.DataFrame) -> list[Any]:
+    """Two items on every page; what was bought had stood first, or second half as often."""
+    lines: list[Any] = []
+    for number, event in enumerate(bought.sort("time").iter_rows(named=True)):
+        item, user = str(event["item_key"]), event["user_id"]
+        time = event["time"].timestamp()
+        other = f"other{number}"
+        for visit, place in enumerate((0, 1, 1, 0)):
+            name = f"r{number}-{visit}"
+            lines.append(page(name, user, [item, other] if place == 0 else [other, item]))
+            # At the second place one in two is seen, at the first all are.
+            if place == 0 or (visit + number) % 2:
+                lines.append(followed(name, user, item, time))
+    return lines
 
 
 def test_a_fusion_needs_a_source(shop: Path, tmp_path: Path) -> None:
