@@ -112,6 +112,9 @@ class Gate:
         self._came()
         now = self._clock()
         if self._inside < self._limit.value and not self._waiting:
+            if self._crowded and now + self._limit.typical > until:
+                # It comes from a queue before this one, or in too much of a hurry.
+                raise self._refusal(kind, "no_time")
             self._admit(kind, 0.0)
         else:
             await self._queue(kind, until, now)
@@ -131,7 +134,7 @@ class Gate:
         rank = self._ranks[kind]
         if self._waiting >= self._room(rank):
             raise self._refusal(kind, "full")
-        if now + self._expected_wait() + self._limit.quickest > until:
+        if now + self._expected_wait() + self._limit.typical > until:
             raise self._refusal(kind, "no_time")
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues[rank].append(_Waiter(kind, until, place, now))
@@ -145,6 +148,11 @@ class Gate:
             elif place.exception() is None:  # let in and cancelled in the same moment
                 self._leave(None)
             raise
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether a call that is late takes the place of another; else it may try its luck."""
+        return 2 * self._inside >= self._limit.value
 
     def _room(self, rank: int) -> float:
         """How many may wait when one of this rank comes: half the queue is for the first alone."""
@@ -179,7 +187,7 @@ class Gate:
 
     def _call_in(self, waiter: _Waiter, now: float) -> None:
         self._waiting -= 1
-        if now + self._limit.quickest > waiter.until:
+        if now + self._limit.typical > waiter.until:
             self._notes.refused(waiter.kind, "expired")
             problem = "waited for its turn until too little time was left"
             waiter.place.set_exception(DeadlineExceeded(problem))

@@ -33,9 +33,8 @@ class Limit:
         self._began: float | None = None
         self._took: list[float] = []
         self._peak = 0
-        # Of the last window, in seconds; 0 before there was one.
+        # What a call took in the last window, in seconds; 0 before there was one.
         self.typical = 0.0
-        self.quickest = 0.0
 
     @property
     def value(self) -> int:
@@ -63,7 +62,7 @@ class Limit:
         return True
 
     def _close(self) -> None:
-        self.typical, self.quickest = median(self._took), min(self._took)
+        self.typical = median(self._took)
         gradient = min(max(self.target / max(self.typical, 1e-6), _SHRINK), _GROW)
         if gradient < 1:
             # What was under way is what was too much, wherever the limit stood.

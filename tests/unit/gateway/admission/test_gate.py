@@ -131,6 +131,17 @@ def test_an_idle_gate_lets_everybody_try_whatever_time_they_have() -> None:
     assert played(play()) == [("HOME", "in")]
 
 
+def test_in_a_crowded_gate_who_has_too_little_time_is_refused_though_there_is_room() -> None:
+    async def play() -> list[tuple[float, str, str]]:
+        scene = Scene(width=4, took=1.0)
+        scene.come(allowed=0.5)
+        scene.come()
+        scene.come(allowed=0.5)
+        return await scene.end()
+
+    assert played(play()) == [("HOME", "in"), ("HOME", "in"), ("HOME", "ResourceExhausted")]
+
+
 def test_who_ran_out_of_time_while_waiting_goes_out_before_any_work() -> None:
     async def play() -> list[tuple[float, str, str]]:
         scene = Scene(width=2, took=1.0)

@@ -42,6 +42,14 @@ def test_a_machine_at_half_its_speed_is_given_half_the_load(most: float) -> None
     assert load(slow, adaptive(Limit)(), 3 * most, 20).goodput > 0.6 * most / 2
 
 
+def test_on_a_slow_machine_those_who_come_too_late_take_no_place_of_others() -> None:
+    def slow() -> Machine:
+        return Machine(fixed=0.006, per_row=0.012)
+
+    most = capacity(slow)
+    assert load(slow(), adaptive(Limit)(), 3 * most, 20, late=0.1).goodput > 0.65 * most
+
+
 def test_refusals_come_at_once_and_end_soon_after_the_overload(most: float) -> None:
     shots = run(overload_then_calm(most))
     refused = [s for s in shots if s.outcome == "RESOURCE_EXHAUSTED"]
