@@ -50,9 +50,10 @@ class Config:
     hidden: tuple[int, ...] = (64, 32)
     passes: int = 8
     # Exposure logs of the gateway: the ranker's targets then count as their places were
-    # looked at (models/fusion/exposures.py), each at most `exposure_most` times.
+    # looked at (models/fusion/exposures.py), each at most `exposure_most` times. More: less
+    # bias is left, and chance clicks far down weigh more.
     exposures: tuple[str, ...] = ()
-    exposure_most: float = 10.0
+    exposure_most: float = 3.0
     seed: int = 0
 
 
