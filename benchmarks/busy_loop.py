@@ -5,6 +5,8 @@ for some milliseconds, as a gateway's under load, and a client in a process of i
 own that asks by the clock and waits half a second. Compared: grpc.aio on uvloop; the
 same, reading gRPC's bell to the end (services/runtime/loop.py); the same, taking in
 calls ahead too (services/runtime/accepting.py), which is what Plait's servers do.
+Then what a call costs of CPU, both ends in one process whose loop does nothing else,
+64 calls at once: the least of five rounds in turn, as a part of grpc.aio's.
 
 python -m benchmarks.busy_loop [--turn-ms 4] [--rate 100] [--seconds 10]
 """
@@ -28,6 +30,7 @@ from services.runtime import accepting
 from services.runtime.loop import Loop
 
 _PATIENCE = 0.5
+_AT_ONCE, _BURSTS, _ROUNDS = 64, 30, 5
 _WAYS: dict[str, tuple[Callable[[], asyncio.AbstractEventLoop], bool]] = {
     "grpc.aio": (uvloop.new_event_loop, False),
     "bell": (Loop, False),
@@ -78,6 +81,34 @@ async def _ask(port: str, rate: float, seconds: float) -> str:
     )
 
 
+async def _spend(ahead: bool) -> float:
+    """Return the CPU-seconds of a call, both ends."""
+    server = accepting.server((), ()) if ahead else grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(_Health(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        began = 0.0
+        for number in range(_BURSTS + 1):
+            await asyncio.gather(*(check(pb.HealthCheckRequest()) for _ in range(_AT_ONCE)))
+            if number == 0:  # the first warms up
+                began = time.process_time()
+        spent = time.process_time() - began
+    await server.stop(None)
+    return spent / (_BURSTS * _AT_ONCE)
+
+
+def _costs() -> dict[str, float]:
+    """Return the least CPU-seconds of a call, way by way."""
+    this = [sys.executable, "-m", "benchmarks.busy_loop", "--spend"]
+    least = dict.fromkeys(_WAYS, float("inf"))
+    for _ in range(_ROUNDS):
+        for way in _WAYS:
+            least[way] = min(least[way], float(subprocess.check_output([*this, way], text=True)))
+    return least
+
+
 def _measure(way: str, arguments: argparse.Namespace) -> list[str]:
     this = [sys.executable, "-m", "benchmarks.busy_loop"]
     serving = [*this, "--serve", way, "--turn-ms", str(arguments.turn_ms)]
@@ -101,17 +132,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--serve", choices=list(_WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
+    parser.add_argument("--spend", choices=list(_WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:
         make, ahead = _WAYS[arguments.serve]
         with asyncio.Runner(loop_factory=make) as runner:
             runner.run(_serve(ahead, arguments.turn_ms / 1000))
+    elif arguments.spend is not None:
+        make, ahead = _WAYS[arguments.spend]
+        with asyncio.Runner(loop_factory=make) as runner:
+            print(runner.run(_spend(ahead)))
     elif arguments.ask is not None:
         print(uvloop.run(_ask(arguments.ask, arguments.rate, arguments.seconds)))
     else:
-        shown = table("Server", ">In time %", ">p50 ms", ">p99 ms")
+        shown = table("Server", ">In time %", ">p50 ms", ">p99 ms", ">CPU a call")
+        costs = _costs()
         for way in _WAYS:
-            shown.add_row(way, *_measure(way, arguments))
+            cost = f"{costs[way] / costs['grpc.aio']:.2f}"
+            shown.add_row(way, *_measure(way, arguments), cost)
         console().print(shown)
 
 
