@@ -5,16 +5,22 @@ part is timed alone and warm, the least of many runs, in microseconds of this pr
 Between two requests of a busy gateway other processes leave little of it in the caches:
 there the same parts take about twice as long.
 
-python -m benchmarks.gateway_parts [--merge-only]
+`--demo` takes the demo's models, with their learned ranker, and its best known shopper
+(after `make train`); `--candidates` how many are asked of each source.
+
+python -m benchmarks.gateway_parts [--merge-only | --demo] [--candidates N]
 """
 
+import argparse
 import asyncio
 import os
+import sqlite3
 import sys
 import tempfile
 import time
 import timeit
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +37,7 @@ from benchmarks.job.wire import CODECS
 from benchmarks.job.world import World, world
 from benchmarks.load import SHOPPERS
 from benchmarks.systems.plait import DEFAULTS, JOB, gateway_settings
+from benchmarks.systems.process import ROOT
 from cli.embedded import links
 from cli.topology import SOURCES
 from gateway import observe
@@ -45,37 +52,75 @@ from gateway.retrieval import Gathered
 from gateway.situation import Situation
 from gateway.types import Ask, Page
 from plait.v1 import recommendation_service_pb2 as api
+from plait.v1 import types_pb2 as types
 from services.runtime.config import load
+
+_DEMO_MODELS, _DEMO_STATE = ROOT / "var/models", ROOT / "var/state.sqlite"
 
 
 def main() -> int:
     """Measure and print."""
-    settings = JOB if "--merge-only" in sys.argv[1:] else DEFAULTS
-    for name, took in asyncio.run(measure(settings)).items():
-        print(f"{name:<26}{took:8.1f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--merge-only", action="store_true")
+    what.add_argument("--demo", action="store_true")
+    parser.add_argument("--candidates", type=int)
+    arguments = parser.parse_args()
+    settings = {} if arguments.demo else dict(JOB if arguments.merge_only else DEFAULTS)
+    if arguments.candidates is not None:
+        settings["CANDIDATES"] = str(arguments.candidates)
+    with tempfile.TemporaryDirectory(prefix="plait-parts-") as name:
+        subject = of_the_demo if arguments.demo else of_the_job
+        for part, took in asyncio.run(measure(subject(Path(name)), settings)).items():
+            print(f"{part:<28}{took:8.1f}")
     return 0
 
 
-async def measure(settings: dict[str, str]) -> dict[str, float]:
-    """Return the microseconds of each part."""
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: a shop's models and state, and one request."""
+
+    models: Path
+    state: Path
+    request: bytes
+
+
+def of_the_job(work: Path) -> Subject:
+    """Return the benchmark's own shop."""
     shop = world(0)
-    with tempfile.TemporaryDirectory(prefix="plait-parts-") as name:
-        write_state(Path(name) / "state.sqlite", shop, SHOPPERS, costs.LENGTHS)
-        application = gateway(Path(name) / "state.sqlite", settings)
-        await application.start()
-        try:
-            request = ask_of(shop)
-            seen = await one_request(application._ready(), request)
-            found = around(application._ready(), request, seen) | merging(seen) | variety(seen)
-            return found | await whole(application._ready(), seen)
-        finally:
-            await application.stop()
+    write_state(work / "state.sqlite", shop, SHOPPERS, costs.LENGTHS)
+    return Subject(repository(0), work / "state.sqlite", ask_of(shop))
 
 
-def gateway(state: Path, settings: dict[str, str]) -> GatewayApplication:
-    """Return a gateway with the job's four models in it, not started."""
-    models = str(repository(0))
-    environ = gateway_settings({**settings, "STATE": str(state), "REPOSITORY": models})
+def of_the_demo(work: Path) -> Subject:
+    """Return the demo's shop, asked by the shopper it knows best."""
+    state = work / "state.sqlite"
+    with closing(sqlite3.connect(_DEMO_STATE)) as known, closing(sqlite3.connect(state)) as copy:
+        known.backup(copy)
+        best = "SELECT user_id FROM events GROUP BY user_id ORDER BY count(*) DESC, user_id LIMIT 1"
+        (user_id,) = copy.execute(best).fetchone()
+    request = api.RecommendRequest(surface=types.SURFACE_HOME, page_size=20)
+    request.shopper.user_id = user_id
+    return Subject(_DEMO_MODELS, state, request.SerializeToString())
+
+
+async def measure(subject: Subject, settings: dict[str, str]) -> dict[str, float]:
+    """Return the microseconds of each part."""
+    application = gateway(subject, settings)
+    await application.start()
+    try:
+        parts = application._ready()
+        seen = await one_request(parts, subject.request)
+        found = around(parts, subject.request, seen) | merging(seen) | variety(seen)
+        return found | await whole(parts, seen)
+    finally:
+        await application.stop()
+
+
+def gateway(subject: Subject, settings: dict[str, str]) -> GatewayApplication:
+    """Return a gateway with the four models in it, not started."""
+    models = str(subject.models)
+    environ = gateway_settings({**settings, "STATE": str(subject.state), "REPOSITORY": models})
     environ |= {f"PLAIT_{source.upper()}_REPOSITORY": models for source in SOURCES}
     return GatewayApplication(load(GatewayConfig, "gateway", environ), links(environ))
 
@@ -131,12 +176,13 @@ def around(parts: Parts, request: bytes, seen: Seen) -> dict[str, float]:
 def merging(seen: Seen) -> dict[str, float]:
     """Return what the pool and every stage take."""
     query, candidates = seen.gathered.query, seen.gathered.candidates
-    found = {"pool": least(lambda: build_pool(query, candidates))}
-    pool = build_pool(query, candidates)
+    pool = build_pool(query, candidates, query.own)
+    size = f"pool of {len(pool.rows)}"
+    found = {size: least(lambda: build_pool(query, candidates, query.own))}
     for stage in STAGES:
         found[f"stage {stage.__name__}"] = least(partial(stage, query, pool))
         pool = stage(query, pool)
-    return found
+    return found | {"pool and all stages": sum(found.values())}
 
 
 def variety(seen: Seen) -> dict[str, float]:
