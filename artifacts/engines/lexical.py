@@ -69,7 +69,7 @@ def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> No
     writer.commit()
     writer.wait_merging_threads()
     for lock in directory.glob("*.lock"):
-        lock.unlink()
+        lock.unlink(missing_ok=True)  # its writer may be taking it away as well
 
 
 class LexicalIndex:
