@@ -2,9 +2,9 @@
 
 python -m benchmarks.unguarded turns|gates|bell|ahead MODULE
 
-turns: every ranking is merged as soon as its answers are there, whoever waits at the
-door. gates: everybody is let in at once. bell: of what gRPC tells, one byte is read in
-each turn of the loop, as grpc.aio does. ahead: calls are taken in one at a time.
+turns: rankings are merged as soon as their answers are there, whoever waits at the door.
+gates: everybody is let in at once. bell: of what gRPC tells, one byte is read in each
+turn of the loop, as grpc.aio does. ahead: calls are taken in one at a time.
 """
 
 import runpy
@@ -19,11 +19,11 @@ _EVERYBODY = 1_000_000
 
 
 async def _at_once(*_: object) -> None:
-    """Stand in for the begin and the end of a turn."""
+    """Stand in for the pause before a piece of work."""
 
 
 def _without_turns() -> None:
-    Turns.__aenter__ = Turns.__aexit__ = _at_once  # type: ignore[method-assign,assignment]
+    Turns.let_in = _at_once  # type: ignore[method-assign,assignment]
 
 
 def _without_gates() -> None:

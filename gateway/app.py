@@ -40,6 +40,7 @@ from gateway.idle import IdleRankings, Moment
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State, load_state
+from gateway.merging import Merger
 from gateway.paging import Rankings
 from gateway.profiles import Profiles
 from gateway.quantiles import Quantiles
@@ -239,7 +240,7 @@ class GatewayApplication:
                 catalogue,
                 state.trails,
                 retrieval,
-                turns=Turns(traffic),
+                merger=Merger(Turns(traffic)),
                 traffic=traffic,
                 evidence=self._adaptive.evidence,
             ),

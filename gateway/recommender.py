@@ -8,21 +8,21 @@ with nothing at all the market's trends are the answer.
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from gateway.admission.turns import Turns
 from gateway.catalogue import Catalogue
 from gateway.coalesce import Traffic
 from gateway.fusion.adapt import Evidence
-from gateway.fusion.pipeline import build_pool, run
+from gateway.fusion.pipeline import build_pool
 from gateway.fusion.types import NO_COLUMNS, Pool, Query
+from gateway.merging import Merge, Merger
 from gateway.paging import new_ranking_id
 from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
 from gateway.trails import Trails
 from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
-from services.runtime.errors import DeadlineExceeded
 
 _MOST_DROPPED = 100
 _NO_KEYS = np.zeros(0, np.int64)
@@ -39,21 +39,18 @@ class Recommender:
         trails: Trails,
         retrieval: Retrieval,
         *,
-        turns: Turns,
+        merger: Merger,
         traffic: Traffic,
         evidence: Callable[[Query, Pool], Evidence | None] = lambda _query, _pool: None,
     ) -> None:
-        """`turns`: when a ranking may be merged, which holds the event loop.
-
-        `evidence`: what weights can learn from a ranking, where they adapt.
-        """
+        """`evidence`: what weights can learn from a ranking, where they adapt."""
         self._evidence = evidence
         self._traffic = traffic
         self._situations = situations
         self._catalogue = catalogue
         self._trails = trails
         self._retrieval = retrieval
-        self._turns = turns
+        self._merger = merger
 
     async def rank(self, ask: Ask, until: float, expires: float = math.inf) -> Ranking:
         """Make a ranking; sources must have answered by `until` (time.perf_counter()).
@@ -73,29 +70,17 @@ class Recommender:
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)
         answered = time.perf_counter()
-        stages = [("read_state", read - start), ("fan_out", answered - read)]
-        async with self._turns.turn():
-            if time.perf_counter() >= expires:
-                raise DeadlineExceeded("the answers of the models came too late to be merged")
-            pool = self._merge(situation, gathered, stages, answered)
+        merge = Merge(gathered.query, partial(self._pool, situation, gathered), expires)
+        pool = await self._merger.merge(merge)
         done = time.perf_counter()
-        timings = Timings(total=done - start, merge=done - answered, stages=tuple(stages))
+        stages = (("read_state", read - start), ("fan_out", answered - read), *merge.stages)
+        timings = Timings(total=done - start, merge=done - answered, stages=stages)
         return self._ranking(situation, gathered, pool, timings)
 
-    def _merge(
-        self,
-        situation: Situation,
-        gathered: Gathered,
-        stages: list[tuple[str, float]],
-        since: float,
-    ) -> Pool:
-        """Pool and run every stage, noting what each took; its turn was awaited `since` then."""
-        began = time.perf_counter()
+    def _pool(self, situation: Situation, gathered: Gathered) -> Pool:
         ranked = situation.query.surface == "RANK"
         own = self._catalogue.rows(situation.candidates) if ranked else gathered.query.own
-        pool = build_pool(gathered.query, gathered.candidates, own)
-        stages += [("turn", began - since), ("pool", time.perf_counter() - began)]
-        return run(gathered.query, pool, lambda stage, seconds: stages.append((stage, seconds)))
+        return build_pool(gathered.query, gathered.candidates, own)
 
     def _ranking(
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings

@@ -1,4 +1,4 @@
-"""One piece of heavy work at a time, and before each, whoever is at the door comes in.
+"""Before each piece of heavy work whoever is at the door comes in.
 
 grpc.aio takes in one call in about three turns of the event loop. When every turn
 does heavy work, calls queue inside the transport, first come first served, where no
@@ -19,30 +19,19 @@ _MOST = 10
 
 
 class Turns:
-    """Whose turn it is. Belongs to the event loop."""
+    """The pauses before pieces of work. Belongs to the event loop."""
 
     def __init__(self, traffic: Traffic) -> None:
         """`traffic`: what goes on besides."""
         self._traffic = traffic
-        self._lock = asyncio.Lock()
 
-    def turn(self) -> "Turns":
-        """Do something heavy, without awaiting in it, when it is one's turn."""
-        return self
+    @property
+    def alone(self) -> bool:
+        """Whether at most one ranking is being made: it holds nobody up."""
+        return self._traffic.inside <= 1
 
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-        if self._traffic.inside > 1:  # a lone ranking has held nobody up
-            try:
-                await self._let_in()
-            except BaseException:
-                self._lock.release()
-                raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-    async def _let_in(self) -> None:
+    async def let_in(self) -> None:
+        """Let the loop turn for as long as somebody comes in."""
         traffic = self._traffic
         for _ in range(_MOST):
             # Work is waiting all the while: no reason to send small batches.

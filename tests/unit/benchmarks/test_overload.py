@@ -44,7 +44,7 @@ def test_a_variant_runs_the_gateway_without_a_part_and_the_services_as_they_are(
 @pytest.mark.parametrize(
     ("part", "shown"),
     [
-        ("turns", "from gateway.admission.turns import Turns; print(Turns.__aenter__.__module__)"),
+        ("turns", "from gateway.admission.turns import Turns; print(Turns.let_in.__module__)"),
         ("gates", "from gateway.admission import lanes; print(lanes.FLOOR > 1000)"),
     ],
 )
