@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.systems.bento import Bento
 from benchmarks.systems.environment import PeersEnvironment
 from benchmarks.systems.plain import Plain, PlainNewest
-from benchmarks.systems.plait import DEFAULTS, FurtherGateway, Plait, Through
+from benchmarks.systems.plait import DEFAULTS, Embedded, FurtherGateway, Plait, Through
 from benchmarks.systems.ray_serve import RayServe
 from benchmarks.systems.system import System
 from benchmarks.systems.triton import Triton
@@ -27,6 +27,7 @@ def line_up(repository: Path, work: Path, only: Sequence[str]) -> dict[str, Syst
         "plait": plait,
         "plait-events": Through("Plait, history in the request", plait, codec="events"),
         "plait-whole": FurtherGateway("Plait, whole pipeline", plait, DEFAULTS),
+        "plait-embedded": Embedded(repository, work / "state.sqlite", work),
         "plain": Plain(repository, work),
         "plain-newest": PlainNewest(repository, work, peers),
         "triton": Triton(repository, work, peers),

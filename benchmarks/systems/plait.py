@@ -18,7 +18,7 @@ from cli.child import Child
 from cli.fleet_config import FleetConfig, child_environment
 from cli.health import health
 from cli.processes import Fleet, quiet
-from cli.topology import GATEWAY, SOURCES, Endpoint, Topology, on_free_ports
+from cli.topology import EMBEDDED, GATEWAY, SOURCES, Endpoint, Topology, on_free_ports
 
 # As the peers do it: the best 100 of each, the shared merge, no deadline, nothing written
 # beside the answer. Metrics are on, as always.
@@ -104,6 +104,21 @@ class Unmetered(Plait):
             for end in free.all
         )
         return Topology(gateway, tuple(sources))
+
+
+class Embedded(Plait):
+    """The gateway with the four models in its own process, as `plait up --embedded` starts it."""
+
+    name = "Plait, embedded"
+    label = "embedded"
+
+    def topology(self) -> Topology:
+        """Return where the one process listens."""
+        return Topology(replace(on_free_ports().gateway, program=EMBEDDED), ())
+
+    def processes(self) -> Mapping[str, int]:
+        """Return the one process."""
+        return {GATEWAY: self.fleet.pid(GATEWAY)}
 
 
 class Through:
