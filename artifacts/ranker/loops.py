@@ -7,8 +7,9 @@ in which order they come, is features.py's business. P candidates, L events of t
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.compiled import DOUBLES, FLOATS, NUMBER, ROWS, TABLE, WRITTEN_TABLE, compiled
+from artifacts.compiled import DOUBLES, FLOATS, INTS, NUMBER, ROWS, TABLE, WRITTEN_TABLE, compiled
 from artifacts.formulas import Floats, Rows
+from artifacts.keys import Keys
 
 Doubles = npt.NDArray[np.float64]
 
@@ -200,3 +201,13 @@ def shopper(past: Rows, ages: Floats, out: Floats) -> None:
     out[1] = np.log1p(7 * visits / (oldest + 7))
     out[2] = np.log(newest)
     out[3] = 1 - distinct / events
+
+
+@compiled(INTS, TABLE, FLOATS, INTS)
+def looked_up(have: Keys, table: Floats, usual: Floats, keys: Keys) -> Floats:
+    """Return the row of each key in a table by ascending keys; `usual` where it has none."""
+    found = np.empty((len(keys), len(usual)), np.float32)
+    for i in range(len(keys)):
+        at = np.searchsorted(have, keys[i])
+        found[i] = table[at] if at < len(have) and have[at] == keys[i] else usual
+    return found

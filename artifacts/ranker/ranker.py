@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from artifacts.formulas import Floats
 from artifacts.keys import Keys
+from artifacts.ranker import loops
 from artifacts.ranker.features import HABITS, Bools, blended, names
 from artifacts.ranker.network import Network
 
@@ -49,11 +50,7 @@ class LearnedRanker:
 
     def habits_of(self, keys: Keys) -> Floats:
         """Return the habits of items [P, H]; the usual ones for an item it does not know."""
-        if not len(self.item_keys):
-            return np.broadcast_to(self.usual, (len(keys), len(self.usual)))
-        at = np.minimum(np.searchsorted(self.item_keys, keys), len(self.item_keys) - 1)
-        known = self.item_keys[at] == keys
-        found: Floats = np.where(known[:, None], self.habits[at], self.usual)
+        found: Floats = loops.looked_up(self.item_keys, self.habits, self.usual, keys)
         return found
 
     def parts(self, table: Floats, answered: Bools) -> tuple[Floats, Floats]:
