@@ -13,6 +13,7 @@ python -m benchmarks.gateway_parts [--merge-only | --demo] [--candidates N]
 
 import argparse
 import asyncio
+import math
 import os
 import sqlite3
 import sys
@@ -48,6 +49,7 @@ from gateway.app import GatewayApplication
 from gateway.config import GatewayConfig
 from gateway.fusion.diversify import diversify
 from gateway.fusion.pipeline import SCORING, STAGES, build_pool, run
+from gateway.merging import MOST, Merge, run_together
 from gateway.retrieval import Gathered
 from gateway.situation import Situation
 from gateway.types import Ask, Page
@@ -111,8 +113,8 @@ async def measure(subject: Subject, settings: dict[str, str]) -> dict[str, float
     try:
         parts = application._ready()
         seen = await one_request(parts, subject.request)
-        found = around(parts, subject.request, seen) | merging(seen) | variety(seen)
-        return found | await whole(parts, seen)
+        found = around(parts, subject.request, seen) | merging(seen) | cohort(seen)
+        return found | variety(seen) | await whole(parts, seen)
     finally:
         await application.stop()
 
@@ -183,6 +185,24 @@ def merging(seen: Seen) -> dict[str, float]:
         found[f"stage {stage.__name__}"] = least(partial(stage, query, pool))
         pool = stage(query, pool)
     return found | {"pool and all stages": sum(found.values())}
+
+
+def cohort(seen: Seen) -> dict[str, float]:
+    """Return what merging one of several takes, one after the other and stage by stage."""
+    gathered = seen.gathered
+
+    def merges() -> list[Merge]:
+        pool = partial(build_pool, gathered.query, gathered.candidates, gathered.query.own)
+        return [Merge(gathered.query, pool, math.inf) for _ in range(MOST)]
+
+    def alone() -> None:
+        for merge in merges():
+            run_together([merge])
+
+    return {
+        "merge, one by one": least(alone) / MOST,
+        f"merge, {MOST} together": least(lambda: run_together(merges())) / MOST,
+    }
 
 
 def variety(seen: Seen) -> dict[str, float]:
