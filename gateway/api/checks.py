@@ -36,6 +36,8 @@ def item_id(field: str, value: str) -> str:
 def item_ids(field: str, values: Sequence[str], most: int, least: int = 0) -> tuple[str, ...]:
     """Check a list of item ids, and leave out repetitions."""
     count(field, len(values), most, least)
+    if not values:  # most lists are; going through one costs more than all the rest here
+        return ()
     for number, value in enumerate(values):
         item_id(f"{field}[{number}]", value)
     return tuple(dict.fromkeys(values))

@@ -152,6 +152,8 @@ def _shopper(shopper: api.Shopper, now_ms: int) -> _Shopper:
 
 
 def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
+    if not given:
+        return ()
     return tuple(_event(f"{field}[{n}]", event, now_ms) for n, event in enumerate(given))
 
 
