@@ -18,13 +18,16 @@ from tests.support.prometheus import as_asked, needs_prometheus, prometheus, scr
 
 PARTIAL = "plait_partial_answers_total"
 # What five sound processes never show: such scores, and what is there only during a
-# canary or with several workers. tests/contracts records all of them.
+# canary, with several workers, or where weights follow events, which is off by default.
+# tests/contracts records all of them.
 NEVER = {
     "Scores that were NaN or infinite",
     "Canaries: part of the shoppers",
     "Canary questions answered by the default",
     "Workers by state",
     "Workers started again",
+    "Blend weights by surface and source",
+    "Events that moved weights, and those that could not",
 }
 
 
