@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
+from artifacts.compiled import BOOLS, FLAG, FLOATS, INTS, NUMBER, REAL, SMALLS, compiled
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.trails import extended
 from gateway.types import Ask, EventType, Times, Trail, Types
@@ -103,6 +103,32 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     )
 
 
+@compiled(NUMBER, REAL, REAL)
+def _left(age: int, half_life: float, floor: float) -> float:
+    """Return what age leaves of a weight, floor .. 1; both in ms, half-life 0: all of it."""
+    if half_life <= 0:
+        return 1.0
+    return max(float(np.exp2(-max(age, 0) / half_life)), floor)
+
+
+@compiled(INTS, REAL, REAL)
+def _faded(ages: Times, half_life: float, floor: float) -> Floats:
+    faded = np.empty(len(ages), np.float32)
+    for i in range(len(ages)):
+        faded[i] = _left(ages[i], half_life, floor)
+    return faded
+
+
+@compiled(FLOATS)
+def by_step(weights: Floats) -> Floats:
+    """Return a session's weights [M], oldest first, less for each step that followed."""
+    stepped, step = np.empty(len(weights), np.float32), 1.0
+    for i in range(len(weights) - 1, -1, -1):
+        stepped[i] = step * weights[i]
+        step *= _STEP
+    return stepped
+
+
 @compiled(INTS, SMALLS, INTS, BOOLS, NUMBER, REAL, REAL, NUMBER, FLAG)
 def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
     keys: Ints, types: Types, times: Times, recent: Bools,
@@ -124,26 +150,23 @@ def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold
     session_keys, session_weights = np.empty(sessions, np.int64), np.empty(sessions, np.float32)
     past_keys = np.empty(past, np.int64)
     past_age, past_worth = np.empty(past, np.float32), np.empty(past, np.float32)
-    step = 1.0
     for i in range(len(keys) - 1, -1, -1):  # the newest first: its are the places that count
         worth, age = TYPE_WEIGHT[types[i]], max(now - times[i], 0)
         if recent[i]:
             sessions -= 1
             session_keys[sessions] = keys[i]
-            session_weights[sessions] = step * (-1 if types[i] == _DISLIKE else worth)
-            step *= _STEP
+            session_weights[sessions] = -1 if types[i] == _DISLIKE else worth
         if not worth > 0:
             continue
         past -= 1
         past_keys[past], past_age[past], past_worth[past] = keys[i], age / _DAY_MS, worth
         if told and (recent[i] or not session_only):
             told -= 1
-            left = max(np.exp2(-age / half_life), floor) if half_life > 0 else 1.0
-            told_keys[told], told_weights[told] = keys[i], worth * left
+            told_keys[told], told_weights[told] = keys[i], worth * _left(age, half_life, floor)
             told_types[told], told_ages[told] = types[i], age / 1000
     return (
         (told_keys, told_weights, told_types, told_ages),
-        (session_keys, session_weights),
+        (session_keys, by_step(session_weights)),
         (past_keys, past_age, past_worth),
     )
 
@@ -162,15 +185,7 @@ def about(history: History, keys: Ints) -> History:
 
 def fading(age_ms: Times, settings: HistorySettings) -> Floats:
     """Return what age leaves of each event's weight, floor .. 1 [L]; ages in ms."""
-    faded: Floats = np.ones(len(age_ms), np.float32)
-    if settings.half_life_days > 0:
-        half_lives = np.maximum(age_ms, 0) / (settings.half_life_days * _DAY_MS)
-        faded = np.maximum(np.exp2(-half_lives), settings.floor).astype(np.float32)
+    faded: Floats = _faded(
+        np.ascontiguousarray(age_ms), settings.half_life_days * _DAY_MS, settings.floor
+    )
     return faded
-
-
-def by_step(weights: Floats) -> Floats:
-    """Return a session's weights [M], oldest first, less for each step that followed."""
-    steps = np.arange(len(weights) - 1, -1, -1, dtype=np.float32)
-    stepped: Floats = weights * np.float32(_STEP) ** steps
-    return stepped

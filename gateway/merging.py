@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from gateway.admission.turns import Turns
-from gateway.fusion.pipeline import STAGES
+from gateway.fusion.pipeline import STAGES, run
 from gateway.fusion.types import Pool, Query
 from services.runtime.errors import DeadlineExceeded
 
@@ -46,22 +46,25 @@ class Merge:
         """Build the pool (0), or run stage `number`; a failure is kept for `result`."""
         if self.error is not None:
             return
-        start = perf_counter()
-        if self.pool is None:
-            if start >= self._expires:
-                self.error = DeadlineExceeded("the answers of the models came too late to merge")
-                return
-            self.stages.append(("turn", start - self._since))
         try:
             if self.pool is None:
-                self.pool = self._build()
+                self.pool = self._begin()
             else:
-                self.pool = STAGES[number - 1](self._query, self.pool)
+                self.pool = run(self._query, self.pool, self._note, STAGES[number - 1 : number])
         except Exception as error:  # the others in the cohort are none the worse
             self.error = error
-            return
-        name = STAGES[number - 1].__name__ if number else "pool"
-        self.stages.append((name, perf_counter() - start))
+
+    def _begin(self) -> Pool:
+        start = perf_counter()
+        if start >= self._expires:
+            raise DeadlineExceeded("the answers of the models came too late to merge")
+        self._note("turn", start - self._since)
+        pool = self._build()
+        self._note("pool", perf_counter() - start)
+        return pool
+
+    def _note(self, name: str, seconds: float) -> None:
+        self.stages.append((name, seconds))
 
     def result(self) -> Pool:
         """Return the finished pool; raises what a stage raised."""

@@ -84,9 +84,9 @@ def member(rows: Rows, listed: Rows, size: int) -> Bools:
 
     A lookup table: ten times np.isin's speed at these sizes.
     """
-    table = np.zeros(size, np.bool_)
-    table[listed[(listed >= 0) & (listed < size)]] = True
-    return table[rows]
+    table = np.zeros(size, np.uint8)
+    _mark(table, listed, 1)
+    return table[rows].astype(np.bool_)
 
 
 def _price(query: Query, rows: Rows) -> Iterator[tuple[str, Bools]]:
