@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.catalogue import Catalogue
-from gateway.condition import State
+from gateway.condition import REASONS, State
 from gateway.errors import StoreBusy, StoreFailed
 from gateway.store import Store
 from gateway.trails import Trails
@@ -49,6 +49,16 @@ class EventTaker:
         self._trails = trails
         self._trends = trends
 
+    def check(self, events: int) -> None:
+        """Refuse so many events at once where the disk would not take them: raises Unavailable.
+
+        Callers send refused events again, and more come meanwhile: a crowd that must cost
+        rankings nothing. The store finds out by itself when it can write again.
+        """
+        state = self._store.condition.state
+        if state is not State.OK:
+            raise _refusal(events, REASONS[state], state.value)
+
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.
 
@@ -64,11 +74,7 @@ class EventTaker:
         try:
             numbers = await self._store.record(events, then)
         except StoreFailed as error:
-            EVENTS_REFUSED.labels(_why(self._store, error)).inc(len(events))
-            raise Unavailable(
-                f"no event was recorded: {error}; send them again with the same event_id",
-                retry_after_ms=RETRY_MS,
-            ) from None
+            raise _refusal(len(events), str(error), _why(self._store, error)) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
         if followed := [e for e in new if e.ranking_id]:
             asyncio.get_running_loop().call_soon(self._follow, followed)
@@ -84,6 +90,14 @@ class EventTaker:
             if event.key and row < 0:
                 UNKNOWN_ITEMS.labels("catalogue").inc()
         self._trends.last_seq = max(self._trends.last_seq, last_seq)
+
+
+def _refusal(events: int, problem: str, reason: str) -> Unavailable:
+    EVENTS_REFUSED.labels(reason).inc(events)
+    return Unavailable(
+        f"no event was recorded: {problem}; send them again with the same event_id",
+        retry_after_ms=RETRY_MS,
+    )
 
 
 def _why(store: Store, error: StoreFailed) -> str:

@@ -8,7 +8,7 @@ are passed over. The layout is public and stable: https://sqlite.org/fileformat2
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 PAGE = 4096  # what schema.py's files have, being SQLite's default
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 0x0D, 0x0A, 0x02
@@ -61,23 +61,28 @@ def committed(log: BinaryIO) -> dict[int, int]:
 
 
 def rows(
-    pages: Pages, kinds: tuple[int, ...], wanted: Callable[[int], bool] | None = None
+    pages: Pages,
+    kinds: tuple[int, ...],
+    wanted: Callable[[int], bool] | None = None,
+    *,
+    columns: int = 0,
 ) -> Iterator[tuple[int, Row]]:
     """Yield (number, values) of every readable cell on pages of these kinds.
 
     The number is a table's rowid, which its values lack (None stands first), or the
     last value of an index's cell, where SQLite puts the rowid. Cells whose number is
-    not `wanted` are passed over before the work of decoding them.
+    not `wanted`, and most that have fewer than `columns` values, are passed over before
+    the work of decoding them.
     """
     for number in range(1, pages.count + 1):
         page = pages.read(number)
         start = 100 if number == 1 else 0
         if len(page) == PAGE and page[start] in kinds:
-            yield from _cells(pages, page, start, wanted)
+            yield from _cells(pages, page, start, wanted, columns)
 
 
 def _cells(
-    pages: Pages, page: bytes, start: int, wanted: Callable[[int], bool] | None
+    pages: Pages, page: bytes, start: int, wanted: Callable[[int], bool] | None, columns: int
 ) -> Iterator[tuple[int, Row]]:
     kind = page[start]
     (count,) = struct.unpack(">H", page[start + 3 : start + 5])
@@ -86,24 +91,16 @@ def _cells(
         return
     for (at,) in struct.iter_unpack(">H", page[first : first + 2 * count]):
         try:
-            cell = _cell(pages, page, at + (4 if kind == INDEX_INNER else 0), kind == TABLE_LEAF)
-            if wanted is None or wanted(cell.number):
-                values = _values(cell)
-            else:
-                continue
+            number, payload = _cell(pages, page, at + (first - start - 8), kind == TABLE_LEAF)
+            # The header: its own length, then a byte or more for each value.
+            if payload[0] > columns and (wanted is None or wanted(number)):
+                yield number, _values(payload)
         except (ValueError, IndexError, struct.error):
             continue
-        yield cell.number, values
 
 
-class _Cell(NamedTuple):
-    number: int
-    payload: bytes
-    types: list[int]
-    body: int  # where the values begin
-
-
-def _cell(pages: Pages, page: bytes, at: int, table: bool) -> _Cell:
+def _cell(pages: Pages, page: bytes, at: int, table: bool) -> tuple[int, bytes]:
+    """Return a cell's number and its record."""
     length, at = _varint(page, at)
     rowid = 0
     if table:
@@ -117,17 +114,16 @@ def _cell(pages: Pages, page: bytes, at: int, table: bool) -> _Cell:
         payload += _rest(pages, page[at + kept : at + kept + 4], length - kept)
     if len(payload) != length:
         raise ValueError("cut off")
+    return rowid if table else _last(payload), payload
+
+
+def _last(payload: bytes) -> int:
+    """Return the last value of a record, a whole number: most cells are not wanted for theirs."""
     body, at = _varint(payload, 0)
-    types = []
-    while at < body:
-        kind, at = _varint(payload, at)
-        types.append(kind)
-    if not types:
+    if not at < body <= len(payload):
         raise ValueError("empty")
-    if not table:
-        last = _width(types[-1])
-        rowid = _whole(types[-1], payload[length - last :])
-    return _Cell(rowid, payload, types, body)
+    kind = payload[body - 1]  # that of a whole number is one byte
+    return _whole(kind, payload[len(payload) - _width(kind) :])
 
 
 def _kept(length: int, table: bool) -> int:
@@ -151,15 +147,20 @@ def _rest(pages: Pages, pointer: bytes, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _values(cell: _Cell) -> Row:
+def _values(payload: bytes) -> Row:
     """Decode one record; raises ValueError where header and body do not agree."""
+    end, at = _varint(payload, 0)
+    types = []
+    while at < end:
+        kind, at = _varint(payload, at)
+        types.append(kind)
+    if not types:
+        raise ValueError("empty")
     found: list[Value] = []
-    at = cell.body
-    for kind in cell.types:
-        end = at + _width(kind)
-        found.append(_value(kind, cell.payload[at:end]))
-        at = end
-    if at != len(cell.payload):
+    for kind in types:
+        at, end = end, end + _width(kind)
+        found.append(_value(kind, payload[at:end]))
+    if end != len(payload):
         raise ValueError("a record of another length than its header says")
     return tuple(found)
 
@@ -188,6 +189,9 @@ def _value(kind: int, raw: bytes) -> Value:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = data[at]
+    if value < 0x80:
+        return value, at + 1
     value = 0
     for place in range(8):
         byte = data[at + place]

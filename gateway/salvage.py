@@ -42,8 +42,9 @@ _VECTOR = (_TEXT, _INT, _TEXT, _BLOB)
 _BY_USER = (_TEXT, _INT, _INT, _INT, _INT, _MAYBE_TEXT, _INT)
 _PUT_EVENT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * 10)})"
 _PUT_ITEM = f"INSERT OR REPLACE INTO items VALUES ({', '.join('?' * 12)})"
-# Events that SQLite is asked for at once; damage costs the slice it falls into a second look.
-_SLICE = 10_000
+# Events that SQLite is asked for at once; where damage falls into a slice, it is asked again
+# for its parts. What the last parts lack is looked for page by page, at fifty times the cost.
+_SLICES = (10_000, 1_000, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def salvage(damaged: Path, new: Path) -> Saved:
         log = stack.enter_context(log_path.open("rb")) if log_path.exists() else None
         pages = Pages(file, log)
         if not have_items:
-            connection.executemany(_PUT_ITEM, _items(pages))
+            connection.executemany(
+                _PUT_ITEM, _items(rows(pages, (TABLE_LEAF,), columns=len(_ITEM)))
+            )
         connection.executemany(_PUT_EVENT, _events(rows(pages, (TABLE_LEAF,), wanted)))
         whole = _count(connection, "events")
         index = rows(pages, (INDEX_LEAF, INDEX_INNER), wanted)
@@ -91,21 +94,34 @@ def _through_sqlite(
     old: sqlite3.Connection, new: sqlite3.Connection
 ) -> tuple[bool, Callable[[int], bool]]:
     """Copy what SQLite can read: (were all items?, is an event of this number missing?)."""
-    whole: set[int] = set()
+    broken: set[int] = set()
+    first, last = 0, -1
 
     def missing(seq: int) -> bool:
-        return seq // _SLICE not in whole
+        return not first <= seq <= last or seq // _SLICES[-1] in broken
+
+    def take(start: int, depth: int = 0) -> None:
+        """Copy a slice; where it is damaged, as much of it as the parts yield."""
+        size = _SLICES[depth]
+        query = "SELECT * FROM events WHERE seq BETWEEN ? AND ?"
+        if _copy(old.execute, (query, (start, start + size - 1)), new, _PUT_EVENT, _EVENT):
+            return
+        if size == _SLICES[-1]:
+            broken.add(start // size)
+            return
+        for begin in range(start, start + size, _SLICES[depth + 1]):
+            take(begin, depth + 1)
 
     try:
-        first, last = old.execute("SELECT min(seq), max(seq) FROM events").fetchone()
-        slices = range(first // _SLICE, last // _SLICE + 1) if last else range(0)
+        # Asked for together they would be looked for in every row.
+        (least,) = old.execute("SELECT min(seq) FROM events").fetchone()
+        (most,) = old.execute("SELECT max(seq) FROM events").fetchone()
     except sqlite3.DatabaseError:
         return False, missing
-    for number in slices:
-        query = "SELECT * FROM events WHERE seq BETWEEN ? AND ?"
-        bounds = (number * _SLICE, (number + 1) * _SLICE - 1)
-        if _copy(old.execute, (query, bounds), new, _PUT_EVENT, _EVENT):
-            whole.add(number)
+    if least is not None:
+        first, last = least, most
+        for start in range(first - first % _SLICES[0], last + 1, _SLICES[0]):
+            take(start)
     images = ("SELECT * FROM embeddings WHERE source = ?", (IMAGE,))
     _copy(old.execute, images, new, PUT_VECTOR, _VECTOR)
     return _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM), missing
@@ -136,10 +152,10 @@ def _copy(
     return not broken
 
 
-def _items(pages: Pages) -> Iterator[Row]:
+def _items(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:
     # Pages that are free again may hold older versions of an item: the newest counts.
     newest: dict[int, Any] = {}
-    for rowid, (_, *values) in rows(pages, (TABLE_LEAF,)):
+    for rowid, (_, *values) in found:
         row = (rowid, *values)
         if _fits(row, _ITEM) and newest.get(rowid, -1) <= row[11]:
             newest[rowid] = row[11]

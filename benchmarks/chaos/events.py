@@ -1,7 +1,8 @@
 """Shoppers who click: events at a steady rate, each call sent again until it is acknowledged.
 
 What a storefront does: an unanswered call may or may not have happened, so it is sent
-again with the same event ids. The account is which ids were acknowledged.
+again with the same event ids, after the pause that a refusal asks for
+(`grpc-retry-pushback-ms`). The account is which ids were acknowledged.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from types import TracebackType
 import grpc
 
 from benchmarks.chaos.background import begin
-from benchmarks.chaos.load import OPTIONS
+from benchmarks.chaos.load import OPTIONS, pushback
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.event_service_pb2_grpc import EventServiceStub
@@ -22,6 +23,7 @@ PER_CALL = 20
 # Unacknowledged calls at one time; beyond it shoppers are not sent, and not counted.
 _MOST_WAITING = 400
 _CALL_SECONDS = 5.0
+# Seconds before another try where no answer says how long.
 _PAUSE = 0.1
 
 
@@ -79,9 +81,9 @@ class EventStream:
         while True:
             try:
                 answer = await stub.RecordEvents(request, timeout=_CALL_SECONDS)  # type: ignore[misc]
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
                 self.refusals += 1
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(pushback(error) or _PAUSE)
                 continue
             self.miscounted += answer.recorded_count + answer.duplicate_count != len(ids)
             self.acknowledged.update(ids)

@@ -101,6 +101,7 @@ class EventServicer:
     ) -> events.RecordEventsResponse:
         """Record events, all or none; durable and visible when this returns."""
         parts = self._parts()
+        parts.events.check(len(request.events))
         async with parts.lanes.events.admitted(EVENTS, time_limit(context)):
             recorded = await parts.events.record(read.read_events(request, now_ms()))
         return events.RecordEventsResponse(

@@ -19,6 +19,8 @@ from benchmarks.chaos.faults.sources import shoppers
 from benchmarks.chaos.load import OPTIONS
 from benchmarks.chaos.trial import Check, Scale, Wiring
 from benchmarks.chaos.world import World
+from plait.v1.profile_service_pb2 import GetProfileRequest
+from plait.v1.profile_service_pb2_grpc import ProfileServiceStub
 
 WIRING = Wiring(small_disk=True)
 _PAGE = 4096
@@ -147,6 +149,22 @@ def _damage(world: World) -> None:
         for number in chance.sample(range(1, pages), max(int(_DAMAGE * pages), 20)):
             file.seek(number * _PAGE)
             file.write(chance.randbytes(_PAGE))
+    _look_up(world)
+
+
+def _look_up(world: World) -> None:
+    """Ask for profiles, which are read from the file, until one cannot be.
+
+    Those who are in memory already would not meet the damage for hours.
+    """
+    with grpc.insecure_channel(world.address, options=OPTIONS) as channel:
+        stub = ProfileServiceStub(channel)
+        for user in world.users:
+            request = GetProfileRequest(user_id=user)
+            try:
+                stub.GetProfile(request, timeout=10.0)
+            except grpc.RpcError:
+                return
 
 
 def _nothing(world: World) -> None:

@@ -90,6 +90,8 @@ async def test_on_a_full_disk_rankings_go_on_and_events_are_refused_until_there_
         await until_health(shop, "NOT_SERVING")
         assert await health(shop, "") == "SERVING"
         assert metric("plait_store_state", reason="full") == 1
+        with pytest.raises(grpc.aio.AioRpcError, match="the disk is full"):
+            await record(shop, bought("carl", "6", "at once"))
         assert metric("plait_events_refused_total", reason="full") > refused
         assert len((await shop.recommend("ann")).items) == 20
         await eventually(lambda: metric("plait_exposures_lost_total") > lost, "a lost exposure")
