@@ -77,7 +77,7 @@ class GatewayConfig(ServerConfig):
     # Part of max_deadline_ms that a ranking should take at most under load; as many are
     # worked on at once as manage that. Larger: fuller batches, so more rankings a second,
     # and longer waits; half as much again is spent in the queue, so at most 0.6.
-    load_share: float = 0.3
+    load_share: float = 0.25
     # Who is served first when not all can be: surfaces of one rank side by side, the first
     # rank first. The last rank is refused first, and under lasting overload altogether.
     surface_order: tuple[str, ...] = ("SEARCH CART", "HOME ITEM SESSION", "RANK")

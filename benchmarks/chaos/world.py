@@ -30,6 +30,8 @@ _HOUSEHOLDS = (
     "SELECT user_id FROM events GROUP BY user_id HAVING count(*) >= 20 ORDER BY user_id LIMIT 256"
 )
 _ITEMS = "SELECT item_id FROM items ORDER BY item_key LIMIT 200"
+# Kept for their next pages.
+_RANKINGS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class World:
                 "PLAIT_GATEWAY_SOURCES": sources,
                 "PLAIT_GATEWAY_MAX_DEADLINE_MS": str(self.scale.deadline_ms),
                 "PLAIT_GATEWAY_EXPOSURE_LOG": str(self.state.with_name("exposures.jsonl")),
+                # Full before memory is judged: what grows from there on is a leak.
+                "PLAIT_GATEWAY_MAX_RANKINGS": str(_RANKINGS),
             },
             first_pause=1.0,
             longest_pause=1.0,

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 # Strings: grpc's own classes are generic to type checkers only.
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+# Status, message, trailing metadata.
+_Refusal: TypeAlias = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -59,16 +61,20 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
         start = time.perf_counter()
         outcome = "OK"
         try:
-            return await behaviour(decode_request(method, decode, raw), context)
-        except PlaitError as error:
-            outcome = error.status.name
-            await context.abort(error.status, error.message, error.trailing_metadata)
-        except asyncio.CancelledError:
-            outcome = "CANCELLED"
-            raise
-        except Exception:
-            outcome = "INTERNAL"
-            await _abort_unexpected(method, context)
+            try:
+                return await behaviour(decode_request(method, decode, raw), context)
+            except PlaitError as error:
+                refusal = error.status, error.message, error.trailing_metadata
+            except asyncio.CancelledError:
+                outcome = "CANCELLED"
+                raise
+            except Exception:
+                refusal = _unexpected(method)
+            outcome = refusal[0].name
+            # gRPC keeps what `abort` raises, and with it this frame, until the garbage
+            # collector comes by: neither the request nor the error's own frames may be in it.
+            raw = b""
+            await context.abort(*refusal)
         finally:
             seconds[outcome].observe(time.perf_counter() - start)
 
@@ -89,8 +95,8 @@ def decode_request(method: str, decode: Callable[[bytes], Any] | None, raw: byte
         raise InvalidArgument("request", "not a message of this method's type") from None
 
 
-async def _abort_unexpected(method: str, context: _Context) -> NoReturn:
+def _unexpected(method: str) -> _Refusal:
     """Tell the caller nothing but an id, and the log everything under that id."""
     error_id = secrets.token_hex(6)
     _log.exception("unexpected error", extra={"error_id": error_id, "method": method})
-    await context.abort(grpc.StatusCode.INTERNAL, f"internal error, logged as {error_id}")
+    return grpc.StatusCode.INTERNAL, f"internal error, logged as {error_id}", ()
