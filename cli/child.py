@@ -45,9 +45,10 @@ class Child:
 
     def start(self) -> None:
         """Start the process; output goes to the log sink line by line."""
+        leash = [str(_LEASH), str(os.getpid()), str(self.endpoint.niceness)]
         command = [sys.executable, "-u", *self.endpoint.arguments]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command],
+            [sys.executable, "-I", "-S", *leash, *command],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Runs a command that dies with the process that started it. Used as a script.
 
-python leash.py PARENT_PID COMMAND...
+python leash.py PARENT_PID NICENESS COMMAND...
 
 The kernel's parent-death signal survives exec, so the command itself is exactly
 what anybody would run. Where there is no such signal (it is Linux's), a parent
@@ -16,8 +16,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, then become the command."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    """Tie this process to its parent, let others go first, then become the command."""
+    parent, niceness, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    os.nice(niceness)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above

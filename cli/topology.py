@@ -18,6 +18,9 @@ FUSION = "fusion"
 NAMES = (GATEWAY, *SOURCES)
 # Runs the gateway with the four models inside.
 EMBEDDED = ("-m", "cli.embedded")
+# A gateway that waits for a processor keeps all callers waiting, refused ones too; a model
+# that waits has a fuller batch afterwards.
+MODELS_NICENESS = 5
 BASE_PORT = 50050
 METRICS_BASE_PORT = 9150
 HOST = "127.0.0.1"
@@ -45,6 +48,11 @@ class Endpoint:
     def address(self) -> str:
         """Return HOST:PORT of the gRPC server, as a client dials it."""
         return f"{_dialled(self.host)}:{self.port}"
+
+    @property
+    def niceness(self) -> int:
+        """Return how far it stands back where processors are short (docs/decisions/0010)."""
+        return 0 if self.name == GATEWAY else MODELS_NICENESS
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -17,8 +17,13 @@ from gateway.fusion.pipeline import STAGES, run
 from gateway.fusion.types import Pool, Query
 from services.runtime.errors import DeadlineExceeded
 
-# Merged together at most: a loop that merges hears nobody else, some milliseconds here.
+# Merged together at most.
 MOST = 8
+# Seconds of work after which those at the door are let in, between two stages: a loop that
+# merges hears nobody else.
+_BREATH = 0.002
+# Of a merge: the pool is built, then come the stages.
+_STEPS = range(len(STAGES) + 1)
 
 
 class Merge:
@@ -75,7 +80,7 @@ class Merge:
 
 def run_together(merges: Sequence[Merge]) -> None:
     """Build all pools, then run every stage on all of them."""
-    for number in range(len(STAGES) + 1):
+    for number in _STEPS:
         for merge in merges:
             merge.step(number)
 
@@ -108,7 +113,7 @@ class Merger:
             while self._waiting:
                 await self._turns.let_in()
                 cohort = self._next()
-                run_together(cohort)
+                await self._run_together(cohort)
                 for merge in cohort:
                     if merge.told is not None:
                         merge.told.set_result(None)
@@ -118,6 +123,16 @@ class Merger:
                 if merge.told is not None:
                     merge.told.cancel()
             self._waiting.clear()
+
+    async def _run_together(self, cohort: Sequence[Merge]) -> None:
+        """As `run_together`, but for pauses."""
+        began = perf_counter()
+        for number in _STEPS:
+            if perf_counter() - began > _BREATH:
+                await self._turns.let_in()
+                began = perf_counter()
+            for merge in cohort:
+                merge.step(number)
 
     def _next(self) -> list[Merge]:
         """Take the oldest whose callers are still there."""

@@ -30,7 +30,7 @@ class Process:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command],
+                [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), "0", *command],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.health import health
 from cli.processes import Fleet
-from cli.topology import FUSION, NAMES, SOURCES, Topology, on_free_ports
+from cli.topology import FUSION, MODELS_NICENESS, NAMES, SOURCES, Topology, on_free_ports
 
 FAKE = str(Path(__file__).with_name("fake_process.py"))
 
@@ -203,3 +203,10 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_models_let_the_gateway_go_first(config: FleetConfig) -> None:
+    own = os.nice(0)
+    with Fleet(config, Log()) as fleet:
+        nice = {name: psutil.Process(fleet.pid(name)).nice() - own for name in NAMES}
+    assert nice == {"gateway": 0, **dict.fromkeys(SOURCES, MODELS_NICENESS)}
