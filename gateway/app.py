@@ -1,4 +1,4 @@
-"""The gateway put together: what depends on what, and in which order it starts.
+"""The gateway as an application: in which order it starts and stops.
 
 State is read first, then sources are contacted in the background: the gateway
 serves trends before any model is up, and each model as it comes.
@@ -8,15 +8,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import grpc
 import numpy as np
 
-from artifacts.fusion import FusionArtifact
-from gateway.adaptive import AdaptiveWeights
-from gateway.admission.lanes import build_lanes
-from gateway.admission.turns import Turns
 from gateway.api.profiles import ProfileServicer
 from gateway.api.rollouts import RolloutServicer
 from gateway.api.servicer import (
@@ -26,33 +21,17 @@ from gateway.api.servicer import (
     RecommendationServicer,
     add_to_server,
 )
-from gateway.coalesce import Traffic
+from gateway.assembly import Assembled, Known, assemble
 from gateway.condition import State as Condition
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
 from gateway.embedded import EmbeddedLink
-from gateway.embedder import Embedder
 from gateway.errors import StoreError
-from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
-from gateway.followers import Followers
-from gateway.idle import IdleRankings, Moment
-from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State, load_state
-from gateway.merging import Merger
-from gateway.paging import Rankings
-from gateway.profiles import Profiles
-from gateway.quantiles import Quantiles
-from gateway.recommender import Recommender
-from gateway.retrieval import Retrieval
-from gateway.rollouts.asking import VersionedFanOut
-from gateway.rollouts.canaries import Canaries
-from gateway.rollouts.fusion import FusionVersions, Learners, first_fusion
-from gateway.rollouts.record import Record, RecordFile, RecordKeeper
-from gateway.situation import Situations
-from gateway.slates import Slates
-from gateway.sources import Source
+from gateway.rollouts.fusion import first_fusion
+from gateway.rollouts.record import RecordFile
 from services.runtime.errors import StartError, Unavailable
 from services.runtime.health import Health
 
@@ -79,9 +58,7 @@ class GatewayApplication:
             self._exposures = ExposureLog(config.exposure_log, config.exposure_log_mb << 20)
         self._health: Health | None = None
         self._state: State | None = None
-        self._embedder: Embedder | None = None
-        self._adaptive: AdaptiveWeights | None = None
-        self._parts: Parts | None = None
+        self._assembled: Assembled | None = None
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the five services."""
@@ -119,21 +96,22 @@ class GatewayApplication:
         await self._save_trends()
         await asyncio.gather(*(link.load() for link in self._embedded.values()))
         await self._contact()
-        self._parts = self._assemble(self._state, fusion, record)
+        known = Known(self._state, fusion, record)
+        self._assembled = assemble(config, self._connections, known, self._exposures)
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
-        self._parts = None
-        if self._embedder is not None:
-            await self._embedder.stop()
+        assembled, self._assembled = self._assembled, None
+        if assembled is not None:
+            await assembled.embedder.stop()
         for connection in self._connections.values():
             await connection.stop()
         if self._exposures is not None:
             await self._exposures.stop()
-        if self._adaptive is not None:
-            await self._adaptive.stop()
+        if assembled is not None:
+            await assembled.adaptive.stop()
         if self._state is not None:
             await self._save_trends()
             await asyncio.to_thread(self._state.store.stop)
@@ -163,8 +141,8 @@ class GatewayApplication:
     async def _complete(self, health: Health) -> None:
         """Give a repaired file the items that only memory still has, and say that it is well."""
         try:
-            if self._parts is not None:
-                await self._parts.keeper.restore()
+            if self._assembled is not None:
+                await self._assembled.parts.keeper.restore()
         except StoreError as error:
             _log.error("items that the repaired file lacks", extra={"reason": str(error)})
         if self._state is None or self._state.store.condition.state is Condition.OK:
@@ -180,92 +158,9 @@ class GatewayApplication:
             task.cancel()
 
     def _ready(self) -> Parts:
-        if self._parts is None:
+        if self._assembled is None:
             raise Unavailable("the gateway is starting or stopping; try again")
-        return self._parts
-
-    def _assemble(self, state: State, fusion: FusionArtifact, record: Record) -> Parts:
-        config = self._config
-        catalogue, new_items, store = state.catalogue, state.new_items, state.store
-        self._embedder = Embedder(
-            {name: self._connections[name] for name in config.item_encoders},
-            new_items,
-            store,
-            retry_ms=config.embed_retry_ms,
-        )
-        keeper = CatalogueKeeper(
-            store, catalogue, new_items, self._embedder, config.embed_timeout_ms / 1000
-        )
-        keeper.count()
-        self._embedder.start()
-        traffic = Traffic()
-        sources = tuple(
-            Source(
-                c,
-                traffic,
-                max_rows=config.rows_per_call,
-                max_calls=config.calls_in_flight,
-                knows=catalogue.knows_any,
-            )
-            for c in self._connections.values()
-        )
-        rollouts = RecordKeeper(RecordFile(config.state), record)
-        canaries = Canaries(sources, rollouts, self._look_again)
-        quantiles = Quantiles(config.repository, fusion)
-        lanes = build_lanes(config, traffic)
-        retrieval = Retrieval(
-            sources,
-            catalogue,
-            new_items,
-            VersionedFanOut(canaries.versions_for, self._look_again),
-            quantiles,
-            candidates=partial(lanes.quality.of, config.candidates),
-            search_share=config.search_share,
-        )
-        situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
-        self._adaptive = AdaptiveWeights(config, situations, store, state.adapted)
-        self._adaptive.start()
-
-        async def moment(user_id: str) -> Moment:
-            trail = await state.trails.get(user_id)
-            links = (link.stamp for link in self._connections.values())
-            return Moment(
-                (trail, catalogue.columns, situations.fusion, situations.weights),
-                (tuple(canaries.versions_for(user_id).items()), *links),
-            )
-
-        slates = Slates(
-            Recommender(
-                situations,
-                catalogue,
-                state.trails,
-                retrieval,
-                merger=Merger(Turns(traffic)),
-                traffic=traffic,
-                evidence=self._adaptive.evidence,
-            ),
-            lanes.rankings,
-            Rankings(
-                catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes
-            ),
-            catalogue,
-            self._exposures,
-            idle=IdleRankings(
-                moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds
-            ),
-            adaptive=self._adaptive,
-            most_ms=config.max_deadline_ms,
-            reserve_ms=config.merge_reserve_ms,
-        )
-        followers = Followers(catalogue, self._exposures, self._adaptive)
-        events = EventTaker(store, catalogue, state.trails, state.trends, followers.follow)
-        learners = Learners(state, situations, quantiles, self._adaptive)
-        versions = FusionVersions(config.repository, rollouts, learners, fusion.version)
-        profiles = Profiles(store, catalogue, lambda: situations.ageing)
-        return Parts(slates, catalogue, events, keeper, canaries, versions, profiles, lanes)
-
-    def _look_again(self, source: str) -> None:
-        self._connections[source].look_again()
+        return self._assembled.parts
 
     async def _save_trends(self) -> None:
         """Keep the trends, so that the next start counts only what came after."""

@@ -107,7 +107,7 @@ class Store:
     def repair(self) -> None:
         """Set the file aside if it was found damaged, and go on with what can be read of it.
 
-        Blocks for about 30 s per million events; meanwhile writes are refused and
+        Blocks for about 15 s per million events; meanwhile writes are refused and
         shoppers who are not in memory have no history. Raises a StoreError where it
         could not be done; the file is then as it was.
         """

@@ -1,0 +1,159 @@
+"""The gateway put together: what depends on what, once the state is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from artifacts.fusion import FusionArtifact
+from gateway.adaptive import AdaptiveWeights
+from gateway.admission.lanes import build_lanes
+from gateway.admission.turns import Turns
+from gateway.api.servicer import Parts
+from gateway.coalesce import Traffic
+from gateway.config import GatewayConfig
+from gateway.embedder import Embedder
+from gateway.events import EventTaker
+from gateway.exposure import ExposureLog
+from gateway.followers import Followers
+from gateway.idle import IdleRankings, Moment
+from gateway.keeper import CatalogueKeeper
+from gateway.link import Link
+from gateway.loading import State
+from gateway.merging import Merger
+from gateway.paging import Rankings
+from gateway.profiles import Profiles
+from gateway.quantiles import Quantiles
+from gateway.recommender import Recommender
+from gateway.retrieval import Retrieval
+from gateway.rollouts.asking import VersionedFanOut
+from gateway.rollouts.canaries import Canaries
+from gateway.rollouts.fusion import FusionVersions, Learners
+from gateway.rollouts.record import Record, RecordFile, RecordKeeper
+from gateway.situation import Situations
+from gateway.slates import Slates
+from gateway.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read at the start."""
+
+    state: State
+    fusion: FusionArtifact
+    record: Record  # of versions and canaries
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What the servicers work with, and what must be stopped."""
+
+    parts: Parts
+    embedder: Embedder
+    adaptive: AdaptiveWeights
+
+
+def assemble(
+    config: GatewayConfig,
+    links: Mapping[str, Link],
+    known: Known,
+    exposures: ExposureLog | None,
+) -> Assembled:
+    """Put the gateway together and start what works in the background.
+
+    `links`: the connection to each source. Call it on the event loop.
+    """
+    state, fusion = known.state, known.fusion
+    catalogue, store = state.catalogue, state.store
+    embedder, keeper = _keeping(config, links, state)
+    traffic = Traffic()
+    lanes = build_lanes(config, traffic)
+    sources = _sources(config, links, state, traffic)
+    rollouts = RecordKeeper(RecordFile(config.state), known.record)
+    canaries = Canaries(sources, rollouts, lambda name: links[name].look_again())
+    quantiles = Quantiles(config.repository, fusion)
+    situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
+    adaptive = AdaptiveWeights(config, situations, store, state.adapted)
+    adaptive.start()
+    recommender = Recommender(
+        situations,
+        catalogue,
+        state.trails,
+        Retrieval(
+            sources,
+            catalogue,
+            state.new_items,
+            VersionedFanOut(canaries.versions_for, lambda name: links[name].look_again()),
+            quantiles,
+            candidates=partial(lanes.quality.of, config.candidates),
+            search_share=config.search_share,
+        ),
+        merger=Merger(Turns(traffic)),
+        traffic=traffic,
+        evidence=adaptive.evidence,
+    )
+
+    async def moment(user_id: str) -> Moment:
+        trail = await state.trails.get(user_id)
+        stamps = (link.stamp for link in links.values())
+        return Moment(
+            (trail, catalogue.columns, situations.fusion, situations.weights),
+            (tuple(canaries.versions_for(user_id).items()), *stamps),
+        )
+
+    slates = Slates(
+        recommender,
+        lanes.rankings,
+        Rankings(catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes),
+        catalogue,
+        exposures,
+        idle=IdleRankings(moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds),
+        adaptive=adaptive,
+        most_ms=config.max_deadline_ms,
+        reserve_ms=config.merge_reserve_ms,
+    )
+    followers = Followers(catalogue, exposures, adaptive)
+    learners = Learners(state, situations, quantiles, adaptive)
+    parts = Parts(
+        slates=slates,
+        catalogue=catalogue,
+        events=EventTaker(store, catalogue, state.trails, state.trends, followers.follow),
+        keeper=keeper,
+        canaries=canaries,
+        fusion=FusionVersions(config.repository, rollouts, learners, fusion.version),
+        profiles=Profiles(store, catalogue, lambda: situations.ageing),
+        lanes=lanes,
+    )
+    return Assembled(parts, embedder, adaptive)
+
+
+def _keeping(
+    config: GatewayConfig, links: Mapping[str, Link], state: State
+) -> tuple[Embedder, CatalogueKeeper]:
+    """Return who places new items, started, and who keeps the catalogue."""
+    embedder = Embedder(
+        {name: links[name] for name in config.item_encoders},
+        state.new_items,
+        state.store,
+        retry_ms=config.embed_retry_ms,
+    )
+    keeper = CatalogueKeeper(
+        state.store, state.catalogue, state.new_items, embedder, config.embed_timeout_ms / 1000
+    )
+    keeper.count()
+    embedder.start()
+    return embedder, keeper
+
+
+def _sources(
+    config: GatewayConfig, links: Mapping[str, Link], state: State, traffic: Traffic
+) -> tuple[Source, ...]:
+    return tuple(
+        Source(
+            link,
+            traffic,
+            max_rows=config.rows_per_call,
+            max_calls=config.calls_in_flight,
+            knows=state.catalogue.knows_any,
+        )
+        for link in links.values()
+    )
