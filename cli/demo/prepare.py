@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from models.data.importers.complete_journey import SOURCE as CITATION
 from models.data.report import keep
 from models.export import ExportMismatch
 from models.progress import Progress
-from models.train import FUSION, SOURCES, Stages, TrainConfig, train_all
+from models.train import FUSION, SOURCES, Stages, TrainConfig, config_of, train_all
 
 FORMAT = "complete-journey"
 TRAINED = (*SOURCES, FUSION)
@@ -80,8 +80,9 @@ def cut(imported: Imported, portion: Portion) -> Imported:
 
 
 def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
-    """Train and publish all models unless they were trained on this very dataset."""
-    if models_fit(places):
+    """Train and publish all models unless this very dataset and these settings made them."""
+    stamp = stamp_of(places, preset)
+    if models_fit(places, stamp):
         out.print(f"{places.models}: trained on this dataset already", markup=False)
         return
     try:
@@ -92,7 +93,7 @@ def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
     except ExportMismatch as error:
         raise UserError(f"{error} Nothing was published for it.") from None
     show_trained(done, skipped)
-    note_training(places)
+    note_training(places, stamp)
 
 
 def _announced(stages: Stages, out: Console) -> Stages:
@@ -106,24 +107,30 @@ def _announced(stages: Stages, out: Console) -> Stages:
     return stage
 
 
-def models_fit(places: Places) -> bool:
-    """Whether every source has a version that was trained on the dataset as it lies there."""
+def stamp_of(places: Places, preset: str) -> dict[str, str]:
+    """Return what models are made of: the dataset, and how this release would train on it."""
+    configs = {name: config_of(name, preset, 0) for name in TRAINED}
+    settings = hashlib.sha256(repr(configs).encode()).hexdigest()
+    return {"dataset": _fingerprint(places.dataset), "settings": settings}
+
+
+def models_fit(places: Places, stamp: Mapping[str, str]) -> bool:
+    """Whether every source has a version that was made of the same."""
     try:
-        stamp = json.loads((places.models / _STAMP).read_text())
+        noted = json.loads((places.models / _STAMP).read_text())
     except (OSError, ValueError):
         return False
-    return stamp.get("dataset") == _fingerprint(places.dataset) and all(
-        stamp.get("versions", {}).get(name) in versions(places.models, name) for name in TRAINED
+    made = noted.get("versions", {})
+    return {**stamp, "versions": made} == noted and all(
+        made.get(name) in versions(places.models, name) for name in TRAINED
     )
 
 
-def note_training(places: Places) -> None:
-    """Remember what the newest versions were trained on."""
-    stamp = {
-        "dataset": _fingerprint(places.dataset),
-        "versions": {name: versions(places.models, name)[-1] for name in TRAINED},
-    }
-    (places.models / _STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+def note_training(places: Places, stamp: Mapping[str, str]) -> None:
+    """Remember what the newest versions were made of."""
+    newest = {name: versions(places.models, name)[-1] for name in TRAINED}
+    noted = json.dumps({**stamp, "versions": newest}, indent=2)
+    (places.models / _STAMP).write_text(f"{noted}\n")
 
 
 def stores(places: Places, data: Dataset, out: Console) -> None:

@@ -1,0 +1,46 @@
+"""Models are kept while the same data and settings would make them again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.demo.places import Places
+from cli.demo.prepare import TRAINED, models_fit, note_training, stamp_of
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    made = Places(tmp_path)
+    made.dataset.mkdir(parents=True)
+    (made.dataset / "dataset.json").write_text("{}")
+    for name in TRAINED:
+        (made.models / name / "1").mkdir(parents=True)
+        (made.models / name / "1" / "manifest.json").touch()
+    note_training(made, stamp_of(made, "quick"))
+    return made
+
+
+def test_the_same_data_and_settings_need_no_training(places: Places) -> None:
+    assert models_fit(places, stamp_of(places, "quick"))
+
+
+def test_other_settings_do(places: Places) -> None:
+    assert not models_fit(places, stamp_of(places, "demo"))
+
+
+def test_other_data_do(places: Places) -> None:
+    (places.dataset / "dataset.json").write_text('{"name": "other"}')
+    assert not models_fit(places, stamp_of(places, "quick"))
+
+
+def test_a_version_that_is_gone_does(places: Places) -> None:
+    (places.models / "cf" / "1" / "manifest.json").unlink()
+    assert not models_fit(places, stamp_of(places, "quick"))
+
+
+def test_models_of_a_release_that_noted_no_settings_do(places: Places) -> None:
+    noted = places.models / "trained-on.json"
+    old = {k: v for k, v in json.loads(noted.read_text()).items() if k != "settings"}
+    noted.write_text(json.dumps(old))
+    assert not models_fit(places, stamp_of(places, "quick"))
