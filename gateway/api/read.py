@@ -4,8 +4,8 @@ What passes here is safe for everything behind it: no NaN, no absurd size, no
 unknown enum value.
 """
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict, TypeVar
 
 from artifacts.keys import item_key
 from gateway.api import checks
@@ -18,6 +18,8 @@ from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
 from services.runtime.errors import InvalidArgument
 
+_G = TypeVar("_G")
+_R = TypeVar("_R")
 _SURFACES = {
     t.SURFACE_HOME: "HOME",
     t.SURFACE_ITEM: "ITEM",
@@ -110,7 +112,7 @@ def read_events(request: events.RecordEventsRequest, now_ms: int) -> tuple[Event
 def read_items(request: catalog.UpsertItemsRequest) -> tuple[Item, ...]:
     """Read the items to upsert; raises InvalidArgument."""
     checks.count("items", len(request.items), _MOST_ITEMS, least=1)
-    items = tuple(_item(f"items[{n}]", item) for n, item in enumerate(request.items))
+    items = tuple(_each("items", request.items, _item))
     seen: set[str] = set()
     for number, item in enumerate(items):
         if item.item_id in seen:
@@ -154,52 +156,61 @@ def _shopper(shopper: api.Shopper, now_ms: int) -> _Shopper:
 def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
     if not given:
         return ()
-    return tuple(_event(f"{field}[{n}]", event, now_ms) for n, event in enumerate(given))
+    return tuple(_each(field, given, lambda event: _event(event, now_ms)))
 
 
-def _event(field: str, event: t.Event, now_ms: int) -> Event:
+def _each(field: str, given: Sequence[_G], read: Callable[[_G], _R]) -> Iterator[_R]:
+    """Read one after the other; only who is refused pays for the name of the place."""
+    for number, one in enumerate(given):
+        try:
+            yield read(one)
+        except InvalidArgument as error:
+            raise error.inside(f"{field}[{number}]") from None
+
+
+def _event(event: t.Event, now_ms: int) -> Event:
     if event.type not in _EVENT_TYPES:
-        raise InvalidArgument(f"{field}.type", "required: VIEW, CLICK, CART, PURCHASE, ...")
+        raise InvalidArgument("type", "required: VIEW, CLICK, CART, PURCHASE, ...")
     kind = EventType(event.type)
     key = 0
     if event.item_id or kind is not EventType.SEARCH:
-        key = item_key(checks.item_id(f"{field}.item_id", event.item_id))
+        key = item_key(checks.item_id("item_id", event.item_id))
     when = now_ms
     if event.HasField("event_time"):
-        when = checks.time_ms(f"{field}.event_time", event.event_time, now_ms)
-    price = checks.amount(f"{field}.price", event.price) if event.HasField("price") else None
+        when = checks.time_ms("event_time", event.event_time, now_ms)
+    price = checks.amount("price", event.price) if event.HasField("price") else None
     return Event(
         user_id=event.user_id,
         key=key,
         type=kind,
         time_ms=when,
-        event_id=checks.text(f"{field}.event_id", event.event_id, checks.LONGEST_EVENT_ID),
-        quantity=checks.amount(f"{field}.quantity", event.quantity) or 1.0,
+        event_id=checks.text("event_id", event.event_id, checks.LONGEST_EVENT_ID),
+        quantity=checks.amount("quantity", event.quantity) or 1.0,
         price=price,
-        market=checks.text(f"{field}.market", event.market, checks.LONGEST_MARKET),
-        query=checks.text(f"{field}.query", event.query, checks.LONGEST_QUERY),
-        ranking_id=checks.text(f"{field}.ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
+        market=checks.text("market", event.market, checks.LONGEST_MARKET),
+        query=checks.text("query", event.query, checks.LONGEST_QUERY),
+        ranking_id=checks.text("ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
     )
 
 
-def _item(field: str, item: t.Item) -> Item:
-    item_id = checks.item_id(f"{field}.item_id", item.item_id)
-    price = checks.amount(f"{field}.price", item.price) if item.HasField("price") else None
-    checks.count(f"{field}.attributes", len(item.attributes), _MOST_ATTRIBUTES)
+def _item(item: t.Item) -> Item:
+    item_id = checks.item_id("item_id", item.item_id)
+    price = checks.amount("price", item.price) if item.HasField("price") else None
+    checks.count("attributes", len(item.attributes), _MOST_ATTRIBUTES)
     for name, value in item.attributes.items():
-        checks.text(f"{field}.attributes", name, checks.LONGEST_NAME)
-        checks.text(f"{field}.attributes[{name}]", value, checks.LONGEST_NAME * 4)
+        checks.text("attributes", name, checks.LONGEST_NAME)
+        checks.text(f"attributes[{name}]", value, checks.LONGEST_NAME * 4)
     return Item(
         item_id=item_id,
         key=item_key(item_id),
-        title=checks.text(f"{field}.title", item.title, checks.LONGEST_NAME * 4),
-        text=checks.text(f"{field}.text", item.text, _LONGEST_TEXT),
-        domain=checks.text(f"{field}.domain", item.domain, checks.LONGEST_NAME),
-        category=checks.text(f"{field}.category", item.category, checks.LONGEST_NAME),
-        brand=checks.text(f"{field}.brand", item.brand, checks.LONGEST_NAME),
+        title=checks.text("title", item.title, checks.LONGEST_NAME * 4),
+        text=checks.text("text", item.text, _LONGEST_TEXT),
+        domain=checks.text("domain", item.domain, checks.LONGEST_NAME),
+        category=checks.text("category", item.category, checks.LONGEST_NAME),
+        brand=checks.text("brand", item.brand, checks.LONGEST_NAME),
         price=price,
         available=item.available if item.HasField("available") else True,
-        provider=checks.text(f"{field}.provider", item.provider, checks.LONGEST_NAME),
+        provider=checks.text("provider", item.provider, checks.LONGEST_NAME),
         attributes=dict(item.attributes),
-        image=checks.vector(f"{field}.image_vector", item.image_vector, _LONGEST_IMAGE),
+        image=checks.vector("image_vector", item.image_vector, _LONGEST_IMAGE),
     )

@@ -48,6 +48,11 @@ class InvalidArgument(PlaitError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+        self._problem = problem
+
+    def inside(self, field: str) -> "InvalidArgument":
+        """Return the same, of a field that is part of another."""
+        return InvalidArgument(f"{field}.{self.field}", self._problem)
 
 
 class NotFound(PlaitError):
