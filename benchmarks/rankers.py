@@ -5,7 +5,9 @@ questions (models/fusion/tables.py), and rank the same candidates of an evaluati
 time. Models, splits and work directory are those of `plait evaluate`: what it trained is
 not trained again. The network is Plait's; trees serve nowhere.
 
-python -m benchmarks.rankers var/data/complete-journey [--judge test] [--json FILE]
+With --variants: networks of other sizes and lengths of training, and the mean of several.
+
+python -m benchmarks.rankers var/data/complete-journey [--judge test] [--variants] [--json FILE]
 """
 
 import argparse
@@ -46,6 +48,8 @@ from models.progress import silent
 from models.train import config_of
 
 Score = Callable[[Floats], Floats]
+# Fields of the configuration, and how many networks are averaged.
+Variant = tuple[Mapping[str, Any], int]
 _K, _CANDIDATES, _SHOPPERS, _TREES = 10, 200, 400, (50, 100)
 _LAMBDAMART: dict[str, Any] = {
     "objective": "lambdarank", "lambdarank_truncation_level": 30, "learning_rate": 0.08,
@@ -53,6 +57,15 @@ _LAMBDAMART: dict[str, Any] = {
     "bagging_fraction": 0.7, "bagging_freq": 1, "num_threads": 1, "deterministic": True,
     "seed": 0, "verbose": -1,
 }  # fmt: skip
+_VARIANTS: dict[str, Variant] = {
+    "network, another seed": ({"seed": 1}, 1),
+    "mean of 3 networks": ({}, 3),
+    "mean of 5 networks": ({}, 5),
+    "32 and 16 units": ({"hidden": (32, 16)}, 1),
+    "128 and 64 units": ({"hidden": (128, 64)}, 1),
+    "5 passes": ({"passes": 5}, 1),
+    "12 passes": ({"passes": 12}, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo")
+    parser.add_argument("--variants", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -79,7 +93,8 @@ def main() -> None:
         "time-split", models, judged=options.judge, exclude_seen=False, preset=options.preset,
         work=options.work, **more,
     )  # fmt: skip
-    result = compare(taught(make_job(load_dataset(options.dataset), plan)))
+    given = taught(make_job(load_dataset(options.dataset), plan))
+    result = compare(given, _VARIANTS if options.variants else {})
     show(result)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -141,9 +156,10 @@ def _stages_ms(
     return found
 
 
-def compare(given: Taught) -> dict[str, Any]:
+def compare(given: Taught, variants: Mapping[str, Variant]) -> dict[str, Any]:
     """Train, judge and time each ranker."""
-    rankers = {"network": _network(given), **_trees(given)}
+    rankers = {"network": _network(given, {}), **_trees(given)}
+    rankers |= {name: _network(given, *variant) for name, variant in variants.items()}
     values = {
         name: np.array([ndcg(t, score(t.features), _K) for t in given.judging])
         for name, (score, _) in rankers.items()
@@ -168,10 +184,22 @@ def compare(given: Taught) -> dict[str, Any]:
     }
 
 
-def _network(given: Taught) -> tuple[Score, float]:
+def _network(given: Taught, fields: Mapping[str, Any], members: int = 1) -> tuple[Score, float]:
+    """Train networks that differ in their seed; return their mean score."""
     began = time.process_time()
-    network = train_network(given.config, given.learning, len(given.sources), silent)
-    return network.score, time.process_time() - began
+    config = replace(given.config, **fields)
+    networks = [
+        train_network(
+            replace(config, seed=config.seed + n), given.learning, len(given.sources), silent
+        )
+        for n in range(members)
+    ]
+
+    def score(features: Floats) -> Floats:
+        mean: Floats = np.mean([network.score(features) for network in networks], axis=0)
+        return mean
+
+    return score if members > 1 else networks[0].score, time.process_time() - began
 
 
 def _trees(given: Taught) -> dict[str, tuple[Score, float]]:
