@@ -27,10 +27,12 @@ from gateway.admission.gate import Gate
 from gateway.admission.lanes import CEILING, FLOOR, START
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
+from gateway.config import GatewayConfig
 from services.runtime.errors import PlaitError
 
-# As the gateway's default: a ranking may take 235 ms, and should take 30 % of 250.
-ALLOWED, TARGET = 0.235, 0.0625
+# As the gateway's default: what a ranking may take, and what it should take.
+ALLOWED = 0.235
+TARGET = GatewayConfig.load_share * GatewayConfig.max_deadline_ms / 1000
 # Spent before the gate at most, where calls queue in the transport.
 LATE = 0.1
 

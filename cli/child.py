@@ -12,13 +12,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from cli.leash import leashed
 from cli.topology import Endpoint
 
 # Takes (process name, one line of its output).
 LogSink = Callable[[str, str], None]
-_LEASH = Path(__file__).with_name("leash.py")
 _KEPT_LINES = 20
 
 
@@ -45,10 +44,9 @@ class Child:
 
     def start(self) -> None:
         """Start the process; output goes to the log sink line by line."""
-        leash = [str(_LEASH), str(os.getpid()), str(self.endpoint.niceness)]
         command = [sys.executable, "-u", *self.endpoint.arguments]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", *leash, *command],
+            leashed(command, self.endpoint.niceness),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

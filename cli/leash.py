@@ -11,8 +11,15 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
+
+
+def leashed(command: Sequence[str], niceness: int = 0) -> list[str]:
+    """Return the command that runs a command tied to this process."""
+    leash = [__file__, str(os.getpid()), str(niceness)]
+    return [sys.executable, "-I", "-S", *leash, *command]
 
 
 def main() -> None:

@@ -73,7 +73,6 @@ def assemble(
     quantiles = Quantiles(config.repository, fusion)
     situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
     adaptive = AdaptiveWeights(config, situations, store, state.adapted)
-    adaptive.start()
     recommender = Recommender(
         situations,
         catalogue,
@@ -123,13 +122,17 @@ def assemble(
         profiles=Profiles(store, catalogue, lambda: situations.ageing),
         lanes=lanes,
     )
+    # Last, so that nothing is left running where something could not be put together.
+    keeper.count()
+    embedder.start()
+    adaptive.start()
     return Assembled(parts, embedder, adaptive)
 
 
 def _keeping(
     config: GatewayConfig, links: Mapping[str, Link], state: State
 ) -> tuple[Embedder, CatalogueKeeper]:
-    """Return who places new items, started, and who keeps the catalogue."""
+    """Return who places new items, and who keeps the catalogue."""
     embedder = Embedder(
         {name: links[name] for name in config.item_encoders},
         state.new_items,
@@ -139,8 +142,6 @@ def _keeping(
     keeper = CatalogueKeeper(
         state.store, state.catalogue, state.new_items, embedder, config.embed_timeout_ms / 1000
     )
-    keeper.count()
-    embedder.start()
     return embedder, keeper
 
 

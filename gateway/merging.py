@@ -9,7 +9,7 @@ each has its own pool, and one that fails fails alone.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
 from gateway.admission.turns import Turns
@@ -22,8 +22,6 @@ MOST = 8
 # Seconds of work after which those at the door are let in, between two stages: a loop that
 # merges hears nobody else.
 _BREATH = 0.002
-# Of a merge: the pool is built, then come the stages.
-_STEPS = range(len(STAGES) + 1)
 
 
 class Merge:
@@ -78,11 +76,18 @@ class Merge:
         return self.pool
 
 
-def run_together(merges: Sequence[Merge]) -> None:
-    """Build all pools, then run every stage on all of them."""
-    for number in _STEPS:
+def together(merges: Sequence[Merge]) -> Iterator[None]:
+    """Build all pools, then run every stage on all of them; yields before each step."""
+    for number in range(len(STAGES) + 1):
+        yield
         for merge in merges:
             merge.step(number)
+
+
+def run_together(merges: Sequence[Merge]) -> None:
+    """Run all steps without a pause."""
+    for _ in together(merges):
+        pass
 
 
 class Merger:
@@ -125,14 +130,12 @@ class Merger:
             self._waiting.clear()
 
     async def _run_together(self, cohort: Sequence[Merge]) -> None:
-        """As `run_together`, but for pauses."""
+        """Run all steps, and let in who stands at the door where they take long."""
         began = perf_counter()
-        for number in _STEPS:
+        for _ in together(cohort):
             if perf_counter() - began > _BREATH:
                 await self._turns.let_in()
                 began = perf_counter()
-            for merge in cohort:
-                merge.step(number)
 
     def _next(self) -> list[Merge]:
         """Take the oldest whose callers are still there."""

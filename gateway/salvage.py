@@ -45,7 +45,7 @@ _BY_USER = (_TEXT, _INT, _INT, _INT, _INT, _MAYBE_TEXT, _INT)
 _PUT_EVENT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * 10)})"
 _PUT_ITEM = f"INSERT OR REPLACE INTO items VALUES ({', '.join('?' * 12)})"
 # Events that SQLite is asked for at once; where damage falls into a slice, it is asked again
-# for its parts. What the last parts lack is looked for page by page, at fifty times the cost.
+# for its parts. What the last parts lack is looked for page by page, at several times the cost.
 _SLICES = (10_000, 1_000, 100)
 
 

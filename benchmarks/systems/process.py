@@ -4,18 +4,16 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-import cli
+from cli.leash import leashed
 
 ROOT = Path(__file__).parents[2]
 # Has the kernel end the process if this one dies, however it dies.
-_LEASH = Path(cli.__file__).with_name("leash.py")
 
 
 class NotAvailable(Exception):
@@ -30,7 +28,7 @@ class Process:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), "0", *command],
+                leashed(command),
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
