@@ -9,7 +9,6 @@ from gateway.adaptive import AdaptiveWeights
 from gateway.admission.lanes import build_lanes
 from gateway.admission.turns import Turns
 from gateway.api.servicer import Parts
-from gateway.coalesce import Traffic
 from gateway.config import GatewayConfig
 from gateway.embedder import Embedder
 from gateway.events import EventTaker
@@ -29,9 +28,11 @@ from gateway.rollouts.asking import VersionedFanOut
 from gateway.rollouts.canaries import Canaries
 from gateway.rollouts.fusion import FusionVersions, Learners
 from gateway.rollouts.record import Record, RecordFile, RecordKeeper
+from gateway.rounds import Rounds
 from gateway.situation import Situations
 from gateway.slates import Slates
 from gateway.sources import Source
+from gateway.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def assemble(
     embedder, keeper = _keeping(config, links, state)
     traffic = Traffic()
     lanes = build_lanes(config, traffic)
-    sources = _sources(config, links, state, traffic)
+    sources = _sources(config, links, state, Rounds(traffic))
     rollouts = RecordKeeper(RecordFile(config.state), known.record)
     canaries = Canaries(sources, rollouts, lambda name: links[name].look_again())
     quantiles = Quantiles(config.repository, fusion)
@@ -146,12 +147,12 @@ def _keeping(
 
 
 def _sources(
-    config: GatewayConfig, links: Mapping[str, Link], state: State, traffic: Traffic
+    config: GatewayConfig, links: Mapping[str, Link], state: State, rounds: Rounds
 ) -> tuple[Source, ...]:
     return tuple(
         Source(
             link,
-            traffic,
+            rounds,
             max_rows=config.rows_per_call,
             max_calls=config.calls_in_flight,
             knows=state.catalogue.knows_any,

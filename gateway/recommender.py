@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 
 from gateway.catalogue import Catalogue
-from gateway.coalesce import Traffic
 from gateway.fusion.adapt import Evidence
 from gateway.fusion.pipeline import build_pool
 from gateway.fusion.types import NO_COLUMNS, Pool, Query
@@ -21,6 +20,7 @@ from gateway.merging import Merge, Merger
 from gateway.paging import new_ranking_id
 from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
+from gateway.traffic import Traffic
 from gateway.trails import Trails
 from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
 

@@ -12,7 +12,7 @@ import time
 import grpc
 import numpy as np
 
-from gateway.coalesce import Coalescer, Row, Traffic
+from gateway.coalesce import Coalescer, Row
 from gateway.fusion.types import Floats, Ints
 from gateway.link import Link
 from gateway.questions import (
@@ -26,6 +26,7 @@ from gateway.questions import (
 )
 from gateway.replicas.contract import Contract
 from gateway.replicas.errors import ReplicaError
+from gateway.rounds import Rounds
 from gateway.types import Outcome, Question, SourceAnswer
 from services.runtime.errors import PlaitError
 from services.runtime.metrics import INVALID_SCORES
@@ -56,7 +57,7 @@ class Source:
     def __init__(
         self,
         connection: Link,
-        traffic: Traffic,
+        rounds: Rounds,
         *,
         max_rows: int = 64,
         max_calls: int = 1,
@@ -70,7 +71,7 @@ class Source:
         self.connection = connection
         self._max_calls = max_calls
         self._knows = knows
-        self._coalescer = Coalescer(self._send, traffic, max_rows=max_rows, max_calls=max_calls)
+        self._coalescer = Coalescer(self._send, rounds, max_rows=max_rows, max_calls=max_calls)
 
     @property
     def version(self) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from gateway.admission.gate import Gate
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
-from gateway.coalesce import Traffic
 from gateway.config import GatewayConfig
 from gateway.quality import Quality
+from gateway.traffic import Traffic
 from services.runtime import metrics
 
 EVENTS = "EVENTS"

@@ -9,7 +9,7 @@ docs/decisions/0010 has the figures.
 
 import asyncio
 
-from gateway.coalesce import Traffic
+from gateway.traffic import Traffic
 
 # Turns of the loop that a call needs to come in.
 _TURNS = 3

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.coalesce import Traffic
 from gateway.connection import Connection
 from gateway.replicas.breaker import Rules
 from gateway.replicas.errors import BreakersOpen, NotReachable, VersionNotServed
 from gateway.replicas.settings import Settings
+from gateway.rounds import Rounds
 from gateway.sources import Source
+from gateway.traffic import Traffic
 from gateway.types import Question
 from inference import inference_pb2 as pb
 from services.runtime.tensors import Array, TensorError, write_request
@@ -112,7 +113,7 @@ async def test_replicas_share_the_calls() -> None:
 
 async def test_each_replica_has_a_call_in_flight_and_the_rest_wait_to_share_the_next() -> None:
     async with replicas(2, ALONE) as group:
-        source = Source(group.connection, Traffic())
+        source = Source(group.connection, Rounds(Traffic()))
         for server in group.servers:
             server.silent = True
         likes = Question(np.array([6], np.int64), np.ones(1, np.float32), k=5)

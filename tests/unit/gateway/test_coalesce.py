@@ -4,7 +4,9 @@ import asyncio
 
 import numpy as np
 
-from gateway.coalesce import Coalescer, Row, Traffic
+from gateway.coalesce import Coalescer, Row
+from gateway.rounds import Rounds
+from gateway.traffic import Traffic
 from gateway.types import Outcome, Question, SourceAnswer
 
 QUESTION = Question(np.array([3], np.int64), np.ones(1, np.float32))
@@ -41,7 +43,7 @@ async def turns() -> None:
 
 async def test_a_source_at_rest_is_asked_at_once() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
     one = row()
     coalescer.add(one)
     await turns()
@@ -50,7 +52,7 @@ async def test_a_source_at_rest_is_asked_at_once() -> None:
 
 async def test_rows_that_come_meanwhile_share_the_next_call() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
     first, later = row(), [row() for _ in range(5)]
     coalescer.add(first)
     await turns()
@@ -67,7 +69,7 @@ async def test_rows_that_come_meanwhile_share_the_next_call() -> None:
 
 async def test_rows_of_one_turn_of_the_loop_ride_together() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
     rows = [row() for _ in range(3)]
     for each in rows:
         coalescer.add(each)
@@ -77,7 +79,7 @@ async def test_rows_of_one_turn_of_the_loop_ride_together() -> None:
 
 async def test_a_call_holds_one_kind_and_no_more_than_fits() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=2, max_calls=9)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=2, max_calls=9)
     kinds = "rrsrs"
     rows = [row(kind) for kind in kinds]
     for each in rows:
@@ -89,7 +91,7 @@ async def test_a_call_holds_one_kind_and_no_more_than_fits() -> None:
 
 async def test_a_row_that_left_is_not_sent() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
     first, gone, stays = row(), row(), row()
     coalescer.add(first)
     await turns()
@@ -103,7 +105,7 @@ async def test_a_row_that_left_is_not_sent() -> None:
 
 async def test_a_call_ends_when_its_last_row_left_and_the_next_one_goes() -> None:
     server = Server()
-    coalescer = Coalescer(server.send, Traffic(), max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
     rows, waiting = [row(), row()], row()
     for each in rows:
         coalescer.add(each)
@@ -133,7 +135,7 @@ async def test_an_answer_is_given_once_and_not_to_those_who_left() -> None:
 
 async def test_a_call_waits_for_half_of_those_inside_while_the_loop_is_at_work() -> None:
     server, traffic = Server(), Traffic()
-    coalescer = Coalescer(server.send, traffic, max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(traffic), max_rows=8, max_calls=1)
     for _ in range(6):
         traffic.enter()
     rows = [row() for _ in range(4)]
@@ -148,7 +150,7 @@ async def test_a_call_waits_for_half_of_those_inside_while_the_loop_is_at_work()
 
 async def test_a_loop_at_rest_sends_whatever_the_number_of_those_inside() -> None:
     server, traffic = Server(), Traffic()
-    coalescer = Coalescer(server.send, traffic, max_rows=8, max_calls=1)
+    coalescer = Coalescer(server.send, Rounds(traffic), max_rows=8, max_calls=1)
     for _ in range(100):
         traffic.enter()
     one = row()

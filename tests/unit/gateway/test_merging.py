@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from gateway.admission.turns import Turns
-from gateway.coalesce import Traffic
 from gateway.fusion.pipeline import STAGES, build_pool, run
 from gateway.fusion.types import Pool, Query
 from gateway.merging import MOST, Merge, Merger, run_together
+from gateway.traffic import Traffic
 from services.runtime.errors import DeadlineExceeded
 from tests.unit.fusion.builders import query, scored
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.admission.turns import Turns
-from gateway.coalesce import Traffic
+from gateway.traffic import Traffic
 
 
 def busy() -> Traffic:
