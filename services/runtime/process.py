@@ -7,7 +7,6 @@ Exit 0 after SIGTERM or Ctrl-C, 1 where the start fails (one log line says why),
 import asyncio
 import contextlib
 import ctypes
-import gc
 import importlib.metadata
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from artifacts.errors import ArtifactError
 from services.runtime import config as configuration
-from services.runtime import logs
+from services.runtime import garbage, logs
 from services.runtime.errors import StartError
 from services.runtime.loop import Loop
 from services.runtime.metrics import BUILD_INFO
@@ -93,17 +92,16 @@ async def serve(server: Server) -> None:
         loop.add_signal_handler(number, stopped.set)
     starting = asyncio.create_task(server.start())
     waiting = asyncio.create_task(stopped.wait())
+    cleaning = asyncio.create_task(garbage.look_after())
     try:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            # What start-up made lives as long as the process: out of the collector's way.
-            gc.collect()
-            gc.freeze()
+            garbage.settle()
             await waiting
         _log.info("draining")
     finally:
-        for task in (starting, waiting):
+        for task in (starting, waiting, cleaning):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
