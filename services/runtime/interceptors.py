@@ -61,22 +61,24 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
         start = time.perf_counter()
         outcome = "OK"
         try:
-            try:
-                return await behaviour(decode_request(method, decode, raw), context)
-            except PlaitError as error:
-                refusal = error.status, error.message, error.trailing_metadata
-            except asyncio.CancelledError:
-                outcome = "CANCELLED"
-                raise
-            except Exception:
-                refusal = _unexpected(method)
+            return await behaviour(decode_request(method, decode, raw), context)
+        except PlaitError as error:
+            refusal = error.status, error.message, error.trailing_metadata
+            outcome = error.status.name
+        except asyncio.CancelledError:
+            outcome = "CANCELLED"
+            raise
+        except Exception:
+            refusal = _unexpected(method)
             outcome = refusal[0].name
-            # gRPC keeps what `abort` raises, and with it this frame, until the garbage
-            # collector comes by: neither the request nor the error's own frames may be in it.
-            raw = b""
-            await context.abort(*refusal)
         finally:
+            # Until the answer is handed to gRPC, whatever it is. When a status has been sent
+            # is heard a turn of the loop after it left, an answer's sending not at all.
             seconds[outcome].observe(time.perf_counter() - start)
+        # gRPC keeps what `abort` raises, and with it this frame, until the garbage
+        # collector comes by: neither the request nor the error's own frames may be in it.
+        raw = b""
+        await context.abort(*refusal)
 
     return grpc.unary_unary_rpc_method_handler(
         call, request_deserializer=None, response_serializer=handler.response_serializer
