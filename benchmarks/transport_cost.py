@@ -2,7 +2,8 @@
 
 CPU-milliseconds a call, both ends together, for one row and for sixteen (calls that the
 gateway has put together): the pinned grpcio against the newest, asyncio against threads,
-asyncio's loop against uvloop, TCP against a Unix socket, and a few channel arguments.
+asyncio's loop against uvloop, TCP against a Unix socket, a call for each question against
+one that stays open, and a few channel arguments.
 What is not installed is put into a temporary folder. All ways are up at the same time and
 asked in turn; reported is the least of the rounds, which other load moves least, and the
 median beside it.
@@ -27,7 +28,7 @@ import psutil
 
 from benchmarks import machine
 from benchmarks.systems.process import ROOT
-from benchmarks.transport_end import ARGUMENTS
+from benchmarks.transport_end import ARGUMENTS, OPEN_CALL
 from cli.topology import on_free_ports
 
 ROWS = (1, 16)
@@ -109,6 +110,7 @@ def line_up(work: Path, folders: Mapping[str, Path]) -> Iterator[Any]:
     yield started(BASE, next(tcp), None)
     yield started("Unix socket", f"unix:{work}/call", None)
     yield started("threads", next(tcp), None)
+    yield started(OPEN_CALL, next(tcp), None)
     for name, folder in folders.items():
         yield started(name, next(tcp), folder)
     for name in ARGUMENTS:

@@ -20,14 +20,15 @@ from typing import Any
 import grpc
 import numpy as np
 
+from gateway.replicas.line import Line
 from inference import inference_pb2 as pb
 from inference.inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
-    GRPCInferenceServiceStub,
     add_GRPCInferenceServiceServicer_to_server,
 )
 from services.runtime.tensors import Array, read_inputs, read_outputs, write_request, write_response
 
+OPEN_CALL = "open call"
 HISTORY = 20
 WIDTH = 100
 # Channel arguments, and what each is to save.
@@ -53,6 +54,12 @@ class Waiting(GRPCInferenceServiceServicer):
         """Answer."""
         del context
         return answer(request)
+
+    async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
+        """Answer one after the other."""
+        del context
+        async for request in request_iterator:
+            yield pb.ModelStreamInferResponse(infer_response=answer(request))
 
 
 class Blocking(GRPCInferenceServiceServicer):
@@ -87,7 +94,7 @@ async def ask(kind: str, address: str) -> None:
     """Ask as often as each line of the standard input says: "CALLS ROWS"."""
     async with grpc.aio.insecure_channel(address, options=ARGUMENTS.get(kind, [])) as channel:
         await asyncio.wait_for(channel.channel_ready(), 30.0)
-        stub = GRPCInferenceServiceStub(channel)
+        line_to = Line(channel, open_calls=kind == OPEN_CALL)
         while line := await asyncio.to_thread(sys.stdin.readline):
             calls, rows = map(int, line.split())
             history = np.ones((rows, HISTORY), np.int64)
@@ -96,7 +103,7 @@ async def ask(kind: str, address: str) -> None:
             began, spent = time.perf_counter(), time.process_time()
             for _ in range(calls):
                 request = write_request("cf", inputs)
-                read_outputs(await stub.ModelInfer(request, timeout=10.0))
+                read_outputs(await line_to.infer(request, 10.0))
             took = {
                 "cpu": time.process_time() - spent,
                 "wall": time.perf_counter() - began,

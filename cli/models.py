@@ -12,7 +12,7 @@ from cli.fleet_options import endpoints, fleet_options
 from cli.health import Health, health
 from cli.options import example
 from cli.output import console, milliseconds, print_json, table
-from cli.scrape import MODEL_INFER, Scrape, scrape
+from cli.scrape import Scrape, answering, scrape
 from cli.topology import FUSION, GATEWAY, Endpoint
 
 
@@ -112,9 +112,7 @@ def status(endpoint: Endpoint, seen: Scrape | None) -> Status:
     if seen is None:
         return Status(endpoint.name, endpoint.address, state, (), (), None, None, None)
     latency = (
-        seen.histogram("plait_recommend_seconds")
-        if endpoint.name == GATEWAY
-        else seen.histogram("plait_request_seconds", method=MODEL_INFER)
+        seen.histogram("plait_recommend_seconds") if endpoint.name == GATEWAY else answering(seen)
     )
     versions = seen.values("plait_model_info", "version", role="default")
     if endpoint.name == GATEWAY:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from prometheus_client.parser import text_string_to_metric_families
 
 Labels = Mapping[str, str]
-# The `method` of plait_request_seconds under which models answer questions.
-MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+# The values of `method` in plait_request_seconds under which models answer questions.
+_ANSWERING = tuple(
+    f"/inference.GRPCInferenceService/{method}" for method in ("ModelInfer", "ModelStreamInfer")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Buckets:
 
     def plus(self, other: "Buckets") -> "Buckets":
         """Return both histograms together; their bounds must be equal."""
-        if not self.bounds:
-            return other
+        if not self.bounds or not other.bounds:
+            return other if not self.bounds else self
         bounds = {b: n + other.bounds.get(b, 0.0) for b, n in self.bounds.items()}
         return Buckets(bounds, self.total + other.total, self.count + other.count)
 
@@ -92,6 +94,14 @@ class Scrape:
         return Buckets(
             bounds, self.sum(f"{name}_sum", **labels), self.sum(f"{name}_count", **labels)
         )
+
+
+def answering(scrape: Scrape) -> Buckets:
+    """Return how long a model service took to answer questions."""
+    single, open_call = (
+        scrape.histogram("plait_request_seconds", method=method) for method in _ANSWERING
+    )
+    return single.plus(open_call)
 
 
 def scrape(host: str, port: int, timeout: float = 2.0) -> Scrape:

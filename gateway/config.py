@@ -169,6 +169,9 @@ class GatewayConfig(ServerConfig):
     # Share of rows that may be asked of a second replica when the first is slower than its
     # p95 or fails. More: a shorter tail for as much more load; 0: none.
     second_share: float = 0.05
+    # Ask models over calls that stay open, which costs a third of a call each time. False:
+    # a call for each batch, for a proxy in between that shares calls out among servers.
+    open_calls: bool = True
 
     @property
     def trail_length(self) -> int:
@@ -255,4 +258,5 @@ class GatewayConfig(ServerConfig):
                 rest=self.breaker_rest_ms / 1000,
             ),
             second_share=self.second_share,
+            open_calls=self.open_calls,
         )

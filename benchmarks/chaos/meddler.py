@@ -9,7 +9,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from services.runtime.tensors import Array, read_outputs, write_response
 
 _OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 64 << 20)]
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
+_INFER_ALL = "/inference.GRPCInferenceService/ModelStreamInfer"
 _chance = np.random.default_rng(0)
 
 
@@ -60,7 +61,7 @@ SPOILS: Mapping[str, Callable[[dict[str, Array]], dict[str, Array]]] = {
 
 
 class Meddler(grpc.GenericRpcHandler):
-    """Passes every unary call on to `target`, and spoils answers as ordered."""
+    """Passes every call on to `target`, and spoils answers as ordered."""
 
     def __init__(self, channel: Any) -> None:
         """`channel`: a grpc.aio.Channel, whose types know no calls of plain bytes."""
@@ -88,6 +89,23 @@ class Meddler(grpc.GenericRpcHandler):
                 return answer
             return await self._meddle(answer, time.monotonic() - began)
 
+        async def calls(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            ahead = self._channel.stream_stream(method)()
+            try:
+                async for request in requests:
+                    began = time.monotonic()
+                    await ahead.write(request)
+                    answer = await ahead.read()
+                    if answer is grpc.aio.EOF:
+                        return
+                    yield await self._meddle_inside(answer, time.monotonic() - began)
+            except grpc.aio.AioRpcError as error:
+                await context.abort(error.code(), error.details() or "")
+            finally:
+                ahead.cancel()
+
+        if method == _INFER_ALL:
+            return grpc.stream_stream_rpc_method_handler(calls)
         return grpc.unary_unary_rpc_method_handler(call)
 
     async def _meddle(self, answer: bytes, took: float) -> bytes:
@@ -101,6 +119,14 @@ class Meddler(grpc.GenericRpcHandler):
         elif order in SPOILS:
             return spoiled(answer, order)
         return answer
+
+    async def _meddle_inside(self, answer: bytes, took: float) -> bytes:
+        inner = pb.ModelStreamInferResponse.FromString(answer).infer_response.SerializeToString()
+        made = await self._meddle(inner, took)
+        if self._order[0] == "bytes":
+            return made
+        response = pb.ModelInferResponse.FromString(made)
+        return pb.ModelStreamInferResponse(infer_response=response).SerializeToString()
 
 
 def spoiled(answer: bytes, order: str) -> bytes:

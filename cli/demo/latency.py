@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cli.demo.walk import Walk, require
 from cli.output import milliseconds, table
-from cli.scrape import MODEL_INFER, Buckets, Scrape, scrape
+from cli.scrape import Buckets, Scrape, answering, scrape
 from cli.topology import GATEWAY, SOURCES
 
 _REQUESTS = 400
@@ -85,7 +85,7 @@ def _source_rows(before: dict[str, Scrape], after: dict[str, Scrape]) -> list[tu
                 f"{name}: call from the gateway",
                 _since(gateway, "plait_source_seconds", source=name),
             ),
-            ("  in the service", _since(own, "plait_request_seconds", method=MODEL_INFER)),
+            ("  in the service", answering(own[1]).minus(answering(own[0]))),
             ("  waiting for its batch", _since(own, "plait_queue_seconds", source=name)),
             ("  the model computing", _since(own, "plait_inference_seconds", source=name)),
         ]

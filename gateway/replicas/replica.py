@@ -21,6 +21,7 @@ from gateway.replicas.balance import Pace
 from gateway.replicas.breaker import Breaker, State
 from gateway.replicas.channel import open_channel
 from gateway.replicas.contract import Contract, widths_of
+from gateway.replicas.line import Line
 from gateway.replicas.settings import Settings
 from gateway.replicas.tasks import end
 from inference import inference_pb2 as pb
@@ -69,6 +70,7 @@ class Replica:
         """Connect and describe in the background."""
         self._channel = open_channel(self.target, self._settings)
         self._stub = GRPCInferenceServiceStub(self._channel)
+        self._line = Line(self._channel, open_calls=self._settings.open_calls)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._tasks.append(asyncio.create_task(self._keep(), name=f"keep-{self.target}"))
 
@@ -84,6 +86,7 @@ class Replica:
         self.here = False
         await end(*self._tasks)
         await self._unwatch()
+        self._line.close()
         await self._channel.close(grace)
 
     @property
@@ -117,8 +120,8 @@ class Replica:
         self._doubt.set()
 
     async def infer(self, request: pb.ModelInferRequest, seconds: float) -> pb.ModelInferResponse:
-        """Call ModelInfer within `seconds`; raises grpc.aio.AioRpcError."""
-        response: pb.ModelInferResponse = await self._stub.ModelInfer(request, timeout=seconds)
+        """Ask the model within `seconds`; raises grpc.aio.AioRpcError."""
+        response = await self._line.infer(request, seconds)
         if request.model_name == self.model and self._is_news(request, response):
             self.look_again()
         return response
@@ -171,6 +174,7 @@ class Replica:
     async def _learn(self) -> None:
         """Have the model described: default version, and the others served beside it."""
         contract, versions = await self.describe(self.model, patient=True)
+        self._line.renew()
         contracts = {contract.version: contract}
         for version in versions[-_MOST_VERSIONS:-1]:
             with contextlib.suppress(grpc.aio.AioRpcError):

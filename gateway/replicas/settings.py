@@ -17,3 +17,5 @@ class Settings:
     rules: Rules = field(default_factory=Rules)
     # Share of rows that may be asked of a second replica; 0: none.
     second_share: float = 0.05
+    # Whether questions may share calls that stay open, see line.py.
+    open_calls: bool = True

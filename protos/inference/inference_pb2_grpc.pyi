@@ -48,6 +48,11 @@ class GRPCInferenceServiceStub:
     """Inputs, outputs and versions of one model."""
     ModelInfer: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelInferResponse]
     """Run one model on one batch."""
+    ModelStreamInfer: _grpc.StreamStreamMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelStreamInferResponse]
+    """The same, for one batch after the other over one call, as Triton extends the protocol:
+    a response for each request, in order. A failure ends the call with its status. The
+    parameter "timeout" of a request says in microseconds how long its caller waits.
+    """
     RepositoryIndex: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RepositoryIndexRequest, _inference_pb2.RepositoryIndexResponse]
     """What the model repository holds."""
     RepositoryModelLoad: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RepositoryModelLoadRequest, _inference_pb2.RepositoryModelLoadResponse]
@@ -72,6 +77,11 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     """Inputs, outputs and versions of one model."""
     ModelInfer: _aio.UnaryUnaryMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelInferResponse]  # type: ignore[assignment]
     """Run one model on one batch."""
+    ModelStreamInfer: _aio.StreamStreamMultiCallable[_inference_pb2.ModelInferRequest, _inference_pb2.ModelStreamInferResponse]  # type: ignore[assignment]
+    """The same, for one batch after the other over one call, as Triton extends the protocol:
+    a response for each request, in order. A failure ends the call with its status. The
+    parameter "timeout" of a request says in microseconds how long its caller waits.
+    """
     RepositoryIndex: _aio.UnaryUnaryMultiCallable[_inference_pb2.RepositoryIndexRequest, _inference_pb2.RepositoryIndexResponse]  # type: ignore[assignment]
     """What the model repository holds."""
     RepositoryModelLoad: _aio.UnaryUnaryMultiCallable[_inference_pb2.RepositoryModelLoadRequest, _inference_pb2.RepositoryModelLoadResponse]  # type: ignore[assignment]
@@ -129,6 +139,17 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.ModelInferResponse, _abc.Awaitable[_inference_pb2.ModelInferResponse]]:
         """Run one model on one batch."""
+
+    @_abc_1.abstractmethod
+    def ModelStreamInfer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_pb2.ModelInferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.ModelStreamInferResponse], _abc.AsyncIterator[_inference_pb2.ModelStreamInferResponse]]:
+        """The same, for one batch after the other over one call, as Triton extends the protocol:
+        a response for each request, in order. A failure ends the call with its status. The
+        parameter "timeout" of a request says in microseconds how long its caller waits.
+        """
 
     @_abc_1.abstractmethod
     def RepositoryIndex(

@@ -10,7 +10,7 @@ means the default one, and no requested outputs means all of them.
 # ruff: noqa: N802, ARG002
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -27,6 +27,7 @@ from services.runtime.tensors import write_response
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PLATFORM = "onnxruntime_onnx"
 _PREVIOUS = "previous"
+_TIMEOUT = "timeout"
 # gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 3600.0 * 24
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -93,6 +94,14 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> pb.ModelInferResponse:
         """Answer one batch."""
         return await infer(self._host, request, _deadline(context))
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: _Context
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Answer one batch after the other; see the protocol."""
+        async for request in request_iterator:
+            answer = await infer(self._host, request, _timeout(request))
+            yield pb.ModelStreamInferResponse(infer_response=answer)
 
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: _Context
@@ -174,6 +183,16 @@ def _deadline(context: _Context) -> float:
     if left is None or left > _NO_DEADLINE_SECONDS:
         return float("inf")
     return asyncio.get_running_loop().time() + left
+
+
+def _timeout(request: pb.ModelInferRequest) -> float:
+    """Return when a message's caller gives up, as `_deadline` does."""
+    if _TIMEOUT not in request.parameters:
+        return float("inf")
+    given = request.parameters[_TIMEOUT]
+    if given.WhichOneof("parameter_choice") != "int64_param" or given.int64_param <= 0:
+        raise InvalidArgument(_TIMEOUT, "the parameter must be a positive int64, microseconds")
+    return asyncio.get_running_loop().time() + given.int64_param / 1e6
 
 
 def _parameters(

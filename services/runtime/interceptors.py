@@ -1,16 +1,17 @@
 """The one interceptor of every gRPC server here: errors to statuses, calls to metrics.
 
-It wraps each unary handler once and keeps the result, so a call costs a
-dictionary look-up; streaming methods (health Watch, reflection) pass untouched.
-Requests are decoded inside, so that bytes that are no message are the caller's
-error and are counted like any other.
+It wraps each handler once and keeps the result, so a call costs a dictionary look-up.
+Of streaming methods only those are wrapped that answer each message with one: each is
+counted and timed as a call would be. The others (health Watch, reflection) pass
+untouched. Requests are decoded inside, so that bytes that are no message are the
+caller's error and are counted like any other.
 """
 
 import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 from services.runtime import wire
 from services.runtime.errors import InvalidArgument, PlaitError
 from services.runtime.metrics import REQUEST_SECONDS
+from services.runtime.streams import Streams
 
 _log = logging.getLogger(__name__)
 # Strings: grpc's own classes are generic to type checkers only.
@@ -26,12 +28,16 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 # Status, message, trailing metadata.
 _Refusal: TypeAlias = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
+# Streaming methods that answer each message with one.
+_PAIRED = frozenset({"/inference.GRPCInferenceService/ModelStreamInfer"})
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Maps PlaitError to its status, anything else to INTERNAL, and times each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Streams) -> None:
+        """`streams` ends the open calls when the server stops."""
+        self._streams = streams
         self._wrapped: dict[str, _Handler] = {}
 
     async def intercept_service(
@@ -46,30 +52,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return known
         handler = await continuation(handler_call_details)
         # An unknown method is not kept: callers could fill the memory with names.
-        if handler is None or handler.unary_unary is None:
-            return handler
-        self._wrapped[method] = _wrap(method, handler)
-        return self._wrapped[method]
+        if handler is None:
+            return None
+        if handler.unary_unary is not None:
+            self._wrapped[method] = _wrap(method, handler)
+        elif method in _PAIRED:
+            self._wrapped[method] = _wrap_stream(method, handler, self._streams)
+        return self._wrapped.get(method, handler)
 
 
 def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
     behaviour: Callable[[Any, _Context], Awaitable[Any]] = cast(Any, handler.unary_unary)
     decode = handler.request_deserializer
-    seconds = {code.name: REQUEST_SECONDS.labels(method, code.name) for code in grpc.StatusCode}
+    seconds = _seconds(method)
 
     async def call(raw: bytes, context: _Context) -> Any:
         start = time.perf_counter()
         outcome = "OK"
         try:
             return await behaviour(decode_request(method, decode, raw), context)
-        except PlaitError as error:
-            refusal = error.status, error.message, error.trailing_metadata
-            outcome = error.status.name
         except asyncio.CancelledError:
             outcome = "CANCELLED"
             raise
-        except Exception:
-            refusal = _unexpected(method)
+        except Exception as error:
+            refusal = _refusal(method, error)
             outcome = refusal[0].name
         finally:
             # Until the answer is handed to gRPC, whatever it is. When a status has been sent
@@ -78,11 +84,57 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
         # gRPC keeps what `abort` raises, and with it this frame, until the garbage
         # collector comes by: neither the request nor the error's own frames may be in it.
         raw = b""
-        await context.abort(*refusal)
+        return await context.abort(*refusal)
 
     return grpc.unary_unary_rpc_method_handler(
         call, request_deserializer=None, response_serializer=handler.response_serializer
     )
+
+
+def _wrap_stream(
+    method: str, handler: "grpc.RpcMethodHandler[Any, Any]", streams: Streams
+) -> _Handler:
+    behaviour: Callable[[AsyncIterator[Any], _Context], AsyncIterator[Any]]
+    behaviour = cast(Any, handler.stream_stream)
+    decode = handler.request_deserializer
+    seconds = _seconds(method)
+
+    async def call(received: AsyncIterator[bytes], context: _Context) -> AsyncIterator[Any]:
+        start = 0.0
+
+        async def requests() -> AsyncIterator[Any]:
+            nonlocal start
+            async for raw in streams.messages(received):
+                start = time.perf_counter()
+                yield decode_request(method, decode, raw)
+                start = 0.0
+
+        def note(outcome: str) -> None:
+            if start:  # else nobody waits for anything
+                seconds[outcome].observe(time.perf_counter() - start)
+
+        try:
+            async for response in behaviour(requests(), context):
+                note("OK")
+                yield response
+        except asyncio.CancelledError:
+            note("CANCELLED")
+            raise
+        except Exception as error:
+            refusal = _refusal(method, error)
+            note(refusal[0].name)
+        else:
+            return
+        await context.abort(*refusal)
+
+    return grpc.stream_stream_rpc_method_handler(
+        call, request_deserializer=None, response_serializer=handler.response_serializer
+    )
+
+
+def _seconds(method: str) -> dict[str, Any]:
+    """Look the metric's children up once, by status."""
+    return {code.name: REQUEST_SECONDS.labels(method, code.name) for code in grpc.StatusCode}
 
 
 def decode_request(method: str, decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
@@ -97,8 +149,10 @@ def decode_request(method: str, decode: Callable[[bytes], Any] | None, raw: byte
         raise InvalidArgument("request", "not a message of this method's type") from None
 
 
-def _unexpected(method: str) -> _Refusal:
-    """Tell the caller nothing but an id, and the log everything under that id."""
+def _refusal(method: str, error: Exception) -> _Refusal:
+    """Say it in the error's own words; of an unexpected one tell the caller but an id."""
+    if isinstance(error, PlaitError):
+        return error.status, error.message, error.trailing_metadata
     error_id = secrets.token_hex(6)
-    _log.exception("unexpected error", extra={"error_id": error_id, "method": method})
+    _log.error("unexpected error", extra={"error_id": error_id, "method": method}, exc_info=error)
     return grpc.StatusCode.INTERNAL, f"internal error, logged as {error_id}", ()

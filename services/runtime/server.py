@@ -22,6 +22,7 @@ from services.runtime.config import require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
 from services.runtime.ports import check_port, check_socket, listening
+from services.runtime.streams import Streams
 from services.runtime.workers.place import Place, own_socket
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Server:
         self._application = application
         self._place = place
         self._grpc: grpc.aio.Server | None = None
+        self._streams = Streams()
         self._metrics: MetricsServer | None = None
         self.health = health.Health()
         # The ports really bound, once started.
@@ -105,7 +107,7 @@ class Server:
 
     async def start(self) -> None:
         """Bind, load, warm up, then report SERVING; raises StartError and what loading raises."""
-        self._grpc = accepting.server((CallInterceptor(),), self._options())
+        self._grpc = accepting.server((CallInterceptor(self._streams),), self._options())
         names = list(self._application.register(self._grpc, self.health))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
         names += [health.SERVICE, reflection.SERVICE_NAME]
@@ -132,6 +134,7 @@ class Server:
             if was_ready:
                 await asyncio.sleep(self._config.drain_seconds)
             self.health.close()
+            self._streams.close()
             await server.stop(self._config.grace_seconds if was_ready else None)
             await self._application.stop()
         if self._metrics is not None:

@@ -95,6 +95,8 @@ def of_model_server(server: str, address: str, keys: Sequence[int]) -> list[Vali
                 # Most of what a server does it does here.
                 for _ in range(5):
                     add("ModelInfer", request)
+                # Over a call that stays open; here its only message.
+                add("ModelStreamInfer", request)
     return made
 
 

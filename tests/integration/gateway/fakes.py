@@ -5,7 +5,7 @@ test changes one of its public attributes: then it is late, wrong, gone, ...
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ class FakeSource:
     inputs: tuple[str, ...] | None = None
     # Whether it has a health service; `health` then says what it is told to.
     knows_health: bool = True
+    # Whether it knows calls that stay open, and how many it was asked over one.
+    knows_open_calls: bool = True
+    over_open_calls: int = 0
     health: HealthServicer = field(default_factory=HealthServicer)
 
     async def start(self, port: int = 0, host: str = "127.0.0.1", unix: Path | None = None) -> None:
@@ -80,6 +83,12 @@ class FakeSource:
                 response_serializer=pb.ModelInferResponse.SerializeToString,
             ),
         }
+        if self.knows_open_calls:
+            handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+                self.infer_all,
+                request_deserializer=pb.ModelInferRequest.FromString,
+                response_serializer=pb.ModelStreamInferResponse.SerializeToString,
+            )
         service = "inference.GRPCInferenceService"
         handler = grpc.method_handlers_generic_handler(service, handlers)
         self._server.add_generic_rpc_handlers((handler,))
@@ -149,6 +158,14 @@ class FakeSource:
         if self.mangle is not None:
             outputs = self.mangle(outputs)
         return write_response(request.model_name, self.version, request.id, outputs)
+
+    async def infer_all(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        async for request in requests:
+            self.over_open_calls += 1
+            answer = await self.infer(request, context)
+            yield pb.ModelStreamInferResponse(infer_response=answer)
 
     async def _take_time(self) -> None:
         """Wait for as long as `delay` says, which may change meanwhile."""

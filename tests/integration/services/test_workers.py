@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cli.scrape import MODEL_INFER, Scrape, scrape
+from cli.scrape import Scrape, answering, scrape
 from inference import inference_pb2 as pb
 from inference import inference_pb2_grpc
 from services.cf.server import SOURCE
@@ -58,7 +58,7 @@ def counted(metrics_port: int) -> dict[str, float]:
     """What must be the number of calls, each counted somewhere else on their way."""
     now = seen(metrics_port)
     return {
-        "answered": now.sum("plait_request_seconds_count", method=MODEL_INFER, outcome="OK"),
+        "answered": answering(now).count,
         "queued": now.sum("plait_queue_seconds_count"),
         "rows": now.sum("plait_batch_rows_sum"),
         "unknown": now.sum("plait_unknown_items_total"),
