@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, sizes: list[int]) -> dict[str, Any]:
             home = arguments.directory / str(size)
             users_and_histories(load_dataset(home / "data"), work, arguments.seed)
             began = time.perf_counter()
-            fleet = stack.enter_context(Fleet(_config(home, work)))
+            fleet = stack.enter_context(Fleet(_config(home, work, arguments.not_asked)))
             facts[str(size)] = {"start_seconds": time.perf_counter() - began, **_facts(home)}
             fleets[size] = fleet, work
             load(fleet, work, 1, arguments.seconds, arguments.seed)  # warms caches, not counted
@@ -128,12 +128,15 @@ def run(arguments: argparse.Namespace, sizes: list[int]) -> dict[str, Any]:
     }
 
 
-def _config(home: Path, work: Path) -> FleetConfig:
+def _config(home: Path, work: Path, not_asked: str) -> FleetConfig:
     return FleetConfig(
         repository=home / "models",
         state=home / "state.sqlite",
         topology=on_free_ports(),
-        settings={"PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl")},
+        settings={
+            "PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl"),
+            "PLAIT_GATEWAY_NOT_ASKED": not_asked,
+        },
         restart=False,
     )
 
@@ -181,6 +184,9 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", default="10000,20000,100000")
+    parser.add_argument(
+        "--not-asked", default="", help="the gateway's setting, as HOME=text: without text"
+    )
     parser.add_argument("--directory", type=Path, default=Path("var/benchmarks/catalogue"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and size")

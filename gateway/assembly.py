@@ -86,6 +86,7 @@ def assemble(
             quantiles,
             candidates=partial(lanes.quality.of, config.candidates),
             search_share=config.search_share,
+            without=config.surfaces_without(),
         ),
         merger=Merger(Turns(traffic)),
         traffic=traffic,

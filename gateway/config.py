@@ -52,6 +52,10 @@ class GatewayConfig(ServerConfig):
     # Sources that also place new items, as model NAME-items. More of them: new items are
     # found in more ways, and every upsert costs one more call.
     item_encoders: tuple[str, ...] = ("content", "text")
+    # SURFACE=SOURCE: sources that a surface does without, other than SEARCH. What a source
+    # costs there is saved, and what it would have found is missing; worth it for one that
+    # adds little, as text often does where no query is read (docs/decisions/0013).
+    not_asked: tuple[str, ...] = ()
 
     # Longest a ranking may take. Larger: slow models are still heard; smaller: a slow
     # model costs less. A client that allows less gets its answer earlier.
@@ -224,6 +228,12 @@ class GatewayConfig(ServerConfig):
         )
         addresses = self.addresses()
         require(len(addresses) == len(self.sources), "sources: a name is given twice")
+        for surface, names in self.surfaces_without().items():
+            require(
+                surface in SURFACES and surface != "SEARCH" and names < set(addresses),
+                f"not_asked: '{surface}={' '.join(sorted(names))}' is not SURFACE=SOURCE, a surface"
+                " but SEARCH and some of its sources, not all",
+            )
         for name in self.item_encoders:
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
 
@@ -232,6 +242,14 @@ class GatewayConfig(ServerConfig):
         named = [(s, rank) for rank, side in enumerate(self.surface_order) for s in side.split()]
         require(len(dict(named)) == len(named), "surface_order: a surface is named twice")
         return dict(named)
+
+    def surfaces_without(self) -> dict[str, set[str]]:
+        """Return, by surface, the sources that are not asked there."""
+        found: dict[str, set[str]] = {}
+        for entry in self.not_asked:
+            surface, _, name = (part.strip() for part in entry.partition("="))
+            found.setdefault(surface, set()).add(name)
+        return found
 
     def addresses(self) -> dict[str, str]:
         """Return source name to address, in the order given; raises ValueError."""

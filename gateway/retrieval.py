@@ -6,7 +6,7 @@ that taste orders results but never adds what the query did not mean.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,10 +51,12 @@ class Retrieval:
         *,
         candidates: Callable[[int], int],
         search_share: float,
+        without: Mapping[str, Container[str]],
     ) -> None:
         """`candidates`: how many to ask of each source, at least the number given.
 
-        `search_share` of a search's time may go into finding.
+        `search_share` of a search's time may go into finding. `without`: surface -> sources
+        that are not asked there.
         """
         self._sources = sources
         self._catalogue = catalogue
@@ -63,6 +65,7 @@ class Retrieval:
         self._quantiles = quantiles
         self._candidates = candidates
         self._search_share = search_share
+        self._without = without
 
     async def gather(self, situation: Situation, until: float) -> Gathered:
         """Ask; every source must have answered by `until` (time.perf_counter())."""
@@ -71,7 +74,12 @@ class Retrieval:
             answers, words = await self._search(situation, until)
         else:
             question = self._question(situation)
-            answers = await self._ask(self._sources, question, until, situation.ask.user_id)
+            without = self._without.get(situation.query.surface, ())
+            asked = tuple(s for s in self._sources if s.name not in without)
+            answers = await self._ask(asked, question, until, situation.ask.user_id)
+            if without:
+                left_out = (s for s in self._sources if s.name in without)
+                answers |= {s.name: s.skipped("not asked on this surface") for s in left_out}
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
         candidates, unknown = self._to_rows(usable)
         # A source that answered with nothing has answered: it counts, with no candidates.

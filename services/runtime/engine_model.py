@@ -6,8 +6,10 @@ Histories are padded on the left, where 0 means nothing to every model; candidat
 lists on the right, and the excess is cut off again.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +32,7 @@ MAX_CANDIDATES = 5000
 MAX_K = 1000
 MAX_QUERY = 256
 DEFAULT_K = 100
+_WARM_UP_SECONDS = 10.0
 RETRIEVE = "retrieve"
 SCORE = "score"
 
@@ -166,10 +169,16 @@ class EngineModel:
         return answers
 
     def warm_up(self, rows: Sequence[int]) -> None:
-        """Ask the manifest's samples, each repeated to every batch size."""
-        for sample in self.engine.manifest.samples:
-            for n in rows:
-                self.engine.run(_repeat(sample_question(sample), n))
+        """Ask the manifest's samples, each repeated to every batch size, for a while at most.
+
+        A model that takes long for a question gains nothing by many, and nobody is served
+        meanwhile.
+        """
+        end = time.monotonic() + _WARM_UP_SECONDS
+        for sample, n in product(self.engine.manifest.samples, rows):
+            self.engine.run(_repeat(sample_question(sample), n))
+            if time.monotonic() > end:
+                return
 
 
 def _read_weight(weight: Array | None, history: Keys) -> Scores:

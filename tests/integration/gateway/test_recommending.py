@@ -1,5 +1,6 @@
 """What each surface is made from."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from plait.v1 import types_pb2 as t
 from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
-from tests.integration.gateway.world import Shop, ids, outcomes
+from tests.integration.gateway.world import SOURCES, Shop, ids, open_shop, outcomes
 
 
 def categories(answer: Any, count: int) -> set[str]:
@@ -155,3 +156,15 @@ async def test_rank_with_a_query_asks_the_text_source_with_it(shop: Shop) -> Non
     await shop.recommendations.Rank(RankRequest(item_ids=["1", "2"], query="soap"))
     assert shop.sources["text"].asked[-1]["query"].tolist() == [[b"soap"]]
     assert not shop.sources["cf"].asked
+
+
+async def test_a_surface_does_without_the_sources_it_is_told_to(directory: Path) -> None:
+    async with open_shop(directory, not_asked=("HOME=text", "RANK=cf")) as shop:
+        answer = await shop.recommend("ann")
+        assert outcomes(answer) == {**dict.fromkeys(SOURCES, "ok"), "text": "skipped"}
+        (text,) = (s for s in answer.sources if s.source == "text")
+        assert text.detail == "not asked on this surface"
+        assert not answer.coverage.partial
+        assert shop.sources["text"].asked == []
+        other = await shop.recommend("ann", t.SURFACE_CART, item_ids=["4"])
+        assert outcomes(other) == dict.fromkeys(SOURCES, "ok")
