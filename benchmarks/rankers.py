@@ -20,6 +20,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import polars as pl
 
 from artifacts.engine import Engine
 from artifacts.formulas import Floats
@@ -28,7 +29,7 @@ from benchmarks import machine
 from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import ask_for
-from cli.evaluation.training import Job, train_fusion, train_sources
+from cli.evaluation.training import Job, earlier_sources, train_fusion, train_sources
 from cli.evaluation.ways import WAYS, offline, trends_of
 from cli.output import console, table
 from models.data.dataset import load_dataset
@@ -43,7 +44,7 @@ from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.ranker import ndcg
 from models.fusion.tables import Known, Table, make_tables, moments, shelf_of
-from models.fusion.train import Window
+from models.fusion.train import Window, before
 from models.progress import silent
 from models.train import config_of
 
@@ -59,12 +60,13 @@ _LAMBDAMART: dict[str, Any] = {
 }  # fmt: skip
 _VARIANTS: dict[str, Variant] = {
     "network, another seed": ({"seed": 1}, 1),
-    "mean of 3 networks": ({}, 3),
-    "mean of 5 networks": ({}, 5),
+    "one network, not the mean of two": ({"members": 1}, 1),
+    "mean of 4 networks": ({"members": 4}, 1),
+    "without the earlier window": ({"earlier": False}, 1),
     "32 and 16 units": ({"hidden": (32, 16)}, 1),
     "128 and 64 units": ({"hidden": (128, 64)}, 1),
-    "5 passes": ({"passes": 5}, 1),
-    "12 passes": ({"passes": 12}, 1),
+    "3 passes": ({"passes": 3}, 1),
+    "8 passes": ({"passes": 8}, 1),
 }
 
 
@@ -72,7 +74,8 @@ _VARIANTS: dict[str, Variant] = {
 class Taught:
     """Tables to learn from and to be judged by."""
 
-    learning: list[Table]
+    learning: list[Table]  # of the window that the fusion is tuned on
+    earlier: list[Table]  # of the one before
     judging: list[Table]
     sources: tuple[str, ...]
     config: Config
@@ -109,30 +112,46 @@ def taught(job: Job) -> Taught:
     engines = {name: engines[name] for name in readers(engines)}
     config = replace(config_of("fusion", job.plan.preset, job.plan.seed), exclude_seen=False)
     window = Window(job.parts.train, job.parts.tune)
-    catalogue = make_catalogue(job.dataset.items, artifact.vectors)
+    learning = _tables(job, artifact, config, engines, window)
+    earlier: list[Table] = []
+    if (then := before(config, window)) is not None:
+        were = earlier_sources(job, trained, then)
+        past = {name: were[name].engine for name in engines}
+        earlier = _tables(job, artifact, config, past, then)
+    items, asked = job.dataset.items, ask_for(job, together=True).task
+    trends = trends_of(artifact, asked, items, job.parts.known)
+    catalogue = make_catalogue(items, artifact.vectors)
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
-    past, _ = domain_tables(catalogue, window.known, ordered=True)
-    trends = DailyTrends(catalogue, job.parts.known, config.trend_half_life_days)
-    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
-    items = job.dataset.items
-    popularity = popularity_of(catalogue, window.known)
-    known = Known(
-        setting, shelf_of(items, setting, popularity), item_habits(catalogue, window.known)
-    )
-    tasks = [*moments(config, window, exclude_seen=False)]
-    learning = make_tables(config, tasks, engines, known, silent)
-    asked = ask_for(job, together=True).task
-    now = replace(
-        setting,
-        transition=artifact.domain_transition,
-        trends=trends_of(artifact, asked, items, job.parts.known),
-    )
+    now = Setting(
+        catalogue, quantiles, config.asking, artifact.domain_transition, trends=trends
+    )  # fmt: skip
     today = Known(
         now, shelf_of(items, now, artifact.popularity), item_habits(catalogue, job.parts.known)
     )
     judging = make_tables(config, [asked], engines, today, silent)
     stages = _stages_ms(job, artifact, engines, asked)
-    return Taught(learning, judging, tuple(engines), config, stages)
+    return Taught(learning, earlier, judging, tuple(engines), config, stages)
+
+
+def _tables(
+    job: Job,
+    artifact: FusionArtifact,
+    config: Config,
+    engines: Mapping[str, Engine],
+    window: Window,
+) -> list[Table]:
+    """Return the tables of a window's questions."""
+    items = job.dataset.items
+    catalogue = make_catalogue(items, artifact.vectors)
+    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    past, _ = domain_tables(catalogue, window.known, ordered=True)
+    events = pl.concat([window.known, window.wanted])
+    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
+    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
+    shelf = shelf_of(items, setting, popularity_of(catalogue, window.known))
+    known = Known(setting, shelf, item_habits(catalogue, window.known))
+    tasks = [*moments(config, window, exclude_seen=False)]
+    return make_tables(config, tasks, engines, known, silent)
 
 
 def _stages_ms(
@@ -177,7 +196,7 @@ def compare(given: Taught, variants: Mapping[str, Variant]) -> dict[str, Any]:
             "train_seconds": seconds,
         }
     return {
-        "questions": len(given.learning),
+        "questions": len(given.learning) + len(given.earlier),
         "judged": len(given.judging),
         "rows": rows,
         "stages_cpu_ms": given.stages_ms,
@@ -188,10 +207,9 @@ def _network(given: Taught, fields: Mapping[str, Any], members: int = 1) -> tupl
     """Train networks that differ in their seed; return their mean score."""
     began = time.process_time()
     config = replace(given.config, **fields)
+    learning = [*given.learning, *(given.earlier if config.earlier else ())]
     networks = [
-        train_network(
-            replace(config, seed=config.seed + n), given.learning, len(given.sources), silent
-        )
+        train_network(replace(config, seed=config.seed + n), learning, len(given.sources), silent)
         for n in range(members)
     ]
 
@@ -204,10 +222,11 @@ def _network(given: Taught, fields: Mapping[str, Any], members: int = 1) -> tupl
 
 def _trees(given: Taught) -> dict[str, tuple[Score, float]]:
     began = time.process_time()
+    learning = [*given.learning, *given.earlier]
     data = lightgbm.Dataset(
-        np.concatenate([t.features for t in given.learning]),
-        np.concatenate([t.target for t in given.learning]).astype(np.int32),
-        group=[len(t.target) for t in given.learning],
+        np.concatenate([t.features for t in learning]),
+        np.concatenate([t.target for t in learning]).astype(np.int32),
+        group=[len(t.target) for t in learning],
     )
     booster = lightgbm.train(_LAMBDAMART, data, num_boost_round=max(_TREES))
     spent = time.process_time() - began

@@ -2,11 +2,13 @@
 
 The one idea: what the fusion is tuned on must be new to the models it weighs, or
 the one that memorises best would weigh most. So the sources learn from all but
-the last tenth of the events, the fusion from how well they foresaw that tenth,
-and only then, if asked, the sources are fitted once more on everything.
+the last tenth of the events, the fusion from how well they foresaw that tenth (and its
+ranker from how well they would have foreseen the one before), and only then, if asked,
+the sources are fitted once more on everything.
 """
 
 import importlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,8 @@ from typing import Any
 import polars as pl
 
 from artifacts import manifest as manifests
+from artifacts.engine import Engine
+from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.options import with_options
 from models.progress import Progress, silent
@@ -77,7 +81,7 @@ def train_all(
     done = [train_source(s, dataset, first, **places, progress=stages(s)) for s in sources]
     if not config.fusion:
         return done, skipped
-    done.append(_fusion(dataset, held, **places, progress=stages(FUSION)))
+    done.append(_fusion(dataset, held, **places, stages=stages))
     if config.refit:
         # The text source learns nothing from events.
         again = [s for s in sources if s != "text"]
@@ -156,14 +160,40 @@ def _fusion(
     *,
     repository: Path,
     config: TrainConfig,
-    progress: Progress,
+    stages: Stages,
 ) -> Trained:
     began = time.perf_counter()
     module = importlib.import_module("models.fusion.train")
     settings = config_of(FUSION, config.preset, config.seed, config.options.get(FUSION))
     window = module.Window(held.known, held.wanted)
-    path: Path = module.train(settings, dataset, repository, progress, window)
+    with tempfile.TemporaryDirectory(dir=repository, prefix=".earlier-") as place:
+        if (then := module.before(settings, window)) is not None:
+            engines = _earlier(dataset, then.known, repository, Path(place), config, stages)
+            window = replace(window, earlier=module.Earlier(then, engines))
+        path: Path = module.train(settings, dataset, repository, stages(FUSION), window)
     return _trained(FUSION, path, began)
+
+
+def _earlier(  # noqa: PLR0917 -- a step of _fusion
+    dataset: Dataset,
+    events: pl.DataFrame,
+    repository: Path,
+    place: Path,
+    config: TrainConfig,
+    stages: Stages,
+) -> dict[str, Engine]:
+    """Train the repository's sources on earlier events at `place`, and return all of them."""
+    now: dict[str, Engine] = importlib.import_module("models.fusion.train").load_sources(repository)
+    found = {}
+    for name, engine in now.items():
+        found[name] = engine
+        if name != "text":  # it learns nothing from events
+            report = stages(f"{name} as it was earlier")
+            trained = train_source(
+                name, dataset, events, repository=place, config=config, progress=report
+            )
+            found[name] = load(trained.path)
+    return found
 
 
 def _trained(source: str, path: Path, began: float) -> Trained:

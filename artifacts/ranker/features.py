@@ -40,6 +40,7 @@ class Shelf:
     domain: Rows  # [n]; -1 unknown
     category: Rows  # [n]; -1 unknown
     brand: Rows  # [n]; -1 unknown
+    provider: Rows  # [n]; -1 unknown
     price: Floats  # [n]; NaN unknown
     popularity: Floats  # 0..1 [n]
 
@@ -56,20 +57,26 @@ class Candidates:
     habits: Floats  # how people buy the item: columns of HABITS [P, H]
 
 
-# Columns of what is known of an item's buyers: the share of them that come back for it,
-# and the log of the usual days between (see models/fusion/habits.py).
-HABITS = ("returning", "usual_interval")
+# Columns of what is known of an item's buyers (see models/fusion/habits.py): the share of
+# them that come back for it, and the logs of the usual days between, of a buyer's purchases,
+# of what sells now beside what usually does, of what sells now, of the days since the first.
+HABITS = ("returning", "usual_interval", "per_buyer", "season", "recent", "first_sold")
 
-_OF_SOURCE = ("score", "rank", "named")
+_OF_SOURCE = ("score", "rank", "named", "lead")
 _OF_ITEM = (
     "best", "mean", "named_by", "answering",
     "times", "times_7", "times_28", "times_112", "share_28", "share_112",
     "since", "since_first", "interval", "due", "rate", "of_visits", "last_visit",
+    "visits_since", "times_visits", "irregular", "month", "last_interval",
     "category_28", "category_112", "category_since", "category_loyalty", "category_due",
     "brand_112", "domain_28", "domain_112",
+    "category_times", "category_since_item", "category_variety", "category_price",
+    "provider_112", "line",
     "price", "price_level", "trend", "popularity", "crossing", *HABITS,
-    "events", "visits", "pause", "repeating",
+    "events", "visits", "pause", "repeating", "basket",
 )  # fmt: skip
+_WIDTH = len(_OF_SOURCE)
+_ROW = {name: number for number, name in enumerate(_OF_ITEM)}
 
 
 def names(sources: Sequence[str]) -> tuple[str, ...]:
@@ -81,21 +88,24 @@ def features(candidates: Candidates, past: Past, shelf: Shelf) -> Floats:
     """Return the features of every candidate, all finite, float32 [P, F]."""
     c = _packed(candidates)
     size, sources = len(c.rows), len(c.scores)
-    table = np.zeros((len(_OF_SOURCE) * sources + len(_OF_ITEM), size), np.float32)
+    table = np.zeros((_WIDTH * sources + len(_OF_ITEM), size), np.float32)
     if size:
         rows, ages = np.ascontiguousarray(past.rows), np.ascontiguousarray(past.age)
         worth = np.ascontiguousarray(past.worth)
         weights = loops.faded(ages, worth, _HALF_LIVES)
         answering = loops.sources(c.scores, c.calibrated, table)
         loops.together(table, sources, answering)
-        item = table[len(_OF_SOURCE) * sources + 4 :]
-        by_age = loops.times(c.rows, c.habits, rows, ages, worth, weights, item)
-        _kinds(c.rows, (rows, ages, weights), shelf, item[13:21])
-        item[16] = by_age / (item[14] * weights[2, -1] + 0.1)
-        loops.prices(shelf.price, c.rows, rows, item[21:23])
-        item[23], item[24], item[25] = c.trend, shelf.popularity[c.rows], c.crossing
-        item[26:28] = c.habits.T
-        loops.shopper(rows, ages, item[28:])
+        item = table[_WIDTH * sources :]
+        by_age = loops.times(c.rows, c.habits, rows, ages, worth, weights, item[_ROW["times"] :])
+        _kinds(c.rows, (rows, ages, weights), shelf, item[_ROW["category_28"] :])
+        whole = item[_ROW["category_112"]] * weights[2, -1]
+        item[_ROW["category_loyalty"]] = by_age / (whole + 0.1)
+        loops.prices(shelf.price, c.rows, rows, item[_ROW["price"] :])
+        item[_ROW["trend"]], item[_ROW["crossing"]] = c.trend, c.crossing
+        item[_ROW["popularity"]] = shelf.popularity[c.rows]
+        habits = _ROW[HABITS[0]]
+        item[habits : habits + len(HABITS)] = c.habits.T
+        loops.shopper(rows, ages, item[_ROW["events"] :])
     return table.T
 
 
@@ -123,6 +133,12 @@ def own_rows(past: Past, most: int = OWN) -> Rows:
     return rows
 
 
+def named(table: Floats, sources: int) -> Bools:
+    """Say which candidates each source named, from features [P, F] -> [P, S]."""
+    said: Bools = table[:, 2 : _WIDTH * sources : _WIDTH] > 0
+    return said
+
+
 def blended(table: Floats, sources: Bools) -> Floats:
     """Return features [P, F] as they were had only `sources` [S] answered, which did answer.
 
@@ -130,13 +146,13 @@ def blended(table: Floats, sources: Bools) -> Floats:
     """
     fewer = np.array(table.T, order="C")
     for source in np.flatnonzero(~sources).tolist():
-        fewer[3 * source : 3 * source + 3] = 0
+        fewer[_WIDTH * source : _WIDTH * (source + 1)] = 0
     loops.together(fewer, len(sources), int(sources.sum()))
     return fewer.T
 
 
 def _kinds(rows: Rows, past: tuple[Rows, Floats, Doubles], shelf: Shelf, out: Floats) -> None:
-    """Fill what the shopper does in each item's category, brand and domain.
+    """Fill what the shopper does in each item's category, brand, domain and provider.
 
     `past`: rows, ages and weights; loyalty, which needs more, is left open.
     """
@@ -148,3 +164,7 @@ def _kinds(rows: Rows, past: tuple[Rows, Floats, Doubles], shelf: Shelf, out: Fl
     out[2], out[4] = when
     loops.shares(shelf.brand, rows, events, weights[2:], out[5:6])
     loops.shares(shelf.domain, rows, events, slow, out[6:8])
+    loops.alternatives(shelf.category, rows, events, out[8:11])
+    loops.price_in_kind(shelf.category, shelf.price, rows, events, out[11])
+    loops.shares(shelf.provider, rows, events, weights[2:], out[12:13])
+    loops.lines(shelf.category, shelf.provider, rows, events, weights[2:], out[13])

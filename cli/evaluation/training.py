@@ -19,8 +19,8 @@ from models.data.errors import OptionError
 from models.evaluate.parts import Parts
 from models.evaluate.work import Work, code_of, digest, file_digest
 from models.export import config_json
-from models.fusion.config import quantiles_of, readers
-from models.fusion.train import Window
+from models.fusion.config import TEXT, Earlier, Window, quantiles_of, readers
+from models.fusion.train import before
 from models.options import with_options
 from models.progress import Progress, silent
 from models.train import FUSION, SOURCES, config_of, fixed_config, unsuited
@@ -128,8 +128,12 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
         exclude_seen=plan.exclude_seen,
     )
     config = with_options(config, FUSION, plan.fusion_options)
+    window = Window(job.parts.train, job.parts.tune)
+    then = before(config, window)
+    earlier = {} if then is None else earlier_sources(job, sources, then)
     key = {
         "sources": {name: source.key for name, source in fused.items()},
+        "earlier": {name: source.key for name, source in earlier.items()},
         "config": config_json(config),
         "exposures": [file_digest(Path(path)) for path in config.exposures],
         "code": code_of("models.fusion.train"),
@@ -138,10 +142,24 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
     if not layout.versions(home, FUSION):
         _gather(home, fused)
         shown = replace(job.dataset, events=job.parts.known)
-        window = Window(job.parts.train, job.parts.tune)
+        if then is not None:
+            engines = {name: source.engine for name, source in earlier.items()}
+            window = replace(window, earlier=Earlier(then, engines))
         progress = job.stages(f"tune the fusion{job.suffix}")
         importlib.import_module("models.fusion.train").train(config, shown, home, progress, window)
     return load_fusion(layout.find(home, FUSION)), digest(key)
+
+
+def earlier_sources(job: Job, sources: Sources, window: Window) -> dict[str, Source]:
+    """Return what is fused as it was when an earlier window began, by source."""
+    found = {}
+    for name, source in sources.fused().items():
+        found[name] = source
+        if name != TEXT:  # it learns nothing from events
+            options = source.model.options
+            config = config_of(name, job.plan.preset, job.plan.seed, options)
+            found[name] = _source(job, source.model, config, window.known)
+    return found
 
 
 def refreshed(artifact: FusionArtifact, sources: Sources) -> FusionArtifact:

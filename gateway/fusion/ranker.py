@@ -53,7 +53,12 @@ class PoolRanker:
             habits=self._learned.habits_of(columns.keys[pool.rows]),
         )
         shelf = Shelf(
-            columns.domain, columns.category, columns.brand, columns.price, columns.popularity
+            domain=columns.domain,
+            category=columns.category,
+            brand=columns.brand,
+            provider=columns.provider,
+            price=columns.price,
+            popularity=columns.popularity,
         )
         return features(candidates, query.past, shelf)
 

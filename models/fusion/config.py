@@ -46,9 +46,13 @@ class Config:
     moments: int = 3
     ranker_users: int = 2000
     least_questions: int = 300
-    # Units of its layers, and passes over the questions.
+    # Ask too what followed as long a time before the held-out window, of sources that are
+    # trained once more up to there: questions of another season, for minutes of training.
+    earlier: bool = True
+    # Units of its layers, networks whose mean it is, and passes over the questions.
     hidden: tuple[int, ...] = (64, 32)
-    passes: int = 8
+    members: int = 2
+    passes: int = 5
     # Exposure logs of the gateway: the ranker's targets then count as their places were
     # looked at (models/fusion/exposures.py), each at most `exposure_most` times. More: less
     # bias is left, and chance clicks far down weigh more.
@@ -58,7 +62,9 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(visits=100, users=200, searches=50, moments=1, ranker_users=400, passes=3),
+    "quick": Config(
+        visits=100, users=200, searches=50, moments=1, ranker_users=400, passes=3, earlier=False
+    ),
     "demo": Config(),
     "full": Config(visits=4000, users=4000, searches=1000),
 }
@@ -70,6 +76,16 @@ class Window:
 
     known: pl.DataFrame
     wanted: pl.DataFrame
+    # A window before it, from which the ranker learns too.
+    earlier: "Earlier | None" = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Earlier:
+    """A window before the held-out one, and the sources as they were when it began."""
+
+    window: Window
+    engines: Mapping[str, Engine]
 
 
 def readers(engines: Mapping[str, Engine]) -> list[str]:

@@ -1,11 +1,11 @@
-"""How people buy an item: whether those who try it come back, and after how long."""
+"""How people buy an item: whether those who try it come back, after how long, and when."""
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from artifacts.formulas import Floats
-from models.fusion.catalogue import Catalogue
+from models.fusion.catalogue import Catalogue, Rows
 
 Doubles = npt.NDArray[np.float64]
 
@@ -16,13 +16,21 @@ _PRIOR = 10.0
 _USUAL_DAYS = 30.0
 # Sales of an item to one shopper within a day are one.
 _LEAST_DAYS = 1.0
+# Days of what sells now, and of what it is compared with.
+_MONTH, _SEASON = 28.0, 112.0
+# Purchases beside which fewer say little of a season.
+_FEW = 5.0
 
 
 def item_habits(catalogue: Catalogue, events: pl.DataFrame) -> Floats:
-    """Return (share of buyers who came back, log of the usual days between) [n, 2].
+    """Return how people buy each item, the columns of features.HABITS [n, H].
 
-    Both are shrunk towards the category's, and that towards everyone's. Without times
-    nothing is known of intervals, and every item has the usual one.
+    returning: the share of buyers who came back; usual_interval: the log of the usual days
+    between; per_buyer: the log of a buyer's purchases. These are shrunk towards the
+    category's, and that towards everyone's. season: the log of the last four weeks'
+    purchases beside those of four usual weeks of the last sixteen; recent: the log of the
+    former; first_sold: the log of the days since. Without times nothing is known of
+    intervals, and every item has the usual one.
     """
     size = len(catalogue.keys)
     row = catalogue.rows(events["item_key"].to_numpy())
@@ -41,9 +49,23 @@ def item_habits(catalogue: Catalogue, events: pl.DataFrame) -> Floats:
     came_back[pair[1:][counts]] = True
     buyers = np.bincount(row[first], minlength=size).astype(np.float64)
     back = np.bincount(row[first][came_back], minlength=size).astype(np.float64)
-    usual = float(np.log(_USUAL_DAYS))
-    returning = _shrunk(back, buyers, catalogue, 0.0)
-    return np.stack([returning, _shrunk(days, gaps, catalogue, usual)], axis=1).astype(np.float32)
+    sold = np.bincount(row, minlength=size).astype(np.float64)
+    habits = [
+        _shrunk(back, buyers, catalogue, 0.0),
+        _shrunk(days, gaps, catalogue, float(np.log(_USUAL_DAYS))),
+        np.log(_shrunk(sold, buyers, catalogue, 1.0)),
+        *_sales(row, day.max(initial=0) - day, size),
+    ]
+    return np.stack(habits, axis=1).astype(np.float32)
+
+
+def _sales(row: Rows, age: Doubles, size: int) -> tuple[Doubles, Doubles, Doubles]:
+    """Return season, recent and first_sold of each item [n] from rows and ages in days [E]."""
+    now = np.bincount(row[age < _MONTH], minlength=size)
+    usual = np.bincount(row[age < _SEASON], minlength=size) * (_MONTH / _SEASON)
+    oldest = np.zeros(size)
+    np.maximum.at(oldest, row, age)
+    return np.log((now + _FEW) / (usual + _FEW)), np.log1p(now), np.log1p(oldest)
 
 
 def _shrunk(total: Doubles, count: Doubles, catalogue: Catalogue, prior: float) -> Doubles:

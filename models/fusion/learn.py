@@ -26,6 +26,7 @@ from models.evaluate.task import Task, make_task
 from models.fusion import surfaces
 from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import (
+    Catalogue,
     DailyTrends,
     domain_tables,
     make_catalogue,
@@ -90,10 +91,7 @@ def learn(
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
     held: Setting | None = None
     if window.wanted.height:
-        earlier, _ = domain_tables(catalogue, window.known, ordered=ordered)
-        events = pl.concat([window.known, window.wanted])
-        trends = DailyTrends(catalogue, events, config.trend_half_life_days)
-        held = setting = Setting(catalogue, quantiles, config.asking, earlier, trends=trends)
+        held = setting = _setting(config, catalogue, engines, window, ordered=ordered)
         _tune_surfaces(config, dataset, engines, (setting, window, tuned), part(progress, 0, 0.5))
         if TEXT in engines:
             report = part(progress, 0.5, 0.6)
@@ -114,12 +112,20 @@ def learn(
     )
     if held is None or not config.ranker or dataset.info.times != "time":
         return artifact, tuned.metrics
-    lesson = _lesson(config, dataset, held, window)
+    weigh = None
     if weighed is not None:
-        lesson = replace(lesson, known=replace(lesson.known, weigh=weighed[0]))
+        weigh = weighed[0]
         tuned.metrics.update(_looked_at(weighed[1]))
-    asked = {name: engines[name] for name in readers(engines)}
-    ranked, metrics = learn_ranker(config, asked, lesson, artifact, part(progress, 0.6, 1))
+    lesson = _lesson(config, dataset, engines, (held, window), weigh)
+    before = None
+    if window.earlier is not None:
+        then, sources = window.earlier.window, window.earlier.engines
+        setting = _setting(config, catalogue, sources, then, ordered=True)
+        before = _lesson(config, dataset, sources, (setting, then), weigh)
+        before = replace(before, exclude_seen=lesson.exclude_seen)
+    habits = item_habits(catalogue, dataset.events)
+    report = part(progress, 0.6, 1)
+    ranked, metrics = learn_ranker(config, (lesson, before), habits, artifact, report)
     return ranked, {**tuned.metrics, **metrics}
 
 
@@ -138,14 +144,37 @@ def _looked_at(found: Examination) -> dict[str, float]:
     return metrics
 
 
-def _lesson(config: Config, dataset: Dataset, setting: Setting, window: Window) -> Lesson:
+def _setting(
+    config: Config,
+    catalogue: Catalogue,
+    engines: Mapping[str, Engine],
+    window: Window,
+    *,
+    ordered: bool,
+) -> Setting:
+    """Return what questions of a window are made with: nothing that came after them."""
+    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    past, _ = domain_tables(catalogue, window.known, ordered=ordered)
+    events = pl.concat([window.known, window.wanted])
+    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
+    return Setting(catalogue, quantiles, config.asking, past, trends=trends)
+
+
+def _lesson(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    asked: tuple[Setting, Window],
+    weigh: Weigh | None,
+) -> Lesson:
+    setting, window = asked
     catalogue = setting.catalogue
     shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
     return Lesson(
+        engines={name: engines[name] for name in readers(engines)},
         window=window,
-        known=Known(setting, shelf, item_habits(catalogue, window.known)),
+        known=Known(setting, shelf, item_habits(catalogue, window.known), weigh),
         exclude_seen=_exclude_seen(config, window),
-        habits=item_habits(catalogue, dataset.events),
     )
 
 

@@ -8,18 +8,22 @@ named, so that at serving a missing source is nothing new.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from artifacts.formulas import Floats
-from artifacts.ranker.features import blended, names
+from artifacts.ranker.features import blended, named, names
 from artifacts.ranker.network import MOST, Network
 from models.fusion.config import Config
 from models.fusion.tables import Table
 from models.progress import Progress
 from models.threads import torch_threads
+
+# Weights [M, width, units] and biases [M, 1, units] of M networks.
+Layer = tuple[torch.Tensor, torch.Tensor]
 
 # Questions of a step; learning rate at its height.
 _BATCH, _RATE = 16, 2e-3
@@ -32,14 +36,19 @@ _MOST_TARGETS = 10
 def train_network(
     config: Config, tables: Sequence[Table], sources: int, progress: Progress
 ) -> Network:
-    """Train on tables of features that start with those of `sources` sources."""
+    """Train on tables of features that start with those of `sources` sources.
+
+    The network is the mean of `config.members`, which begin at different weights and see
+    the same questions.
+    """
     mean, scale = _moments(tables)
     rng = np.random.default_rng(config.seed)
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        layers = _layers(len(mean), config.hidden)
+        layers = _layers(config.members, (len(mean), *config.hidden, 1))
+        numbers = [number for layer in layers for number in layer]
         steps = max(len(tables) // _BATCH, 1)
-        optimiser = torch.optim.AdamW(layers.parameters(), lr=_RATE, weight_decay=1e-5)
+        optimiser = torch.optim.AdamW(numbers, lr=_RATE, weight_decay=1e-5)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, _RATE, total_steps=config.passes * steps + 1, pct_start=0.1
         )
@@ -57,20 +66,45 @@ def train_network(
         return _exported(layers, mean, scale)
 
 
-def _layers(width: int, hidden: Sequence[int]) -> torch.nn.Sequential:
-    layers: list[torch.nn.Module] = []
-    for units in hidden:
-        layers += [torch.nn.Linear(width, units), torch.nn.ReLU()]
-        width = units
-    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
+def _layers(members: int, widths: Sequence[int]) -> list[Layer]:
+    """Return layers as torch begins them, for all members at once."""
+    layers = []
+    for width, units in pairwise(widths):
+        weight, bias = torch.empty(members, width, units), torch.empty(members, 1, units)
+        for drawn in (weight, bias):
+            drawn.uniform_(-(width**-0.5), width**-0.5).requires_grad_()
+        layers.append((weight, bias))
+    return layers
 
 
-def _exported(layers: torch.nn.Sequential, mean: Floats, scale: Floats) -> Network:
-    linear = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
-    weights = tuple(np.ascontiguousarray(layer.weight.detach().numpy().T) for layer in linear)
-    return Network(
-        mean, scale, weights, tuple(layer.bias.detach().numpy().copy() for layer in linear)
-    )
+def _scores(layers: Sequence[Layer], table: torch.Tensor) -> torch.Tensor:
+    """Return every member's score of each row of standardised features [N, F] -> [M, N]."""
+    units = table
+    for number, (weight, bias) in enumerate(layers):
+        units = torch.matmul(units, weight) + bias
+        if number < len(layers) - 1:
+            units = torch.relu(units)
+    return units[..., 0]
+
+
+def _exported(layers: Sequence[Layer], mean: Floats, scale: Floats) -> Network:
+    """Return the mean of all members as one network: their units side by side."""
+    weights, biases = [], []
+    for number, (weight, bias) in enumerate(layers):
+        blocks, offsets = weight.detach(), bias.detach()
+        joined = _diagonal(blocks) if number else torch.cat([*blocks], dim=1)
+        offset = offsets.flatten()
+        if number == len(layers) - 1:
+            joined, offset = torch.cat([*blocks]) / len(blocks), offsets.mean(dim=0).flatten()
+        weights.append(np.ascontiguousarray(joined.numpy()))
+        biases.append(np.array(offset.numpy()))
+    return Network(mean, scale, tuple(weights), tuple(biases))
+
+
+def _diagonal(blocks: torch.Tensor) -> torch.Tensor:
+    """Return a matrix of M blocks [M, width, units] that do not see each other."""
+    found: torch.Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _fewer(table: Table, sources: int, rng: np.random.Generator) -> Table:
@@ -84,12 +118,11 @@ def _fewer(table: Table, sources: int, rng: np.random.Generator) -> Table:
 
 def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
     """Return a question as it would be had only the sources `there` [S] answered."""
-    answered = table.features[:, 2 : 3 * len(there) : 3].any(axis=0)
+    answered = named(table.features, len(there)).any(axis=0)
     less = blended(table.features, there & answered)
-    named = less[:, 2 : 3 * len(there) : 3].any(axis=1)
     # A shopper's own items are candidates whoever names them.
     times = names([str(number) for number in range(len(there))]).index("times")
-    kept = named | (less[:, times] > 0)
+    kept = named(less, len(there)).any(axis=1) | (less[:, times] > 0)
     weight = None if table.weight is None else table.weight[kept]
     return replace(
         table, features=less[kept], target=table.target[kept], rows=table.rows[kept], weight=weight
@@ -97,20 +130,21 @@ def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
 
 
 def _loss(
-    layers: torch.nn.Sequential, tables: Sequence[Table], mean: Floats, scale: Floats
+    layers: Sequence[Layer], tables: Sequence[Table], mean: Floats, scale: Floats
 ) -> torch.Tensor:
+    """Return the members' losses, added up: each learns as if it were alone."""
     every = np.concatenate([table.features for table in tables])
     standard = np.clip((every - mean) * scale, -MOST, MOST).astype(np.float32)
-    scores = layers(torch.from_numpy(standard)).squeeze(1)
+    scores = _scores(layers, torch.from_numpy(standard))
     losses = []
     for table, score in zip(
-        tables, torch.split(scores, [len(table.target) for table in tables]), strict=True
+        tables, torch.split(scores, [len(table.target) for table in tables], dim=1), strict=True
     ):
         found = int(table.target.sum())
         if found:
             target = torch.from_numpy(table.target)
             share = min(found, _MOST_TARGETS) / _MOST_TARGETS / found
-            logs = torch.log_softmax(score, 0)[target]
+            logs = torch.log_softmax(score, 1)[:, target]
             if table.weight is not None:
                 logs = logs * torch.from_numpy(table.weight[table.target])
             losses.append(-logs.sum() * share)

@@ -18,7 +18,7 @@ from artifacts.ranker.ranker import LearnedRanker
 from models.fusion.config import Config, Window
 from models.fusion.network import train_network
 from models.fusion.tables import Known, Table, make_tables, moments
-from models.fusion.variety import Question, afford, with_diversity
+from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
 # Share of the shoppers whose questions judge the ranker before it is published.
@@ -37,48 +37,65 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """Held-out questions: what was known, and what followed."""
+    """Questions of a window: whom they are put to, what was known, and what followed."""
 
+    engines: Mapping[str, Engine]
     window: Window
     known: Known
     exclude_seen: bool
-    habits: Floats  # of all events, for serving [n, H]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What the sources answered, and what serving will look up."""
+
+    tables: Sequence[Table]  # of the held-out window
+    sources: tuple[str, ...]  # those that the features begin with
+    habits: Floats  # of the artifact's items, by all events [n, H]
+    earlier: Sequence[Table] = ()  # of a window before: they teach, and judge nothing
 
 
 def learn_ranker(
     config: Config,
-    engines: Mapping[str, Engine],
-    lesson: Lesson,
+    lessons: tuple[Lesson, Lesson | None],
+    habits: Floats,
     artifact: FusionArtifact,
     progress: Progress,
 ) -> tuple[FusionArtifact, dict[str, float]]:
-    """Ask the sources about the window, and return `with_ranker` of their answers."""
+    """Ask the sources about the held-out window and the one before, if there is one.
+
+    Returns `with_ranker` of their answers; `habits` [n, H] are those of all events.
+    """
+    lesson, earlier = lessons
+    tables = _asked(config, lesson, part(progress, 0, 0.3))
+    before = [] if earlier is None else _asked(config, earlier, part(progress, 0.3, 0.5))
+    taught = Taught(tables, tuple(lesson.engines), habits, before)
+    return with_ranker(config, artifact, taught, part(progress, 0.5, 1))
+
+
+def _asked(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
     tasks = [*moments(config, lesson.window, exclude_seen=lesson.exclude_seen)]
-    tables = make_tables(config, tasks, engines, lesson.known, part(progress, 0, 0.6))
-    taught = tables, tuple(engines), lesson.habits
-    return with_ranker(config, artifact, taught, part(progress, 0.6, 1))
+    return make_tables(config, tasks, lesson.engines, lesson.known, progress)
 
 
 def with_ranker(
-    config: Config,
-    artifact: FusionArtifact,
-    taught: tuple[Sequence[Table], tuple[str, ...], Floats],
-    progress: Progress,
+    config: Config, artifact: FusionArtifact, taught: Taught, progress: Progress
 ) -> tuple[FusionArtifact, dict[str, float]]:
     """Return the artifact with a ranker, and metrics; unchanged where the ranker is no better.
 
-    `taught`: tables, the sources they begin with, and the habits of the artifact's items
-    [n, H]. Too few questions teach nothing: the weighted sum stays.
+    Too few questions teach nothing: the weighted sum stays. The ranker that is kept learns
+    once more, from the judges' questions too.
     """
-    tables, sources, habits = taught
+    tables, sources = taught.tables, taught.sources
     users = sorted({table.user for table in tables})
     if len(tables) < config.least_questions:
         return artifact, {"HOME.ranker.questions": float(len(tables))}
     drawn = np.random.default_rng(config.seed).random(len(users)) < _JUDGES
     judges = {user for user, out in zip(users, drawn, strict=True) if out}
-    learning = [table for table in tables if table.user not in judges]
+    every = [*tables, *taught.earlier]
+    learning = [table for table in every if table.user not in judges]
     judging = [table for table in tables if table.user in judges]
-    network = train_network(config, learning, len(sources), progress)
+    network = train_network(config, learning, len(sources), part(progress, 0, 0.5))
     compared = compare(artifact, network, judging, sources, config.k)
     metrics = {
         "HOME.ranker.questions": float(len(learning)),
@@ -87,30 +104,44 @@ def with_ranker(
     }
     if compared.ranker <= compared.convex:
         return artifact, metrics
+    afforded = _afforded(config, artifact, _ranker(artifact, taught, network, learning), judging)
+    whole = train_network(config, every, len(sources), part(progress, 0.5, 1))
+    made = replace(
+        artifact,
+        settings=replace(artifact.settings, ranker=NETWORK),
+        surface_settings=with_diversity(artifact.surface_settings, "HOME", afforded),
+        ranker=_ranker(artifact, taught, whole, every),
+    )
+    return made, {**metrics, **afforded.metrics("HOME.ranker")}
+
+
+def _ranker(
+    artifact: FusionArtifact, taught: Taught, network: Network, learning: Sequence[Table]
+) -> LearnedRanker:
+    """Return a network as a ranker, its scores brought to 0..1 by what it learned from."""
     centre, spread = _range([network.score(table.features) for table in learning])
-    ranker = LearnedRanker(
-        sources=sources,
+    return LearnedRanker(
+        sources=taught.sources,
         surfaces=("HOME",),
         network=network,
         centre=centre,
         spread=spread,
         item_keys=artifact.item_keys,
-        habits=habits,
-        usual=habits.mean(axis=0),
+        habits=taught.habits,
+        usual=taught.habits.mean(axis=0),
     )
+
+
+def _afforded(
+    config: Config, artifact: FusionArtifact, ranker: LearnedRanker, judging: Sequence[Table]
+) -> Afforded:
+    """Return the variety that a ranker affords on questions it has not learned from."""
     asked = [
         Question(table.user, ranker.preference(table.features), table.rows, table.target,
                  table.wanted)
         for table in judging
     ]  # fmt: skip
-    afforded = afford(asked, artifact.vectors, config.variety_cost)
-    made = replace(
-        artifact,
-        settings=replace(artifact.settings, ranker=NETWORK),
-        surface_settings=with_diversity(artifact.surface_settings, "HOME", afforded),
-        ranker=ranker,
-    )
-    return made, {**metrics, **afforded.metrics("HOME.ranker")}
+    return afford(asked, artifact.vectors, config.variety_cost)
 
 
 def _range(scores: Sequence[Floats]) -> tuple[float, float]:

@@ -55,8 +55,9 @@ def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf
     ordered = items.sort("item_key")
     price = ordered["price"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
     brand, _ = codes(ordered["brand"])
+    provider, _ = codes(ordered["provider"])
     catalogue = setting.catalogue
-    return Shelf(catalogue.domain, catalogue.category, brand, price, popularity)
+    return Shelf(catalogue.domain, catalogue.category, brand, provider, price, popularity)
 
 
 def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[Task]:

@@ -19,16 +19,19 @@ from artifacts.fusion import save
 from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.export import Origin, new_manifest
-from models.fusion.config import PRESETS, TEXT, Config, Window, readers
+from models.fusion.config import PRESETS, TEXT, Config, Earlier, Window, readers
 from models.fusion.learn import learn
 from models.fusion.vectors import item_vectors
 from models.progress import Progress, silent
+from models.validation import hold_out
 
-__all__ = ["PRESETS", "Config", "Window", "train"]
+__all__ = ["PRESETS", "Config", "Earlier", "Window", "before", "train"]
 
 SOURCES = ("cf", "content", "sequence", TEXT)
 # A window with fewer events teaches nothing reliable.
 _LEAST_EVENTS = 100
+# Sources that learn from less than this share of what they know now are too unlike them.
+_LEAST_KNOWN = 0.5
 
 
 def train(
@@ -55,6 +58,24 @@ def train(
         )
         save(directory, artifact, manifest)
     return repository / "fusion" / str(version)
+
+
+def before(config: Config, window: Window) -> Window | None:
+    """Return the window of as many events right before a window, for a ranker to learn from.
+
+    None where no ranker can be learned, where it is to learn from one window alone, or
+    where too little comes before.
+    """
+    known, wanted = window.known, window.wanted
+    questions = wanted["user_id"].n_unique() * config.moments
+    timed = known.height > 0 and not known["time"].null_count()
+    if not (config.ranker and config.earlier and timed) or questions < config.least_questions:
+        return None
+    share = wanted.height / known.height
+    if share > 1 - _LEAST_KNOWN:
+        return None
+    held = hold_out(known, share=share)
+    return Window(held.known, held.wanted) if held.known.height else None
 
 
 def load_sources(repository: Path) -> dict[str, Engine]:

@@ -1,13 +1,16 @@
 """Training the ranker: serving's features, habits that are there, and no ranker without reason."""
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from artifacts.fusion import CONVEX, NETWORK, FusionSettings
-from artifacts.ranker.features import names
+from artifacts.ranker.features import HABITS, names
 from artifacts.ranker.network import Network
 from gateway.fusion.calibrate import calibrate
 from gateway.fusion.pipeline import build_pool
@@ -16,10 +19,10 @@ from models.evaluate.ranking import Asking, Lists
 from models.fusion.cases import Setting
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
-from models.fusion.network import subset, train_network
-from models.fusion.ranker import ndcg, with_ranker
+from models.fusion.network import _exported, _layers, _scores, subset, train_network
+from models.fusion.ranker import Taught, ndcg, with_ranker
 from models.fusion.tables import Known, Table, moments, tables_of
-from models.fusion.train import Window
+from models.fusion.train import Window, before
 from models.progress import silent
 from tests.unit.fusion.builders import SOURCES, columns, query
 from tests.unit.fusion.test_artifact import artifact
@@ -79,9 +82,22 @@ def test_habits_say_who_comes_back_and_after_how_long() -> None:
         for user in range(40) for week in range(5)
     ] + [{"user_id": f"u{user}", "item_key": 102, "time": NOW} for user in range(40)]  # fmt: skip
     habits = item_habits(catalogue(), events(sold))
-    assert habits.shape == (40, 2)
+    assert habits.shape == (40, len(HABITS))
     assert habits[1, 0] > 0.8 > 0.3 > habits[2, 0]
     assert np.exp(habits[1, 1]) == pytest.approx(7, rel=0.1)
+
+
+def test_habits_say_what_sells_now() -> None:
+    sold = [{"item_key": 101, "time": NOW + timedelta(days=day)} for day in range(0, 112, 4)]
+    sold += [{"item_key": 102, "time": NOW + timedelta(days=100 + day)} for day in range(10)]
+    found = dict(zip(HABITS, item_habits(catalogue(), events(sold)).T, strict=True))
+    # Item 101: 28 purchases in 112 days, 7 of them in the last 28; item 102: 10 and 10.
+    assert found["recent"][1:4] == pytest.approx([math.log1p(7), math.log1p(10), 0])
+    season = [math.log(12 / 12), math.log(15 / 7.5), 0]
+    assert found["season"][1:4] == pytest.approx(season, abs=1e-6)
+    ages = [math.log1p(109), math.log1p(9), 0]
+    assert found["first_sold"][1:4] == pytest.approx(ages, rel=1e-5)
+    assert found["per_buyer"][1] > found["per_buyer"][2] > 0
 
 
 def test_nothing_sold_has_usual_habits() -> None:
@@ -135,6 +151,64 @@ def test_the_network_learns_what_puts_the_bought_first_and_can_be_repeated() -> 
     )
 
 
+def test_several_members_are_exported_as_the_network_of_their_mean() -> None:
+    torch.manual_seed(5)
+    layers = _layers(3, (7, 5, 4, 1))
+    rows = np.random.default_rng(5).normal(size=(9, 7)).astype(np.float32)
+    network = _exported(layers, np.zeros(7, np.float32), np.ones(7, np.float32))
+    assert not network.problem(7)
+    each = _scores(layers, torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(network.score(rows), each.mean(axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_what_was_asked_earlier_teaches_and_does_not_judge() -> None:
+    config = replace(CONFIG, passes=8, least_questions=20)
+    habits = np.zeros((3, len(HABITS)), np.float32)
+    plain = replace(artifact(), weights={"HOME": {"cf": 1.0}}, settings=FusionSettings())
+    _, alone = with_ranker(config, plain, Taught(tables(60), SOURCES, habits), silent)
+    more = Taught(tables(60), SOURCES, habits, tables(300, seed=1))
+    _, both = with_ranker(config, plain, more, silent)
+    assert both["HOME.ranker.questions"] > alone["HOME.ranker.questions"] + 200
+    assert both["HOME.ranker.convex.ndcg@10"] == alone["HOME.ranker.convex.ndcg@10"]
+    assert both["HOME.ranker.ndcg@10"] > alone["HOME.ranker.ndcg@10"]
+
+
+def shop(days: int, *, each_day: int = 20) -> pl.DataFrame:
+    return events(
+        [
+            {"user_id": f"u{number}", "item_key": 101, "time": NOW + timedelta(days=day)}
+            for day in range(days)
+            for number in range(each_day)
+        ]
+    )
+
+
+def test_the_window_before_is_as_long_and_ends_where_the_held_out_one_begins() -> None:
+    bought = shop(100)
+    early = pl.col("time") < NOW + timedelta(days=90)
+    window = Window(bought.filter(early), bought.filter(~early))
+    then = before(CONFIG, window)
+    assert then is not None
+    assert then.wanted.height == window.wanted.height == 200
+    assert then.wanted["time"].min() == NOW + timedelta(days=80)
+    assert then.known.height == 1600
+
+
+@pytest.mark.parametrize("why", ["switched off", "no ranker", "few shoppers", "no past", "untimed"])
+def test_there_is_no_window_before_where_it_would_teach_nothing(why: str) -> None:
+    bought = shop(100)
+    if why == "untimed":
+        bought = bought.with_columns(time=pl.lit(None, bought.schema["time"]))
+    known, wanted = bought.head(600 if why == "no past" else 1800), bought.tail(400)
+    changed = {
+        "switched off": {"earlier": False},
+        "no ranker": {"ranker": False},
+        "few shoppers": {"least_questions": 61},
+    }
+    config = replace(CONFIG, **changed.get(why, {}))  # type: ignore[arg-type]
+    assert before(config, Window(known, wanted)) is None
+
+
 def test_a_question_without_a_source_has_neither_its_scores_nor_its_candidates() -> None:
     table = tables(1)[0]
     features = table.features.copy()
@@ -151,9 +225,9 @@ def test_a_question_without_a_source_has_neither_its_scores_nor_its_candidates()
 def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     weights = {"HOME": {"cf": 1.0, "content": 0.0, "sequence": 0.0, "text": 0.0}}
     plain = artifact(weights=weights, settings=FusionSettings(w_trend=0, w_cross_domain=0))
-    habits = np.zeros((3, 2), np.float32)
+    habits = np.zeros((3, len(HABITS)), np.float32)
     config = replace(CONFIG, passes=8)
-    better, metrics = with_ranker(config, plain, (tables(300), SOURCES, habits), silent)
+    better, metrics = with_ranker(config, plain, Taught(tables(300), SOURCES, habits), silent)
     assert better.settings.ranker == NETWORK
     assert better.ranker is not None
     # Its scores lie otherwise apart than the sum's: what variety it affords is its own.
@@ -163,7 +237,7 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     assert metrics["HOME.ranker.ndcg@10"] > metrics["HOME.ranker.convex.ndcg@10"]
     hopeless = replace(config, passes=1)
     known = tables(30, useful="cf.score")
-    same, metrics = with_ranker(hopeless, plain, (known, SOURCES, habits), silent)
+    same, metrics = with_ranker(hopeless, plain, Taught(known, SOURCES, habits), silent)
     assert same.settings.ranker == CONVEX
     assert metrics["HOME.ranker.convex.ndcg@10"] == pytest.approx(1)
 
@@ -171,7 +245,7 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
 def test_too_few_questions_leave_the_weighted_sum() -> None:
     plain = artifact()
     few, metrics = with_ranker(
-        CONFIG, plain, (tables(5), SOURCES, np.zeros((3, 2), np.float32)), silent
+        CONFIG, plain, Taught(tables(5), SOURCES, np.zeros((3, len(HABITS)), np.float32)), silent
     )
     assert few is plain
     assert metrics == {"HOME.ranker.questions": 5}

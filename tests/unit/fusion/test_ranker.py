@@ -1,6 +1,7 @@
 """The learned ranker: the same numbers on both sides, honest parts, and convex when in doubt."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def learned(keys: np.ndarray | None = None, **changes: object) -> LearnedRanker:
         "spread": 2.0,
         "item_keys": known,
         "habits": rng.random((len(known), len(HABITS))).astype(np.float32),
-        "usual": np.array([0.2, 3.0], np.float32),
+        "usual": np.linspace(0.2, 3.0, len(HABITS), dtype=np.float32),
     }
     return LearnedRanker(**(fields | changes))  # type: ignore[arg-type]
 
@@ -76,7 +77,7 @@ def past(*events: tuple[int, float]) -> Past:
 
 def shelf() -> Shelf:
     c = columns()
-    return Shelf(c.domain, c.category, c.brand, c.price, c.popularity)
+    return Shelf(c.domain, c.category, c.brand, c.provider, c.price, c.popularity)
 
 
 def candidates(scores: np.ndarray) -> Candidates:
@@ -105,6 +106,64 @@ def test_what_was_bought_often_and_lately_is_told_from_what_was_not() -> None:
     assert named(table, "last_visit").tolist() == [0, 0, 0, 1, 0]
     assert named(table, "due")[0] == -1 < named(table, "due")[1]
     assert named(table, "of_visits")[1] == pytest.approx(3 / 4)
+
+
+def test_visits_and_intervals_are_counted_by_hand() -> None:
+    # Four visits; item 1 in the first three of them, after 20 and then after 10 days.
+    bought = past((1, 60), (2, 60), (1, 40), (1, 30), (3, 1))
+    table = features(candidates(random_scores(0, 5)), bought, shelf())
+    since = [math.log1p(4), math.log1p(1), math.log1p(3), 0, math.log1p(4)]
+    np.testing.assert_allclose(named(table, "visits_since"), since, rtol=1e-6)
+    faded = sum(2 ** (-visits / 5) for visits in (3, 2, 1))
+    assert named(table, "times_visits")[1] == pytest.approx(math.log1p(faded))
+    # The usual interval, exp(3), counts twice.
+    interval = (30 + 2 * math.exp(3)) / 4
+    variance = 2 * 5**2 + 2 * interval**2
+    assert named(table, "irregular")[1] == pytest.approx(math.sqrt(variance / 4) / interval)
+    assert named(table, "irregular")[[0, 2]].tolist() == [1, 1]
+    np.testing.assert_allclose(named(table, "month"), [0, 0, 0, math.log1p(1), 0])
+    np.testing.assert_allclose(named(table, "last_interval"), [-1, math.log1p(10), -1, -1, -1])
+    assert named(table, "basket") == pytest.approx(np.full(5, math.log(5 / 4)))
+
+
+def test_the_alternatives_are_what_else_there_is_of_a_kind() -> None:
+    own = replace(shelf(), category=rows(4, 4, 4, -1, 9), price=floats(1, 2, float("nan"), 5, 6))
+    bought = past((0, 60), (1, 40), (3, 40), (0, 30), (2, 20), (1, 1))
+    table = features(candidates(random_scores(0, 5)), bought, own)
+    five = math.log1p(5)
+    np.testing.assert_allclose(named(table, "category_times"), [five, five, five, 0, 0])
+    behind = [math.log1p(2), 0, math.log1p(1), 0, 0]
+    np.testing.assert_allclose(named(table, "category_since_item"), behind)
+    np.testing.assert_allclose(named(table, "category_variety"), [0.6, 0.6, 0.6, 0, 0])
+    mean = (2 * math.log1p(1) + 2 * math.log1p(2)) / 4
+    beside = [math.log1p(1) - mean, math.log1p(2) - mean, 0, 0, 0]
+    np.testing.assert_allclose(named(table, "category_price"), beside, rtol=1e-6)
+
+
+def test_a_line_is_what_a_provider_makes_of_a_category() -> None:
+    own = replace(shelf(), category=rows(4, 4, 4, -1, 9), provider=rows(2, 2, 0, 2, 2))
+    bought = past((0, 0), (2, 112), (2, 112), (3, 0))
+    table = features(candidates(random_scores(0, 5)), bought, own)
+    # A quarter of a day counts as the least age.
+    fresh = 2 ** (-0.25 / 112)
+    total = 2 * fresh + 2 * 0.5
+    whole = fresh + 1 + 1e-3 * total
+    expected = [fresh / whole, fresh / whole, 1 / whole, 0, 0]
+    np.testing.assert_allclose(named(table, "line"), expected, rtol=1e-5)
+    makes = [2 * fresh / total, 2 * fresh / total, 1 / total]
+    np.testing.assert_allclose(named(table, "provider_112")[:3], makes, rtol=1e-5)
+
+
+def test_a_lead_is_the_distance_from_the_mean_of_the_answer() -> None:
+    scores = np.full((len(SOURCES), 4), np.nan, np.float32)
+    scores[0, :3] = 1, 2, 6
+    scores[1, :2] = 0.5
+    table = features(candidates(scores), past(), shelf())
+    deviation = math.sqrt((4 + 1 + 9) / 3)
+    np.testing.assert_allclose(
+        named(table, f"{SOURCES[0]}.lead"), np.array([-2, -1, 3, 0]) / deviation, rtol=1e-6
+    )
+    assert not named(table, f"{SOURCES[1]}.lead").any()
 
 
 @given(seed=st.integers(0, 99), there=st.lists(st.booleans(), min_size=4, max_size=4))

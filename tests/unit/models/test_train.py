@@ -48,6 +48,17 @@ def test_sources_do_not_learn_from_what_the_fusion_is_tuned_on(trained, dataset)
         assert read(found.path).event_count == held.known.height
 
 
+def test_the_ranker_is_taught_by_an_earlier_window_and_nothing_of_it_stays(dataset, tmp_path):
+    asked = {}
+    for earlier in (True, False):
+        options = {"fusion": {"earlier": earlier, "least_questions": 20, "moments": 2}}
+        config = TrainConfig(sources=("cf",), preset="quick", options=options)
+        done, _ = train_all(dataset, tmp_path, config)
+        asked[earlier] = done[-1].metrics["HOME.ranker.questions"]
+    assert asked[True] > 1.5 * asked[False] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cf", "fusion"]
+
+
 def test_without_the_fusion_sources_learn_from_everything(dataset, tmp_path):
     config = TrainConfig(sources=("cf",), preset="quick", fusion=False)
     done, _ = train_all(dataset, tmp_path, config)
