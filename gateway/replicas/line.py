@@ -3,8 +3,9 @@
 A call costs grpc.aio three times what a message of an open call does
 (docs/decisions/0030). So an open call is kept and used again, for one question at a
 time: a question that is given up, late or failed ends its call, and is over on the
-server too, as it would be had it been a call of its own. A server that ends an open
-call, as one does that stops, or that knows no such calls is asked by plain ones.
+server too, as it would be had it been a call of its own. Where an open call turns out to
+have ended, as those of a server that stops, and where a server knows none, the question
+is asked by a plain call.
 """
 
 import asyncio
@@ -18,6 +19,12 @@ from inference.inference_pb2_grpc import GRPCInferenceServiceStub
 # More questions than these at a time get a call of their own for each.
 _MOST_IDLE = 8
 _NO_METADATA = grpc.aio.Metadata()
+# How a call says that it had ended, or its connection had, before the question came: it
+# depends on the moment.
+_ENDED = frozenset({
+    grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNKNOWN,
+})  # fmt: skip
 
 
 class Line:
@@ -63,7 +70,7 @@ class Line:
     ) -> pb.ModelInferResponse | None:
         """Ask over an open call; None where the server ended it or has none to offer."""
         request.parameters["timeout"].int64_param = max(1, int(seconds * 1e6))
-        call = self._open()
+        used, call = self._open()
         try:
             async with asyncio.timeout(seconds):
                 await call.write(request)
@@ -76,6 +83,8 @@ class Line:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 self._knows = False
+                return None
+            if used and error.code() in _ENDED:
                 return None
             raise
         except BaseException:
@@ -95,12 +104,13 @@ class Line:
         response: pb.ModelInferResponse = answer.infer_response
         return response
 
-    def _open(self) -> Any:
+    def _open(self) -> tuple[bool, Any]:
+        """Return an open call, and whether it was used before."""
         while self._idle:
             call = self._idle.pop()
             if not call.done():
-                return call
-        return self._stub.ModelStreamInfer()
+                return True, call
+        return False, self._stub.ModelStreamInfer()
 
 
 def _failed(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:

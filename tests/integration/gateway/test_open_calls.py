@@ -144,6 +144,17 @@ async def test_a_server_that_was_started_again_is_asked_over_a_new_call(
                     await asyncio.sleep(0.02)
 
 
+async def test_a_call_that_ended_meanwhile_costs_the_question_nothing(server: FakeSource) -> None:
+    async with line_to(server) as line:
+        for _ in range(20):
+            assert await asks(line)
+            await server.stop()
+            await server.start(server.port)
+            # The connection knows of it now, soon, or only when it is asked.
+            await line._stub.ModelMetadata(pb.ModelMetadataRequest(name="cf"), wait_for_ready=True)
+        assert len(server.asked) == 20
+
+
 async def test_what_is_no_message_is_a_failure(server: FakeSource) -> None:
     async def nonsense(_requests: Any, _context: Any) -> AsyncIterator[bytes]:
         async for _ in _requests:
