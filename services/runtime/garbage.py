@@ -3,9 +3,9 @@
 While it looks for cycles the event loop stands still. Left alone, it goes through
 everything that the process has come to hold (shoppers, kept rankings) whenever that has
 grown by a quarter: pauses of 50 ms in a busy gateway, and the p99 of its latency. Here
-only young objects are looked at as work goes on. Older ones follow once a minute, and
+only young objects are looked at as work goes on. Older ones follow every ten seconds, and
 what is still alive then is set aside, so that the next time only the news is looked at.
-Once an hour all is, in case some of it has become a cycle that nobody holds.
+Every ten minutes all is, in case some of it has become a cycle that nobody holds.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import gc
 # Allocations that start a look at the youngest, and such looks that start one at the next
 # generation; never at the oldest, that is done here. Less: shorter pauses and more of them.
 _YOUNG, _NEXT, _NEVER = 1_000, 5, 1_000_000_000
-_PAUSE_SECONDS = 60.0
+_PAUSE_SECONDS = 10.0
 _EVERYTHING = 60  # in pauses
 
 
