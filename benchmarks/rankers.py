@@ -20,7 +20,6 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import polars as pl
 
 from artifacts.engine import Engine
 from artifacts.formulas import Floats
@@ -38,12 +37,13 @@ from models.evaluate.fused import rank_fused
 from models.evaluate.ranking import Asking, rank
 from models.evaluate.task import Task, of_users
 from models.fusion.cases import Setting
-from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue, popularity_of
+from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.habits import item_habits
+from models.fusion.learn import lesson_of, setting_of
 from models.fusion.network import train_network
-from models.fusion.ranker import ndcg
-from models.fusion.tables import Known, Table, make_tables, moments, shelf_of
+from models.fusion.ranker import ndcg, tables_of
+from models.fusion.tables import Known, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent
 from models.train import config_of
@@ -141,17 +141,10 @@ def _tables(
     window: Window,
 ) -> list[Table]:
     """Return the tables of a window's questions."""
-    items = job.dataset.items
-    catalogue = make_catalogue(items, artifact.vectors)
-    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
-    past, _ = domain_tables(catalogue, window.known, ordered=True)
-    events = pl.concat([window.known, window.wanted])
-    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
-    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
-    shelf = shelf_of(items, setting, popularity_of(catalogue, window.known))
-    known = Known(setting, shelf, item_habits(catalogue, window.known))
-    tasks = [*moments(config, window, exclude_seen=False)]
-    return make_tables(config, tasks, engines, known, silent)
+    catalogue = make_catalogue(job.dataset.items, artifact.vectors)
+    setting = setting_of(config, catalogue, engines, window, ordered=True)
+    lesson = lesson_of(config, job.dataset, engines, (setting, window))
+    return tables_of(config, lesson, silent)
 
 
 def _stages_ms(

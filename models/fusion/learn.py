@@ -91,7 +91,7 @@ def learn(
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
     held: Setting | None = None
     if window.wanted.height:
-        held = setting = _setting(config, catalogue, engines, window, ordered=ordered)
+        held = setting = setting_of(config, catalogue, engines, window, ordered=ordered)
         _tune_surfaces(config, dataset, engines, (setting, window, tuned), part(progress, 0, 0.5))
         if TEXT in engines:
             report = part(progress, 0.5, 0.6)
@@ -116,12 +116,12 @@ def learn(
     if weighed is not None:
         weigh = weighed[0]
         tuned.metrics.update(_looked_at(weighed[1]))
-    lesson = _lesson(config, dataset, engines, (held, window), weigh)
+    lesson = lesson_of(config, dataset, engines, (held, window), weigh)
     before = None
     if window.earlier is not None:
         then, sources = window.earlier.window, window.earlier.engines
-        setting = _setting(config, catalogue, sources, then, ordered=True)
-        before = _lesson(config, dataset, sources, (setting, then), weigh)
+        setting = setting_of(config, catalogue, sources, then, ordered=True)
+        before = lesson_of(config, dataset, sources, (setting, then), weigh)
         before = replace(before, exclude_seen=lesson.exclude_seen)
     habits = item_habits(catalogue, dataset.events)
     report = part(progress, 0.6, 1)
@@ -144,7 +144,7 @@ def _looked_at(found: Examination) -> dict[str, float]:
     return metrics
 
 
-def _setting(
+def setting_of(
     config: Config,
     catalogue: Catalogue,
     engines: Mapping[str, Engine],
@@ -160,13 +160,14 @@ def _setting(
     return Setting(catalogue, quantiles, config.asking, past, trends=trends)
 
 
-def _lesson(
+def lesson_of(
     config: Config,
     dataset: Dataset,
     engines: Mapping[str, Engine],
     asked: tuple[Setting, Window],
-    weigh: Weigh | None,
+    weigh: Weigh | None = None,
 ) -> Lesson:
+    """Return what a ranker learns of a window; `asked` is (its setting, the window)."""
     setting, window = asked
     catalogue = setting.catalogue
     shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))

@@ -67,13 +67,14 @@ def learn_ranker(
     Returns `with_ranker` of their answers; `habits` [n, H] are those of all events.
     """
     lesson, earlier = lessons
-    tables = _asked(config, lesson, part(progress, 0, 0.3))
-    before = [] if earlier is None else _asked(config, earlier, part(progress, 0.3, 0.5))
+    tables = tables_of(config, lesson, part(progress, 0, 0.3))
+    before = [] if earlier is None else tables_of(config, earlier, part(progress, 0.3, 0.5))
     taught = Taught(tables, tuple(lesson.engines), habits, before)
     return with_ranker(config, artifact, taught, part(progress, 0.5, 1))
 
 
-def _asked(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
+def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
+    """Put a lesson's questions to its sources."""
     tasks = [*moments(config, lesson.window, exclude_seen=lesson.exclude_seen)]
     return make_tables(config, tasks, lesson.engines, lesson.known, progress)
 
