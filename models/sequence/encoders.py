@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_NEVER = -1e9
+# What hides padding, and what hides the more certainly what is still to come.
+_PADDED, _TO_COME = -1e9, -2e9
 ENCODERS = ("attention", "lstm", "gru")
 
 
@@ -43,29 +44,45 @@ class Block(nn.Module):
         self.distance = nn.Parameter(torch.zeros(heads, length))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, apart: Tensor, hidden: Tensor) -> Tensor:
-        """Update the newest q of T places.
+    def forward(self, x: Tensor, padded: Tensor, newest_only: bool) -> Tensor:
+        """Update all T places, or the newest alone.
 
-        x [B, T, d], apart int64 [q, T] events between two places, hidden [B, 1, q, T]
-        (0 or -1e9) -> [B, q, d].
+        x [B, T, d], padded [B, 1, 1, T] (0 or -1e9) -> [B, T or 1, d].
         """
         batch, length, width = x.shape
-        asking = x[:, length - apart.shape[0] :]
         normed = self.norm_attention(x)
-        query = self.query(normed[:, length - apart.shape[0] :])
+        asking = x[:, -1:] if newest_only else x
+        query = self.query(normed[:, -1:] if newest_only else normed)
         key, value = self.key_value(normed).chunk(2, dim=-1)
+        query = query * (width // self.heads) ** -0.5
         # [B, T, d] -> [B, heads, T, d / heads]
         query, key, value = (
             t.reshape(batch, -1, self.heads, width // self.heads).transpose(1, 2)
             for t in (query, key, value)
         )
-        weights = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
-        weights = weights + self.distance[:, apart] + hidden  # [B, heads, q, T]
+        apart = self.newest(length) if newest_only else self.between(length)
+        weights = query @ key.transpose(-1, -2) + apart + padded  # [B, heads, T or 1, T]
         mixed = (torch.softmax(weights, -1) @ value).transpose(1, 2).reshape(asking.shape)
         x = asking + self.dropout(self.out(mixed))
         grown = functional.gelu(self.up(self.norm_hidden(x)))
         changed: Tensor = x + self.dropout(self.down(grown))
         return changed
+
+    def newest(self, length: int) -> Tensor:
+        """What distances add as the newest of T places sees the others [heads, 1, T]."""
+        return self.distance[:, :length].flip(1)[:, None]
+
+    def between(self, length: int) -> Tensor:
+        """What distances add between any two of T places [heads, T, T]; never what is to come.
+
+        Each row is the one below it, moved by one: laid end to end in rows one shorter than
+        what repeats, which copies whole rows where looking up each pair takes ten times as
+        long.
+        """
+        seen = self.distance[:, :length].flip(1)
+        line = torch.cat([seen, torch.full_like(seen, _TO_COME)], 1)  # [heads, 2 T]
+        rows = line.repeat(1, length)[:, : length * (2 * length - 1)]
+        return rows.reshape(self.heads, length, 2 * length - 1)[:, :, length - 1 :]
 
 
 class Attention(nn.Module):
@@ -77,16 +94,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor, newest_only: bool) -> Tensor:
         """See Encoder."""
-        places = torch.arange(x.shape[1], device=x.device)
-        apart = places[:, None] - places[None, :]  # [T, T], negative: still to come
-        # A place reads itself even where it pads, lest softmax divide nothing by nothing.
-        unseen = (apart < 0) | (~real[:, None, None, :] & (apart != 0))
-        hidden = unseen.to(torch.float32) * _NEVER  # [B, 1, T, T]
-        apart = apart.clamp(min=0)
+        padded = (~real)[:, None, None, :].to(x.dtype) * _PADDED
         for number, block in enumerate(self.blocks):
-            if newest_only and number == len(self.blocks) - 1:
-                apart, hidden = apart[-1:], hidden[:, :, -1:]
-            x = block(x, apart, hidden)
+            x = block(x, padded, newest_only and number == len(self.blocks) - 1)
         return x
 
 

@@ -128,7 +128,10 @@ class SequenceModel(nn.Module):
         if self.shape.repeats:
             last = torch.full_like(history[:, :1], history.shape[1] - 1)
             seen = self.occurrences(history, last, told)[:, 0]  # [B, T]
-            scores = self.mixed(scores, torch.zeros_like(scores).scatter_add(1, history, seen))
+            # Copying adds to what is in the history: logarithms of all items would take
+            # longer than their scores.
+            often = torch.zeros_like(scores).scatter_add(1, history, seen).gather(1, history)
+            scores = scores.scatter(1, history, self.mixed(scores.gather(1, history), often))
         return scores, state
 
     def forward(
