@@ -31,14 +31,21 @@ def popular_rows(query: Query) -> Rows:
     whole catalogue is looked through.
     """
     limit = max(query.limit, 1)
-    rows = np.union1d(query.columns.sellers, query.trending()).astype(np.int32)
-    rows = rows[rows < len(query.columns.keys)]
+    rows = np.concatenate([query.columns.sellers, query.trending()])
+    found = _best(query, rows[rows < len(query.columns.keys)], limit)
+    return found if len(found) == limit else _best(query, _named(query), limit)
+
+
+def _best(query: Query, rows: Rows, limit: int) -> Rows:
+    """Return the `limit` rows that sell most of those allowed; none is given more than twice."""
     rows = rows[allowed(query, rows)]
-    if len(rows) < limit:
-        rows = _named(query)
-        rows = rows[allowed(query, rows)]
     score = preference(query, rows)
-    return rows[np.argsort(-score, kind="stable")[:limit]]
+    # Thousands sell, some dozens are wanted: only these are put in order.
+    if len(rows) > 2 * limit:
+        some = np.argpartition(-score, 2 * limit)[: 2 * limit]
+        rows, score = rows[some], score[some]
+    rows, first = np.unique(rows, return_index=True)
+    return rows[np.argsort(-score[first], kind="stable")[:limit]]
 
 
 def _named(query: Query) -> Rows:
