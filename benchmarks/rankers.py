@@ -28,7 +28,13 @@ from benchmarks import machine
 from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import ask_for
-from cli.evaluation.training import Job, earlier_sources, train_fusion, train_sources
+from cli.evaluation.training import (
+    Job,
+    Sources,
+    earlier_sources,
+    train_fusion,
+    train_sources,
+)
 from cli.evaluation.ways import WAYS, offline, trends_of
 from cli.output import console, table
 from models.data.dataset import load_dataset
@@ -91,12 +97,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    models, more = read_models("cf,content,sequence,text,convex,fused", ())
-    plan = Plan(
-        "time-split", models, judged=options.judge, exclude_seen=False, preset=options.preset,
-        work=options.work, **more,
-    )  # fmt: skip
-    given = taught(make_job(load_dataset(options.dataset), plan))
+    given = taught(job_of(options.dataset, options.judge, options.preset, options.work))
     result = compare(given, _VARIANTS if options.variants else {})
     show(result)
     if options.json:
@@ -104,20 +105,34 @@ def main() -> None:
         options.json.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1))
 
 
-def taught(job: Job) -> Taught:
-    """Make the tables that the fusion learns from, and those of the evaluation's questions."""
+def job_of(dataset: Path, judge: str, preset: str, work: Path) -> Job:
+    """Return the evaluation by time whose questions are ranked."""
+    models, more = read_models("cf,content,sequence,text,convex,fused", ())
+    plan = Plan(
+        "time-split", models, judged=judge, exclude_seen=False, preset=preset, work=work, **more
+    )
+    return make_job(load_dataset(dataset), plan)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation's questions as tables, and who was asked."""
+
+    trained: Sources
+    artifact: FusionArtifact
+    engines: dict[str, Engine]  # those that read histories
+    config: Config
+    task: Task
+    tables: list[Table]
+
+
+def judged(job: Job) -> Judged:
+    """Make the tables of the evaluation's questions."""
     trained = train_sources(job)
     artifact, _ = train_fusion(job, trained)
     engines = {name: source.engine for name, source in trained.fused().items()}
     engines = {name: engines[name] for name in readers(engines)}
     config = replace(config_of("fusion", job.plan.preset, job.plan.seed), exclude_seen=False)
-    window = Window(job.parts.train, job.parts.tune)
-    learning = _tables(job, artifact, config, engines, window)
-    earlier: list[Table] = []
-    if (then := before(config, window)) is not None:
-        were = earlier_sources(job, trained, then)
-        past = {name: were[name].engine for name in engines}
-        earlier = _tables(job, artifact, config, past, then)
     items, asked = job.dataset.items, ask_for(job, together=True).task
     trends = trends_of(artifact, asked, items, job.parts.known)
     catalogue = make_catalogue(items, artifact.vectors)
@@ -128,9 +143,22 @@ def taught(job: Job) -> Taught:
     today = Known(
         now, shelf_of(items, now, artifact.popularity), item_habits(catalogue, job.parts.known)
     )
-    judging = make_tables(config, [asked], engines, today, silent)
-    stages = _stages_ms(job, artifact, engines, asked)
-    return Taught(learning, earlier, judging, tuple(engines), config, stages)
+    tables = make_tables(config, [asked], engines, today, silent)
+    return Judged(trained, artifact, engines, config, asked, tables)
+
+
+def taught(job: Job) -> Taught:
+    """Make the tables that the fusion learns from, and those of the evaluation's questions."""
+    by = judged(job)
+    window = Window(job.parts.train, job.parts.tune)
+    learning = _tables(job, by.artifact, by.config, by.engines, window)
+    earlier: list[Table] = []
+    if (then := before(by.config, window)) is not None:
+        were = earlier_sources(job, by.trained, then)
+        past = {name: were[name].engine for name in by.engines}
+        earlier = _tables(job, by.artifact, by.config, past, then)
+    stages = _stages_ms(job, by.artifact, by.engines, by.task)
+    return Taught(learning, earlier, by.tables, tuple(by.engines), by.config, stages)
 
 
 def _tables(

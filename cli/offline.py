@@ -101,9 +101,10 @@ class OfflineFusion:
             w_cost=self._query.w_cost + self._own_cost(past),
             limit=k,
             past=past,
+            own=own,
         )
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
-        return query, run(query, build_pool(query, answers, own), stages=SCORING)
+        return query, run(query, build_pool(query, answers, query.own), stages=SCORING)
 
     def _own_cost(self, past: Past) -> float:
         """Return what the cost weighs for this shopper beside what it weighs for all."""

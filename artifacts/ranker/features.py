@@ -3,7 +3,7 @@
 The one idea: training and serving call this same function on the same things (the
 sources' answers, the shopper's events with their ages, the catalogue's columns), so
 what the ranker learned from is what it is asked with. The loops over candidates and
-events are in loops.py, compiled.
+events are compiled: answers.py, own.py, kinds.py.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from artifacts.formulas import Floats, Rows
-from artifacts.ranker import loops
-from artifacts.ranker.loops import Doubles
+from artifacts.ranker import answers, kinds, own
+from artifacts.ranker.answers import OF_SOURCE, WIDTH
+from artifacts.ranker.own import Doubles, Ints
 
 Bools = npt.NDArray[np.bool_]
 
@@ -47,14 +48,17 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The candidates of one question; P of them, S sources."""
+    """The candidates of one question; P of them, among A answered, S sources."""
 
     rows: Rows  # ascending, unique [P]
-    scores: Floats  # as the sources gave them, NaN where absent [S, P]
-    calibrated: Floats  # 0..1, NaN where absent [S, P]
+    scores: Floats  # as the sources gave them, NaN where absent [S, A]
+    calibrated: Floats  # 0..1, NaN where absent [S, A]
     trend: Floats  # of the market, 0..1 [P]
     crossing: Floats  # log P(domain | history) / P(domain), faded [P]
     habits: Floats  # how people buy the item: columns of HABITS [P, H]
+    # Which of the answered they are, ascending [P]; None: all of them. Ranks and leads are
+    # among the answered, whoever of them is asked about.
+    of_answered: Rows | None = None
 
 
 # Columns of what is known of an item's buyers (see models/fusion/habits.py): the share of
@@ -62,7 +66,6 @@ class Candidates:
 # of what sells now beside what usually does, of what sells now, of the days since the first.
 HABITS = ("returning", "usual_interval", "per_buyer", "season", "recent", "first_sold")
 
-_OF_SOURCE = ("score", "rank", "named", "lead")
 _OF_ITEM = (
     "best", "mean", "named_by", "answering",
     "times", "times_7", "times_28", "times_112", "share_28", "share_112",
@@ -75,38 +78,75 @@ _OF_ITEM = (
     "price", "price_level", "trend", "popularity", "crossing", *HABITS,
     "events", "visits", "pause", "repeating", "basket",
 )  # fmt: skip
-_WIDTH = len(_OF_SOURCE)
 _ROW = {name: number for number, name in enumerate(_OF_ITEM)}
 
 
 def names(sources: Sequence[str]) -> tuple[str, ...]:
     """Return the name of every feature, in the order of the columns."""
-    return (*(f"{source}.{what}" for source in sources for what in _OF_SOURCE), *_OF_ITEM)
+    return (*(f"{source}.{what}" for source in sources for what in OF_SOURCE), *_OF_ITEM)
 
 
 def features(candidates: Candidates, past: Past, shelf: Shelf) -> Floats:
     """Return the features of every candidate, all finite, float32 [P, F]."""
     c = _packed(candidates)
     size, sources = len(c.rows), len(c.scores)
-    table = np.zeros((_WIDTH * sources + len(_OF_ITEM), size), np.float32)
+    table = np.zeros((WIDTH * sources + len(_OF_ITEM), size), np.float32)
+    said = np.zeros((WIDTH * sources, c.scores.shape[1]), np.float32)
     if size:
-        rows, ages = np.ascontiguousarray(past.rows), np.ascontiguousarray(past.age)
-        worth = np.ascontiguousarray(past.worth)
-        weights = loops.faded(ages, worth, _HALF_LIVES)
-        answering = loops.sources(c.scores, c.calibrated, table)
-        loops.together(table, sources, answering)
-        item = table[_WIDTH * sources :]
-        by_age = loops.times(c.rows, c.habits, rows, ages, worth, weights, item[_ROW["times"] :])
-        _kinds(c.rows, (rows, ages, weights), shelf, item[_ROW["category_28"] :])
-        whole = item[_ROW["category_112"]] * weights[2, -1]
-        item[_ROW["category_loyalty"]] = by_age / (whole + 0.1)
-        loops.prices(shelf.price, c.rows, rows, item[_ROW["price"] :])
+        answering = answers.sources(c.scores, c.calibrated, said)
+        table[: len(said)] = said if c.of_answered is None else said[:, c.of_answered]
+        answers.together(table, sources, answering)
+        had, item = _gathered(past), table[WIDTH * sources :]
+        _habits(c, had, shelf, item)
         item[_ROW["trend"]], item[_ROW["crossing"]] = c.trend, c.crossing
         item[_ROW["popularity"]] = shelf.popularity[c.rows]
-        habits = _ROW[HABITS[0]]
-        item[habits : habits + len(HABITS)] = c.habits.T
-        loops.shopper(rows, ages, item[_ROW["events"] :])
+        first = _ROW[HABITS[0]]
+        item[first : first + len(HABITS)] = c.habits.T
+        own.shopper(had.ages, len(had.items), item[_ROW["events"] :])
     return table.T
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Had:
+    """A past by item: L events of D items."""
+
+    ages: Floats  # [L]
+    which: Ints  # number of each event's item [L]
+    items: Ints  # catalogue rows by number [D]
+    table: Ints  # to find numbers by
+    weights: Doubles  # of the events at each speed, and their sums [H, L + 1]
+    own: Doubles  # what is known of each item [.., D]
+
+
+def _gathered(past: Past) -> _Had:
+    ages, worth = np.ascontiguousarray(past.age), np.ascontiguousarray(past.worth)
+    which, items, table = own.numbered(past.rows.astype(np.int64))
+    weights = own.faded(ages, worth, _HALF_LIVES)
+    known = own.gathered(which, len(items), ages, worth, weights)
+    return _Had(ages, which, items, table, weights, known)
+
+
+def _habits(c: Candidates, had: _Had, shelf: Shelf, item: Floats) -> None:
+    """Fill what the shopper does with each item and in its category, brand, domain."""
+    rows, known = c.rows.astype(np.int64), had.own
+    at = own.numbers(had.items, had.table, rows)
+    own.times(at, c.habits, known, had.ages, had.weights, item[_ROW["times"] :])
+    own.prices(shelf.price, rows, had.items, known, item[_ROW["price"] :])
+    category, out = shelf.category, item[_ROW["category_28"] :]
+    kinds.shares(category, rows, had.items, known, had.weights, out[0:2])
+    when = np.empty((2, len(rows)), np.float32)
+    oldest = float(had.ages[0]) if len(had.ages) else own.NEVER
+    kinds.recency(category, rows, had.items, known, oldest, when)
+    out[2], out[4] = when
+    slowest = np.where(at >= 0, known[-1][at], 0) if len(had.items) else 0
+    out[3] = slowest / (out[1] * had.weights[-1, -1] + 0.1)
+    kinds.shares(shelf.brand, rows, had.items, known, had.weights, out[5:6])
+    kinds.shares(shelf.domain, rows, had.items, known, had.weights, out[6:8])
+    kinds.alternatives(category, rows, at, had.items, had.which, out[8:11])
+    kinds.prices(category, shelf.price, rows, had.items, known, out[11])
+    kinds.shares(shelf.provider, rows, had.items, known, had.weights, out[12:13])
+    total = float(had.weights[-1, -1])
+    kinds.lines(category, shelf.provider, rows, had.items, known, total, out[13])
 
 
 def _packed(candidates: Candidates) -> Candidates:
@@ -121,21 +161,20 @@ def _packed(candidates: Candidates) -> Candidates:
 
 
 def own_rows(past: Past, most: int = OWN) -> Rows:
-    """Return the rows of the items that a shopper has most and latest, at most `most` [<= most].
+    """Return the rows of the items that a shopper has most and latest, these first [<= most].
 
     They are candidates whatever the sources name: with the best source gone, what people
     buy again is still there to be ranked.
     """
-    rows, which = np.unique(past.rows, return_inverse=True)
-    if len(rows) > most:
-        weight = np.bincount(which, past.worth * np.exp2(past.age / np.float32(-_HALF_LIVES[-1])))
-        rows = rows[np.argpartition(-weight, most)[:most]]
-    return rows
+    which, items, _ = own.numbered(past.rows.astype(np.int64))
+    weight = np.bincount(which, past.worth * np.exp2(past.age / np.float32(-_HALF_LIVES[-1])))
+    first: Ints = np.lexsort((items, -weight))[:most]
+    return items[first].astype(np.int32)
 
 
 def named(table: Floats, sources: int) -> Bools:
     """Say which candidates each source named, from features [P, F] -> [P, S]."""
-    said: Bools = table[:, 2 : _WIDTH * sources : _WIDTH] > 0
+    said: Bools = table[:, 2 : WIDTH * sources : WIDTH] > 0
     return said
 
 
@@ -146,25 +185,6 @@ def blended(table: Floats, sources: Bools) -> Floats:
     """
     fewer = np.array(table.T, order="C")
     for source in np.flatnonzero(~sources).tolist():
-        fewer[_WIDTH * source : _WIDTH * (source + 1)] = 0
-    loops.together(fewer, len(sources), int(sources.sum()))
+        fewer[WIDTH * source : WIDTH * (source + 1)] = 0
+    answers.together(fewer, len(sources), int(sources.sum()))
     return fewer.T
-
-
-def _kinds(rows: Rows, past: tuple[Rows, Floats, Doubles], shelf: Shelf, out: Floats) -> None:
-    """Fill what the shopper does in each item's category, brand, domain and provider.
-
-    `past`: rows, ages and weights; loyalty, which needs more, is left open.
-    """
-    events, ages, weights = past
-    slow = weights[1:]
-    loops.shares(shelf.category, rows, events, slow, out[0:2])
-    when = np.empty((2, len(rows)), np.float32)
-    loops.recency(shelf.category, rows, events, ages, when)
-    out[2], out[4] = when
-    loops.shares(shelf.brand, rows, events, weights[2:], out[5:6])
-    loops.shares(shelf.domain, rows, events, slow, out[6:8])
-    loops.alternatives(shelf.category, rows, events, out[8:11])
-    loops.price_in_kind(shelf.category, shelf.price, rows, events, out[11])
-    loops.shares(shelf.provider, rows, events, weights[2:], out[12:13])
-    loops.lines(shelf.category, shelf.provider, rows, events, weights[2:], out[13])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from artifacts.formulas import Floats
 from artifacts.keys import Keys
-from artifacts.ranker import loops
+from artifacts.ranker import answers
 from artifacts.ranker.features import HABITS, Bools, blended, names
 from artifacts.ranker.network import Network
 
@@ -50,7 +50,7 @@ class LearnedRanker:
 
     def habits_of(self, keys: Keys) -> Floats:
         """Return the habits of items [P, H]; the usual ones for an item it does not know."""
-        found: Floats = loops.looked_up(self.item_keys, self.habits, self.usual, keys)
+        found: Floats = answers.looked_up(self.item_keys, self.habits, self.usual, keys)
         return found
 
     def parts(self, table: Floats, answered: Bools) -> tuple[Floats, Floats]:

@@ -1,15 +1,25 @@
-"""The learned ranker in the fusion: an artifact's network over a pool.
+"""The learned ranker in the fusion: an artifact's network over the best of a pool.
 
 Features and network are those of training (artifacts/ranker); this hands them the
-columns of a query and a pool.
+columns of a query and a pool. The one idea beside it: four sources of 200 candidates are
+a pool of five hundred, of which a page shows twenty, and what no source thinks much of is
+not asked about. The shopper's own items and the weighted sum make a shortlist; the rest
+stands behind it, in the weighted sum's order.
 """
 
 import numpy as np
 
+from artifacts.compiled import BOOLS, FLOATS, ROWS, compiled
 from artifacts.ranker.features import Candidates, Shelf, features
 from artifacts.ranker.ranker import LearnedRanker
 from gateway.fusion.cross_domain import log_ratio
-from gateway.fusion.types import Floats, Pool, Query, Rows
+from gateway.fusion.fuse import convex
+from gateway.fusion.hard_rules import allowed
+from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
+
+# Length of the shortlist: for each place that is filled with care, and at least. Less is
+# faster, and loses behind the first page before it does on it (docs/fusion.md).
+_FOR_A_PLACE, _LEAST = 4, 100
 
 
 class PoolRanker:
@@ -21,36 +31,65 @@ class PoolRanker:
 
     def __call__(self, query: Query, pool: Pool) -> Floats | None:
         """Return the preference for each candidate, 0..1 [P]; None without a source it knows."""
-        table = self._table(query, pool)
-        return None if table is None else self._learned.preference(table)
+        if not self._has_answer(query, pool):
+            return None
+        if len(pool.rows) <= shortlisted(query):
+            return self._learned.preference(self._table(query, pool, None))
+        summed = convex(query, pool)
+        best = _shortlist(query, pool, summed)
+        ranked = self._learned.preference(self._table(query, pool, best))
+        preference = _behind(summed, best, float(ranked.min()))
+        preference[best] = ranked
+        return preference
 
     def parts(self, query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
-        """Take the preference for some candidates [N] apart: sources' [S, N] and the rest [N]."""
-        table = self._table(query, pool)
-        if table is None:
+        """Take the preference for some candidates [N] apart: sources' [S, N] and the rest [N].
+
+        Behind the shortlist the parts are the weighted sum's, in proportion.
+        """
+        if not self._has_answer(query, pool):
             raise ValueError("there is nothing to take apart: no source is known to the ranker")
+        parts = np.zeros((len(query.sources), len(positions)), np.float32)
+        rest = np.zeros(len(positions), np.float32)
+        ranked = np.ones(len(positions), np.bool_)
+        if len(pool.rows) > shortlisted(query):
+            summed = convex(query, pool)
+            ranked = np.isin(positions, _shortlist(query, pool, summed))
+            behind = positions[~ranked]
+            whole = summed[behind]
+            scale = np.divide(
+                pool.terms["fused"][behind], whole, out=np.zeros_like(whole), where=whole > 0
+            )
+            added = np.nan_to_num(pool.calibrated[:, behind]) * pool.weights[:, None]
+            parts[:, ~ranked] = added * scale
         place = self._places(query)
         answered = np.array([p >= 0 and not np.isnan(pool.scores[p]).all() for p in place])
-        found, rest = self._learned.parts(table[positions], answered)
-        parts = np.zeros((len(query.sources), len(positions)), np.float32)
+        table = self._table(query, pool, np.sort(positions[ranked]))
+        back = np.argsort(np.argsort(positions[ranked], kind="stable"), kind="stable")
+        found, rest[ranked] = self._learned.parts(table[back], answered)
         for source, p in zip(found, place, strict=True):
             if p >= 0:
-                parts[p] = source
+                parts[p, ranked] = source
         return parts, rest
 
-    def _table(self, query: Query, pool: Pool) -> Floats | None:
+    def _has_answer(self, query: Query, pool: Pool) -> bool:
+        known = [p for p in self._places(query) if p >= 0]
+        return not np.isnan(pool.scores[known]).all()
+
+    def _table(self, query: Query, pool: Pool, best: Rows | None) -> Floats:
+        """Return the features of candidates, ascending indices into the pool; None: of all."""
         place = self._places(query)
-        known = [p for p in place if p >= 0]
-        if np.isnan(pool.scores[known]).all():
-            return None
-        columns, crossing = query.columns, log_ratio(query, pool.rows)
+        columns = query.columns
+        rows = pool.rows if best is None else pool.rows[best]
+        crossing = log_ratio(query, rows)
         candidates = Candidates(
-            rows=pool.rows,
+            rows=rows,
             scores=_at(pool.scores, place),
             calibrated=_at(pool.calibrated, place),
-            trend=_trend(query, pool.rows),
-            crossing=np.zeros(len(pool.rows), np.float32) if crossing is None else crossing,
-            habits=self._learned.habits_of(columns.keys[pool.rows]),
+            trend=_trend(query, rows),
+            crossing=np.zeros(len(rows), np.float32) if crossing is None else crossing,
+            habits=self._learned.habits_of(columns.keys[rows]),
+            of_answered=best,
         )
         shelf = Shelf(
             domain=columns.domain,
@@ -66,6 +105,49 @@ class PoolRanker:
         """Return where the ranker's sources stand among the query's; -1 where they do not."""
         names = query.sources
         return [names.index(s) if s in names else -1 for s in self._learned.sources]
+
+
+def shortlisted(query: Query) -> int:
+    """Return how many candidates of a large pool are ranked by what was learned."""
+    return max(_LEAST, _FOR_A_PLACE * query.limit)
+
+
+def _shortlist(query: Query, pool: Pool, summed: Floats) -> Rows:
+    """Return the candidates that are worth a closer look, ascending indices [N].
+
+    What the rules allow before what they forbid; up to half are the shopper's own that
+    come first, the others the weighted sum's best.
+    """
+    size = shortlisted(query)
+    own = query.own[: size // 2]
+    last = _lastness(summed, allowed(query, pool.rows), pool.rows, own)
+    best = np.sort(np.argpartition(last, size)[:size])
+    return best.astype(np.int32)
+
+
+@compiled(FLOATS, BOOLS, ROWS, ROWS)
+def _lastness(summed: Floats, fine: Bools, rows: Rows, own: Rows) -> Floats:
+    """Return numbers that put the candidates in order [P]; `rows` ascending."""
+    last = -summed
+    for row in own:
+        p = np.searchsorted(rows, row)
+        if p < len(rows) and rows[p] == row:
+            last[p] -= np.float32(2)
+    for p in range(len(rows)):
+        if not fine[p]:
+            last[p] += np.float32(4)
+    return last
+
+
+def _behind(summed: Floats, best: Rows, least: float) -> Floats:
+    """Return preferences up to half of `least`, in proportion to the weighted sum [P].
+
+    Those of `best` are 0.
+    """
+    rest = summed.copy()
+    rest[best] = 0
+    most = float(rest.max())
+    return rest * np.float32(0.5 * least / most) if most > 0 else rest
 
 
 def _at(table: Floats, place: list[int]) -> Floats:

@@ -181,7 +181,7 @@ class Query(NamedTuple):
     past: Past = NO_PAST
     # Where prices stand in their categories; None where the cost weighs nothing.
     prices: PricePlaces | None = None
-    # Rows that are candidates even where no source names them.
+    # Rows that are candidates even where no source names them, the likeliest first.
     own: Rows = _NO_ROWS
 
 

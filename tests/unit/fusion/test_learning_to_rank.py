@@ -70,8 +70,7 @@ def test_training_and_serving_see_the_same_table() -> None:
         for source, (rows, scores) in answers.items()
     }
     pool = calibrate(asked, build_pool(asked, found, np.array([1, 2, 5], np.int32)))
-    served = PoolRanker(ranker)._table(asked, pool)
-    assert served is not None
+    served = PoolRanker(ranker)._table(asked, pool, None)
     np.testing.assert_allclose(table.features, served, rtol=1e-5, atol=1e-6)
     assert table.target.tolist() == (pool.rows == 3).tolist()
 

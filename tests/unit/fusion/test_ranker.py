@@ -21,8 +21,8 @@ from artifacts.ranker.ranker import FILE, LearnedRanker
 from gateway.fusion.explain import explain
 from gateway.fusion.fuse import convex
 from gateway.fusion.pipeline import build_pool, run
-from gateway.fusion.ranker import PoolRanker
-from gateway.fusion.types import Query
+from gateway.fusion.ranker import PoolRanker, shortlisted
+from gateway.fusion.types import Pool, Query
 from plait.v1.manifest_pb2 import Manifest
 from tests.unit.fusion.builders import (
     ANY_SCORE,
@@ -239,6 +239,78 @@ def test_a_source_the_ranker_has_never_seen_does_not_confuse_it() -> None:
     assert next(c.value for c in told.contributions if c.source == "new") == 0
 
 
+def test_some_of_the_candidates_have_the_features_they_have_among_all() -> None:
+    whole, bought = candidates(random_scores(3)), past((1, 30), (4, 3))
+    few = np.array([1, 4, 5], np.int32)
+    part = replace(
+        whole, rows=whole.rows[few], trend=whole.trend[few], crossing=whole.crossing[few],
+        habits=whole.habits[few], of_answered=few,
+    )  # fmt: skip
+    expected = features(whole, bought, shelf())[few]
+    np.testing.assert_array_equal(features(part, bought, shelf()), expected)
+
+
+def large() -> tuple[Query, dict]:
+    """A query whose sources name 500 candidates in all, and their answers."""
+    shop = columns(600)
+    rng = np.random.default_rng(5)
+    found = {
+        source: (rng.permutation(500).astype(np.int32)[:300], rng.random(300).astype(np.float32))
+        for source in SOURCES
+    }
+    asked = query(columns=shop, limit=50)
+    return with_ranker(asked, learned(shop.keys)), found
+
+
+def ranked(asked: Query, pool: Pool) -> np.ndarray:
+    """The candidates that are not merely the weighted sum's in proportion."""
+    summed = convex(asked, pool)
+    behind = np.argsort(-pool.terms["fused"], kind="stable")[shortlisted(asked) :]
+    ratio = pool.terms["fused"][behind] / summed[behind]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    return np.setdiff1d(np.arange(len(pool.rows)), behind)
+
+
+def test_the_best_of_a_large_pool_are_ranked_and_the_rest_stands_behind_them() -> None:
+    asked, found = large()
+    pool = run(asked, build_pool(asked, found))
+    assert len(pool.rows) > 2 * shortlisted(asked)
+    best = ranked(asked, pool)
+    summed = convex(asked, pool)
+    behind = np.setdiff1d(np.arange(len(pool.rows)), best)
+    assert summed[best].min() >= summed[behind].max()
+    assert pool.terms["fused"][best].min() >= pool.terms["fused"][behind].max() > 0
+    # Those that are ranked have what they would have had in a pool of any size.
+    assert asked.ranker is not None
+    table = asked.ranker._table(asked, pool, None)  # type: ignore[attr-defined]
+    whole = learned(asked.columns.keys).preference(table)
+    np.testing.assert_allclose(pool.terms["fused"][best], whole[best], atol=1e-6)
+
+
+def test_own_items_are_on_the_shortlist_and_what_is_forbidden_is_not() -> None:
+    asked, found = large()
+    plain = run(asked, build_pool(asked, found))
+    last = plain.rows[np.argsort(convex(asked, plain))[:5]]
+    first = plain.rows[np.argsort(-convex(asked, plain))[:5]]
+    asked = asked._replace(own=last, rules=replace(asked.rules, exclude=first))
+    pool = run(asked, build_pool(asked, found, asked.own))
+    shown = set(pool.rows[ranked(asked, pool)].tolist())
+    assert set(last.tolist()) <= shown
+    assert not set(first.tolist()) & shown
+
+
+def test_an_explanation_adds_up_behind_the_shortlist_too() -> None:
+    asked, found = large()
+    pool = run(asked, build_pool(asked, found))
+    some = np.concatenate([pool.order[-3:], pool.order[:3]])
+    for explained in explain(asked, pool, some):
+        parts = sum(c.value for c in explained.contributions)
+        whole = parts + sum(value for _, value in explained.adjustments)
+        assert whole == pytest.approx(explained.score, abs=1e-5)
+    nothing = explain(asked, pool, pool.order[-3:])
+    assert all(dict(e.adjustments)["habits"] == 0 for e in nothing)
+
+
 def test_an_item_it_does_not_know_has_the_usual_habits() -> None:
     ranker = learned()
     known = ranker.habits_of(np.array([100, 7, 999], np.int64))
@@ -248,7 +320,7 @@ def test_an_item_it_does_not_know_has_the_usual_habits() -> None:
 
 def test_own_items_are_the_most_and_latest_bought() -> None:
     bought = past((9, 300), (5, 50), (5, 20), (7, 1))
-    assert sorted(own_rows(bought, 2).tolist()) == [5, 7]
+    assert own_rows(bought, 2).tolist() == [5, 7]
     assert own_rows(bought).tolist() == [5, 7, 9]
     assert not len(own_rows(past()))
 

@@ -1,0 +1,85 @@
+"""How short may the list be that the learned ranker looks at, and what is lost behind it?
+
+Ranks an evaluation's questions by the ranker's network, over all candidates and over
+shortlists as the gateway makes them (gateway/fusion/ranker.py): up to half are the
+shopper's own, the others the weighted sum's best; the rest stands behind. Models, splits
+and work directory are those of `plait evaluate`.
+
+python -m benchmarks.shortlists var/data/complete-journey [--judge test] [--json FILE]
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from artifacts.formulas import Floats
+from artifacts.ranker.features import names
+from benchmarks import machine
+from benchmarks.rankers import Judged, job_of, judged
+from cli.output import console, table
+from models.fusion.ranker import ndcg
+from models.fusion.tables import Table
+
+_PLACES = (10, 20, 50, 100)
+_LENGTHS = (0, 400, 300, 200, 160, 120, 100, 80, 60)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--judge", default="validation", choices=("validation", "test"))
+    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    given = judged(job_of(options.dataset, options.judge, options.preset, options.work))
+    found = {length: quality(given, length) for length in _LENGTHS}
+    shown = table("Shortlist", *(f">NDCG@{k}" for k in _PLACES))
+    for length, values in found.items():
+        shown.add_row(str(length) if length else "all", *(f"{v:.4f}" for v in values))
+    console().print(shown)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({
+            "machine": machine.describe(), "judged": len(given.tables),
+            "candidates": float(np.mean([len(t.target) for t in given.tables])),
+            "ndcg": {str(n): dict(zip(map(str, _PLACES), v, strict=True))
+                     for n, v in found.items()},
+        }, indent=1))  # fmt: skip
+
+
+def quality(given: Judged, length: int) -> list[float]:
+    """Return mean NDCG at _PLACES with a shortlist of `length`; 0: all are ranked."""
+    if given.artifact.ranker is None:
+        raise SystemExit("the fusion has no learned ranker on this dataset")
+    network, sources = given.artifact.ranker.network, tuple(given.engines)
+    column = {name: number for number, name in enumerate(names(sources))}
+    blend = np.zeros(len(column), np.float32)
+    for source in sources:
+        blend[column[f"{source}.score"]] = given.artifact.weights["HOME"].get(source, 0.0)
+    values = []
+    for question in given.tables:
+        scores = network.score(question.features)
+        if length and length < len(scores):
+            scores = _behind(question, scores, (blend, column["times_112"]), length)
+        values.append([ndcg(question, scores, k) for k in _PLACES])
+    return [float(v) for v in np.mean(values, axis=0)]
+
+
+def _behind(question: Table, scores: Floats, by: tuple[Floats, int], length: int) -> Floats:
+    """Return scores of which those that are not on the shortlist are below all others."""
+    blend, own = by
+    summed, had = question.features @ blend, question.features[:, own]
+    first = np.argsort(-had, kind="stable")[: length // 2]
+    order = summed.copy()
+    order[first[had[first] > 0]] += 2
+    best = np.argsort(-order, kind="stable")[:length]
+    placed: Floats = scores.min() - 2 + summed
+    placed[best] = scores[best]
+    return placed
+
+
+if __name__ == "__main__":
+    main()
