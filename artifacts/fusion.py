@@ -30,7 +30,7 @@ ARRAYS = "fusion.npz"
 SETTINGS = "fusion.json"
 CONVEX, NETWORK = RANKERS = ("convex", "network")
 _ARRAYS = ("vectors", "popularity", "domain_transition", "domain_prior")
-_REMEDY = "train the fusion anew with `plait train --models fusion`"
+_REMEDY = "train anew with `plait train DATASET REPOSITORY`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from models.cf.config import METHODS
 from models.data.dataset import load_dataset
 from models.export import ExportMismatch
 from models.fusion.exposures import learn_weights
+from models.text.train import LEFT_OUT
 from models.train import FUSION, PRESETS, SOURCES, TrainConfig, Trained, train_all
 
 # The metrics worth a column, in this order; the rest is in the manifest.
@@ -109,6 +110,13 @@ def show_trained(done: list[Trained], skipped: dict[str, str]) -> None:
         "items new to the user, ndcg_next@10 on whatever came next, repeats included.",
         style="dim", markup=False,
     )  # fmt: skip
+    for trained in done:
+        if (share := trained.metrics.get(LEFT_OUT)) is not None:
+            out.print(
+                f"  {trained.source} reads queries only: for shoppers' histories it would read "
+                f"{share:.0%} of its index (--set {trained.source}.most_lists=1 to let it).",
+                markup=False,
+            )
     for source, why in skipped.items():
         out.print(f"  {source} left out: {why}", markup=False)
 

@@ -6,7 +6,7 @@ reads is not guessed. At export real users' vectors are searched exactly, and th
 fewest lists that find `RECALL` of their best 100 are what the manifest records.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ class Index:
     probes: int
     recall: float  # mean over the users it was measured with
 
+    @property
+    def share(self) -> float:
+        """Part of the lists that a search reads."""
+        return self.probes / max(len(self.lists.centres), 1)
+
 
 def measures(index: Index | None) -> dict[str, float]:
     """Return what the manifest's metrics say of an index."""
@@ -57,21 +62,27 @@ def build_index(vectors: Scores, users: Scores, *, seed: int = 0) -> Index:
     """Sort vectors [m, d] into about 4 sqrt(m) lists; measure with the vectors of `users` [U, d].
 
     A million vectors of width 64 take half a minute on one core, and a copy of the
-    vectors in memory. Without users nothing can be measured: a tenth of the lists is read.
+    vectors in memory.
     """
     order, lists = make_lists(vectors, seed=seed)
-    table = vectors[order]
+    return measured(vectors, Index(order, lists, len(lists.centres), 1.0), users)
+
+
+def measured(vectors: Scores, index: Index, users: Scores) -> Index:
+    """Return an index over vectors [m, d] that reads as few lists as find enough for `users`.
+
+    Without users nothing can be measured: a tenth of the lists is read.
+    """
+    table, lists = vectors[index.order], index.lists
     count = len(lists.centres)
     if not len(users):
-        return Index(order, lists, max(1, count // 10), float("nan"))
+        return replace(index, probes=max(1, count // 10), recall=float("nan"))
     wanted = exact_best(table, users, min(K, len(table)))
-    probes, found = count, 1.0
-    for share in _SHARES:
-        probes = max(1, round(share * count))
+    for probes in (*(max(1, round(share * count)) for share in _SHARES), count):
         found = recall(NearestSearch(table, lists, probes), users, wanted)
         if found >= RECALL:
-            return Index(order, lists, probes, found)
-    return Index(order, lists, count, recall(NearestSearch(table, lists, count), users, wanted))
+            break
+    return replace(index, probes=probes, recall=found)
 
 
 def make_lists(vectors: Scores, *, seed: int = 0) -> tuple[Ints, Lists]:

@@ -29,7 +29,16 @@ from artifacts.session import open_session
 from models.data.errors import DatasetError
 from models.export import Origin, check_parity, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
-from models.index import INDEX_FROM, Index, build_index, map_table, measures, save_index, settings
+from models.index import (
+    INDEX_FROM,
+    Index,
+    build_index,
+    map_table,
+    measured,
+    measures,
+    save_index,
+    settings,
+)
 from models.progress import Progress, part
 from models.text.documents import document, item_texts
 from models.text.encode import encode_texts, fingerprint, package_directory, prepare_encoder
@@ -43,6 +52,9 @@ from models.text.weigh import Weighed, weigh
 EXPORT_TOLERANCE = 1e-5
 _INPUTS = ("vector", "history", "history_weight", "candidates", "k")
 _SEARCHED = ("candidate_scores", "text_vector")
+# The metric of an artifact that reads queries only: which part of its index's lists the
+# profiles of shoppers would have needed.
+LEFT_OUT = "profiles_left_out"
 # Rows compared at once.
 _BLOCK = 4_096
 # Pairs that are made for a fine-tuning.
@@ -71,6 +83,10 @@ class Config:
     # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
     # hundred is missed; see models/index.py.
     index_from: int = INDEX_FROM
+    # Most of an index's lists that a shopper's profile may need. The mean of many texts is
+    # near everything: where it needs more, histories are not read, and without a query text
+    # is not asked. 1: they are, whatever it costs.
+    most_lists: float = 0.125
     # Of the sampled requests; nothing else is random.
     seed: int = 0
     # Where the exported encoder is kept between runs. It depends on nothing but its package.
@@ -106,7 +122,7 @@ def train(
         weighed = _weighed(config, items, vectors, directory)
         queries = sample_queries(items, events, seed=config.seed)
         histories = _histories(events, keys, queries, config)
-        index = _index(config, vectors, keys, histories, directory)
+        index, left_out = _index(config, vectors, keys, histories, directory)
         if index is None:
             worst = export_search(vectors, directory / MODEL)
         else:
@@ -114,9 +130,15 @@ def train(
         manifest = new_manifest(
             Origin("text", version, config, events),
             engine="text",
-            inputs=wire_inputs(reads_query=True),
+            inputs=wire_inputs(reads_query=True, reads_history=not left_out),
             outputs=wire_outputs(embedding=WIDTH),
-            metrics={"export_difference": worst, **measures(index), **learned, **weighed.metrics},
+            metrics={
+                "export_difference": worst,
+                **measures(index),
+                **left_out,
+                **learned,
+                **weighed.metrics,
+            },
             tolerance=EXPORT_TOLERANCE,
             engine_parameters={
                 "dense_weight": config.dense_weight,
@@ -180,16 +202,29 @@ def _weighed(config: Config, items: pl.DataFrame, vectors: Scores, directory: Pa
 
 def _index(
     config: Config, vectors: Scores, keys: Keys, histories: Histories, directory: Path
-) -> Index | None:
-    """Index a large catalogue's distinct vectors, measured with queries and shoppers' profiles."""
+) -> tuple[Index | None, dict[str, float]]:
+    """Index a large catalogue's distinct vectors, measured with queries and shoppers' profiles.
+
+    Where profiles need too many lists, the index is for queries alone, and the second
+    result says how many they need. A small catalogue has no index.
+    """
     if len(keys) < config.index_from:
-        return None
+        return None, {}
     rows = KeyIndex(keys).rows(histories.keys[:, -config.max_history :])
-    profiles = (vectors[np.maximum(rows - 1, 0)] * (rows > 0)[:, :, None]).sum(axis=1)
-    asked = np.concatenate([TextEncoder(directory).encode(histories.queries), profiles])
-    length = np.linalg.norm(asked, axis=1, keepdims=True)
-    users = (asked / np.maximum(length, 1e-9))[length[:, 0] > 0].astype(np.float32)
-    return build_index(distinct_rows(vectors)[0], users, seed=config.seed)
+    profiles = _unit((vectors[np.maximum(rows - 1, 0)] * (rows > 0)[:, :, None]).sum(axis=1))
+    queries = _unit(TextEncoder(directory).encode(histories.queries))
+    distinct = distinct_rows(vectors)[0]
+    both = build_index(distinct, np.concatenate([queries, profiles]), seed=config.seed)
+    if both.share <= config.most_lists:
+        return both, {}
+    return measured(distinct, both, queries), {LEFT_OUT: both.share}
+
+
+def _unit(vectors: Scores) -> Scores:
+    """Return the vectors [U, d] brought to length 1, without those that have none."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Scores = (vectors / np.maximum(length, 1e-9))[length[:, 0] > 0].astype(np.float32)
+    return unit
 
 
 def export_search(vectors: Scores, path: Path) -> float:

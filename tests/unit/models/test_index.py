@@ -15,6 +15,7 @@ from artifacts.engines.nearest import LISTS, TABLE, NearestSearch
 from artifacts.errors import ArtifactCorrupt
 from artifacts.loader import load
 from artifacts.manifest import read
+from models.fusion.config import readers
 from models.index import RECALL, build_index, exact_best, recall, save_index
 from models.progress import silent
 from tests.support.shop import shop
@@ -31,7 +32,7 @@ TRAINERS: dict[str, tuple[Any, Any]] = {
                         horizon=10, targets=4, negatives=32, steps=20, evaluations=1,
                         validation_users=20, finishing_steps=2),
     ),
-    "text": (text.train, text.Config()),
+    "text": (text.train, text.Config(most_lists=1.0)),
 }  # fmt: skip
 
 
@@ -97,6 +98,22 @@ def test_the_manifest_says_how_much_the_index_finds(both):
     assert "probes" not in read(exact).engine_parameters
     assert read(indexed).engine_parameters["probes"] >= 1
     assert read(indexed).metrics["index_recall@100"] >= RECALL
+
+
+def test_text_reads_queries_only_where_histories_would_read_too_much(tmp_path):
+    items, events = shop(per_aisle=30)
+    config = text.Config(index_from=1, most_lists=0.02)
+    path = text.train(config, items, events, tmp_path, silent)
+    manifest = read(path)
+    assert {i.name for i in manifest.inputs} == {"query", "k", "candidates"}
+    assert not next(i for i in manifest.inputs if i.name == "query").optional
+    assert manifest.metrics[text.LEFT_OUT] > config.most_lists
+    engine = load(path)
+    assert not readers({"text": engine})
+    found = engine.run(Question(np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32),
+                                k=np.array([5]), query=(items["title"][3],)))  # fmt: skip
+    assert found.item_keys is not None
+    assert items["item_key"][3] in found.item_keys[0]
 
 
 def test_a_damaged_index_is_named(both, tmp_path):
