@@ -15,6 +15,7 @@ import grpc
 
 from inference import inference_pb2 as pb
 from inference.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.runtime.tensors import TIMEOUT
 
 # More questions than these at a time get a call of their own for each.
 _MOST_IDLE = 8
@@ -69,7 +70,7 @@ class Line:
         self, request: pb.ModelInferRequest, seconds: float
     ) -> pb.ModelInferResponse | None:
         """Ask over an open call; None where the server ended it or has none to offer."""
-        request.parameters["timeout"].int64_param = max(1, int(seconds * 1e6))
+        request.parameters[TIMEOUT].int64_param = max(1, int(seconds * 1e6))
         used, call = self._open()
         try:
             async with asyncio.timeout(seconds):

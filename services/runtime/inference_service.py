@@ -22,12 +22,11 @@ from services.runtime import validation
 from services.runtime.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.runtime.health import Health
 from services.runtime.hosting import Host
-from services.runtime.tensors import write_response
+from services.runtime.tensors import TIMEOUT, write_response
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PLATFORM = "onnxruntime_onnx"
 _PREVIOUS = "previous"
-_TIMEOUT = "timeout"
 # gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 3600.0 * 24
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -187,11 +186,11 @@ def _deadline(context: _Context) -> float:
 
 def _timeout(request: pb.ModelInferRequest) -> float:
     """Return when a message's caller gives up, as `_deadline` does."""
-    if _TIMEOUT not in request.parameters:
+    if TIMEOUT not in request.parameters:
         return float("inf")
-    given = request.parameters[_TIMEOUT]
+    given = request.parameters[TIMEOUT]
     if given.WhichOneof("parameter_choice") != "int64_param" or given.int64_param <= 0:
-        raise InvalidArgument(_TIMEOUT, "the parameter must be a positive int64, microseconds")
+        raise InvalidArgument(TIMEOUT, "the parameter must be a positive int64, microseconds")
     return asyncio.get_running_loop().time() + given.int64_param / 1e6
 
 

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from inference import inference_pb2 as pb
 
 Array = npt.NDArray[np.generic]
+# The protocol's parameter that says for how many microseconds the caller waits; on open
+# calls, whose own deadline is that of all questions.
+TIMEOUT = "timeout"
 # Datatype -> (numpy type, field of InferTensorContents).
 _TYPES: dict[str, tuple[str, str]] = {
     "BOOL": ("?", "bool_contents"),
