@@ -65,7 +65,14 @@ class Retrieval:
         self._quantiles = quantiles
         self._candidates = candidates
         self._search_share = search_share
-        self._without = without
+        # Surface -> who is asked, and who is not; surfaces that are not named ask all.
+        self._asked = {
+            surface: (
+                tuple(s for s in sources if s.name not in names),
+                tuple(s for s in sources if s.name in names),
+            )
+            for surface, names in without.items()
+        }
 
     async def gather(self, situation: Situation, until: float) -> Gathered:
         """Ask; every source must have answered by `until` (time.perf_counter())."""
@@ -74,12 +81,9 @@ class Retrieval:
             answers, words = await self._search(situation, until)
         else:
             question = self._question(situation)
-            without = self._without.get(situation.query.surface, ())
-            asked = tuple(s for s in self._sources if s.name not in without)
+            asked, left_out = self._asked.get(situation.query.surface, (self._sources, ()))
             answers = await self._ask(asked, question, until, situation.ask.user_id)
-            if without:
-                left_out = (s for s in self._sources if s.name in without)
-                answers |= {s.name: s.skipped("not asked on this surface") for s in left_out}
+            answers |= {s.name: s.skipped("not asked on this surface") for s in left_out}
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
         candidates, unknown = self._to_rows(usable)
         # A source that answered with nothing has answered: it counts, with no candidates.
