@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.plan import RECENT_DAYS
@@ -22,6 +23,9 @@ from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import readers
 from models.progress import Progress
 
+# As many threads multiply matrices as in the gateway: small ones cost several times the CPU
+# where OpenBLAS spreads them over all cores.
+_THREADS = 1
 # Users that a sweep over settings asks.
 _SWEEP_USERS = 5000
 
@@ -248,12 +252,13 @@ def kept(
     same questions.
     """
     name, key = named
-    whole = {**key, "asked": asked.key}
+    whole = {**key, "asked": asked.key, "threads": _THREADS}
 
     def measured() -> Arrays:
         progress = job.stages(f"rank {name}{job.suffix}")
         began, cpu = time.perf_counter(), time.process_time()
-        lists = make(progress)
+        with threadpool_limits(_THREADS, "blas"):
+            lists = make(progress)
         spent = np.array([time.perf_counter() - began, time.process_time() - cpu])
         return {"keys": lists.keys, "scores": lists.scores, "seconds": spent}
 
