@@ -19,6 +19,7 @@ from artifacts.ranker.features import names
 from benchmarks import machine
 from benchmarks.rankers import Judged, job_of, judged
 from cli.output import console, table
+from gateway.fusion.ranker import shortlist
 from models.fusion.ranker import ndcg
 from models.fusion.tables import Table
 
@@ -70,12 +71,12 @@ def quality(given: Judged, length: int) -> list[float]:
 
 def _behind(question: Table, scores: Floats, by: tuple[Floats, int], length: int) -> Floats:
     """Return scores of which those that are not on the shortlist are below all others."""
-    blend, own = by
-    summed, had = question.features @ blend, question.features[:, own]
-    first = np.argsort(-had, kind="stable")[: length // 2]
-    order = summed.copy()
-    order[first[had[first] > 0]] += 2
-    best = np.argsort(-order, kind="stable")[:length]
+    blend, times = by
+    summed, had = question.features @ blend, question.features[:, times]
+    likeliest = np.argsort(-had, kind="stable")
+    own = question.rows[likeliest[had[likeliest] > 0]]
+    fine = np.ones(len(scores), np.bool_)
+    best = shortlist(summed, fine, question.rows, own, length)
     placed: Floats = scores.min() - 2 + summed
     placed[best] = scores[best]
     return placed

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.fusion.fuse import convex_parts
 from gateway.fusion.reason import Reason, find_reason, reason_text
 from gateway.fusion.types import NORMAL, Floats, Pool, Query, Rows
 
@@ -83,8 +84,7 @@ def _parts(query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
     """Return each source's part of the term "fused" [S, N], and what is left of it [N]."""
     if pool.learned and query.ranker is not None:
         return query.ranker.parts(query, pool, positions)
-    parts = np.nan_to_num(pool.calibrated[:, positions]) * pool.weights[:, None]
-    return parts, np.zeros(len(positions), np.float32)
+    return convex_parts(pool, positions), np.zeros(len(positions), np.float32)
 
 
 def _contributions(

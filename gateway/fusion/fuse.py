@@ -13,7 +13,7 @@ import numpy as np
 from artifacts.compiled import FLOATS, TABLE, compiled
 from gateway.fusion import fallback
 from gateway.fusion.pool import with_term
-from gateway.fusion.types import Bools, Floats, Pool, Query
+from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 
 # Less is nothing to float32, in which weights are tuned.
 _LEAST = 1e-37
@@ -35,6 +35,12 @@ def convex(query: Query, pool: Pool) -> Floats:
     del query
     preference: Floats = _convex(pool.weights, pool.calibrated)
     return preference
+
+
+def convex_parts(pool: Pool, positions: Rows) -> Floats:
+    """Return each source's part of the weighted sum of some candidates [N], float32 [S, N]."""
+    parts: Floats = np.nan_to_num(pool.calibrated[:, positions]) * pool.weights[:, None]
+    return parts
 
 
 @compiled(FLOATS, TABLE)

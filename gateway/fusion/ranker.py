@@ -13,7 +13,7 @@ from artifacts.compiled import BOOLS, FLOATS, ROWS, compiled
 from artifacts.ranker.features import Candidates, Shelf, features
 from artifacts.ranker.ranker import LearnedRanker
 from gateway.fusion.cross_domain import log_ratio
-from gateway.fusion.fuse import convex
+from gateway.fusion.fuse import convex, convex_parts
 from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 
@@ -33,7 +33,7 @@ class PoolRanker:
         """Return the preference for each candidate, 0..1 [P]; None without a source it knows."""
         if not self._has_answer(query, pool):
             return None
-        if len(pool.rows) <= shortlisted(query):
+        if len(pool.rows) <= shortlist_length(query):
             return self._learned.preference(self._table(query, pool, None))
         summed = convex(query, pool)
         best = _shortlist(query, pool, summed)
@@ -52,7 +52,7 @@ class PoolRanker:
         parts = np.zeros((len(query.sources), len(positions)), np.float32)
         rest = np.zeros(len(positions), np.float32)
         ranked = np.ones(len(positions), np.bool_)
-        if len(pool.rows) > shortlisted(query):
+        if len(pool.rows) > shortlist_length(query):
             summed = convex(query, pool)
             ranked = np.isin(positions, _shortlist(query, pool, summed))
             behind = positions[~ranked]
@@ -60,13 +60,12 @@ class PoolRanker:
             scale = np.divide(
                 pool.terms["fused"][behind], whole, out=np.zeros_like(whole), where=whole > 0
             )
-            added = np.nan_to_num(pool.calibrated[:, behind]) * pool.weights[:, None]
-            parts[:, ~ranked] = added * scale
+            parts[:, ~ranked] = convex_parts(pool, behind) * scale
         place = self._places(query)
         answered = np.array([p >= 0 and not np.isnan(pool.scores[p]).all() for p in place])
-        table = self._table(query, pool, np.sort(positions[ranked]))
-        back = np.argsort(np.argsort(positions[ranked], kind="stable"), kind="stable")
-        found, rest[ranked] = self._learned.parts(table[back], answered)
+        ascending, back = np.unique(positions[ranked], return_inverse=True)
+        table = self._table(query, pool, ascending)[back]
+        found, rest[ranked] = self._learned.parts(table, answered)
         for source, p in zip(found, place, strict=True):
             if p >= 0:
                 parts[p, ranked] = source
@@ -107,7 +106,7 @@ class PoolRanker:
         return [names.index(s) if s in names else -1 for s in self._learned.sources]
 
 
-def shortlisted(query: Query) -> int:
+def shortlist_length(query: Query) -> int:
     """Return how many candidates of a large pool are ranked by what was learned."""
     return max(_LEAST, _FOR_A_PLACE * query.limit)
 
@@ -115,14 +114,20 @@ def shortlisted(query: Query) -> int:
 def _shortlist(query: Query, pool: Pool, summed: Floats) -> Rows:
     """Return the candidates that are worth a closer look, ascending indices [N].
 
-    What the rules allow before what they forbid; up to half are the shopper's own that
-    come first, the others the weighted sum's best.
+    What the rules allow before what they forbid.
     """
-    size = shortlisted(query)
-    own = query.own[: size // 2]
-    last = _lastness(summed, allowed(query, pool.rows), pool.rows, own)
-    best = np.sort(np.argpartition(last, size)[:size])
-    return best.astype(np.int32)
+    fine = allowed(query, pool.rows)
+    return shortlist(summed, fine, pool.rows, query.own, shortlist_length(query))
+
+
+def shortlist(summed: Floats, fine: Bools, rows: Rows, own: Rows, size: int) -> Rows:
+    """Return `size` of more candidates, ascending indices.
+
+    Those that are not `fine` [P] come last. Up to half are the shopper's `own` rows, the
+    likeliest first, the others the weighted sum's best [P]. `rows` ascending [P].
+    """
+    last = _lastness(summed, fine, rows, own[: size // 2])
+    return np.sort(np.argpartition(last, size)[:size]).astype(np.int32)
 
 
 @compiled(FLOATS, BOOLS, ROWS, ROWS)

@@ -21,7 +21,7 @@ from artifacts.ranker.ranker import FILE, LearnedRanker
 from gateway.fusion.explain import explain
 from gateway.fusion.fuse import convex
 from gateway.fusion.pipeline import build_pool, run
-from gateway.fusion.ranker import PoolRanker, shortlisted
+from gateway.fusion.ranker import PoolRanker, shortlist_length
 from gateway.fusion.types import Pool, Query
 from plait.v1.manifest_pb2 import Manifest
 from tests.unit.fusion.builders import (
@@ -265,7 +265,7 @@ def large() -> tuple[Query, dict]:
 def ranked(asked: Query, pool: Pool) -> np.ndarray:
     """The candidates that are not merely the weighted sum's in proportion."""
     summed = convex(asked, pool)
-    behind = np.argsort(-pool.terms["fused"], kind="stable")[shortlisted(asked) :]
+    behind = np.argsort(-pool.terms["fused"], kind="stable")[shortlist_length(asked) :]
     ratio = pool.terms["fused"][behind] / summed[behind]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
     return np.setdiff1d(np.arange(len(pool.rows)), behind)
@@ -274,7 +274,7 @@ def ranked(asked: Query, pool: Pool) -> np.ndarray:
 def test_the_best_of_a_large_pool_are_ranked_and_the_rest_stands_behind_them() -> None:
     asked, found = large()
     pool = run(asked, build_pool(asked, found))
-    assert len(pool.rows) > 2 * shortlisted(asked)
+    assert len(pool.rows) > 2 * shortlist_length(asked)
     best = ranked(asked, pool)
     summed = convex(asked, pool)
     behind = np.setdiff1d(np.arange(len(pool.rows)), best)
