@@ -2,8 +2,8 @@
 
 Not a model service's artifact but laid out as one (REPOSITORY/fusion/<version>/):
 `fusion.npz` holds the arrays by item and by domain, `fusion.json` the weights,
-quantiles and settings a person may want to read, `ranker.npz` the learned ranker where
-there is one, `manifest.json` the hashes.
+quantiles and settings a person may want to read, `ranker.npz` the learned rankers where
+there are any, `manifest.json` the hashes.
 """
 
 import dataclasses
@@ -21,8 +21,7 @@ from artifacts import manifest as manifests
 from artifacts.engine import Scores
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import Keys
-from artifacts.ranker import ranker as rankers
-from artifacts.ranker.ranker import LearnedRanker
+from artifacts.ranker.ranker import FILE, LearnedRanker, load_rankers, save_rankers
 from plait.v1.manifest_pb2 import Manifest
 
 SOURCE = ENGINE = "fusion"
@@ -85,14 +84,13 @@ class FusionArtifact:
     # Versions of the sources that the weights were tuned on.
     tuned_on: Mapping[str, int] = field(default_factory=dict)
     version: int = 0
-    # Where settings.ranker is "network".
-    ranker: LearnedRanker | None = None
+    # Surface -> its learned ranker; there are some where settings.ranker is "network".
+    rankers: Mapping[str, LearnedRanker] = field(default_factory=dict)
 
     def ranker_for(self, surface: str) -> LearnedRanker | None:
         """Return the learned ranker where a surface uses one."""
-        if self.ranker is None or self.settings_for(surface).ranker != NETWORK:
-            return None
-        return self.ranker if surface in self.ranker.surfaces else None
+        used = self.settings_for(surface).ranker == NETWORK
+        return self.rankers.get(surface) if used else None
 
     def settings_for(self, surface: str) -> FusionSettings:
         """Return the settings of one surface."""
@@ -130,8 +128,8 @@ def save(directory: Path, artifact: FusionArtifact, manifest: Manifest) -> None:
     _check(artifact, directory)
     arrays = {name: np.asarray(getattr(artifact, name), np.float32) for name in _ARRAYS}
     np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
-    if artifact.ranker is not None:
-        rankers.save_ranker(directory, artifact.ranker)
+    if artifact.rankers:
+        save_rankers(directory, artifact.rankers)
     settings = {
         "settings": dataclasses.asdict(artifact.settings),
         "surface_settings": {s: dict(v) for s, v in artifact.surface_settings.items()},
@@ -169,14 +167,14 @@ def load_fusion(directory: Path) -> FusionArtifact:
             f"{directory / SETTINGS}: cannot be read ({type(error).__name__}: {error}); {_REMEDY}"
         ) from None
     if artifact.settings.ranker == NETWORK:
-        ranker = rankers.load_ranker(directory, keys, lambda why: _refused(directory, why))
-        artifact = dataclasses.replace(artifact, ranker=ranker)
+        found = load_rankers(directory, keys, lambda why: _refused(directory, why))
+        artifact = dataclasses.replace(artifact, rankers=found)
     _check(artifact, directory)
     return artifact
 
 
 def _refused(directory: Path, why: str) -> ArtifactCorrupt:
-    return ArtifactCorrupt(f"{directory / rankers.FILE}: {why}; {_REMEDY}")
+    return ArtifactCorrupt(f"{directory / FILE}: {why}; {_REMEDY}")
 
 
 def _read_arrays(path: Path) -> dict[str, Scores]:
@@ -229,7 +227,7 @@ def _check(artifact: FusionArtifact, directory: Path) -> None:
                 f"{directory / ARRAYS}: '{name}' is {array.shape}, expected finite {shape} "
                 f"for {n} items and {d} domains; {_REMEDY}"
             )
-    if (artifact.settings.ranker == NETWORK) != (artifact.ranker is not None):
+    if (artifact.settings.ranker == NETWORK) != bool(artifact.rankers):
         raise _refused(directory, f"setting 'ranker' is '{artifact.settings.ranker}'")
     for surface in ("", *artifact.surface_settings):
         try:

@@ -39,7 +39,7 @@ class Run:
 _GROCERIES = "complete-journey"
 RUNS = (
     Run("complete-journey", _GROCERIES, "complete-journey",
-        ("--protocol", "time-split", "--include-seen", "--preset", "demo")),
+        ("--protocol", "time-split", "--include-seen", "--preset", "demo", "--visits")),
     Run("complete-journey-search", _GROCERIES, "complete-journey",
         ("--protocol", "search", "--include-seen", "--preset", "demo",
          "--models", "cf,content,sequence,text,rrf,convex,fused")),

@@ -46,9 +46,9 @@ from models.fusion.cases import Setting
 from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.habits import item_habits
-from models.fusion.learn import lesson_of, setting_of
 from models.fusion.network import train_network
 from models.fusion.ranker import ndcg, tables_of
+from models.fusion.rankers import lesson_of, setting_of
 from models.fusion.tables import Known, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent

@@ -53,9 +53,10 @@ def main() -> None:
 
 def quality(given: Judged, length: int) -> list[float]:
     """Return mean NDCG at _PLACES with a shortlist of `length`; 0: all are ranked."""
-    if given.artifact.ranker is None:
+    ranker = given.artifact.ranker_for("HOME")
+    if ranker is None:
         raise SystemExit("the fusion has no learned ranker on this dataset")
-    network, sources = given.artifact.ranker.network, tuple(given.engines)
+    network, sources = ranker.network, tuple(given.engines)
     column = {name: number for number, name in enumerate(names(sources))}
     blend = np.zeros(len(column), np.float32)
     for source in sources:

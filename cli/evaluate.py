@@ -77,6 +77,10 @@ from models.evaluate.parts import JUDGED, PROTOCOLS
     help="Judge by the items that training never saw too: among all items, and among themselves.",
 )  # fmt: skip
 @click.option(
+    "--visits", is_flag=True,
+    help="Judge SESSION and CART too, by each shopper's first visit after the split; time-split.",
+)  # fmt: skip
+@click.option(
     "--ablate", multiple=True, type=click.Choice(ABLATIONS),
     help="Change one thing of the fusion at a time: what the last minutes bring, how far back "
     "histories reach, what trend and price weigh; repeatable.",

@@ -13,7 +13,7 @@ import polars as pl
 from artifacts.fusion import FusionArtifact
 from artifacts.keys import Keys
 from artifacts.price_places import PricePlaces, cost_sensitivity
-from artifacts.ranker.features import Past, own_rows
+from artifacts.ranker.features import OWN_ON, Past, own_rows
 from gateway.fusion.diversify import diversify
 from gateway.fusion.order import order
 from gateway.fusion.pipeline import SCORING, build_pool, run
@@ -89,8 +89,8 @@ class OfflineFusion:
         rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
         trend = self._trends(shopper.market, shopper.now)
         past = Past(self._rows(shopper.past), shopper.past_age, shopper.past_worth)
-        judged = self._query.ranker is not None and not len(shopper.seen)
-        own = own_rows(past) if judged else _NONE
+        again = self._query.surface in OWN_ON and not len(shopper.seen)
+        own = own_rows(past) if self._query.ranker is not None and again else _NONE
         query = self._query._replace(
             history=self._rows(shopper.history),
             history_weight=shopper.history_weight,

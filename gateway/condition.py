@@ -35,6 +35,9 @@ REASONS = {
 }
 # Seconds without trouble before a store counts as well again.
 _LEAST_SECONDS = 1.0
+# What a caller is told to wait: this part of how long the store has been ill, within bounds.
+# A file under repair takes a minute; a crowd that asks every second takes its CPU.
+_PAUSE, _LEAST_PAUSE, _MOST_PAUSE = 0.25, 1.0, 5.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FULL = (sqlite3.SQLITE_FULL,)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -48,8 +51,14 @@ class Condition:
         self._tell = tell
         self._lock = threading.Lock()
         self.state = State.OK
-        self._since = 0.0
+        self._since = self._began = 0.0
         self._show()
+
+    @property
+    def pause_ms(self) -> int:
+        """How long a caller that was refused should wait before it asks again."""
+        ill = 0.0 if self.state is State.OK else time.monotonic() - self._began
+        return int(1000 * min(max(_PAUSE * ill, _LEAST_PAUSE), _MOST_PAUSE))
 
     def well(self) -> None:
         """Note a write that worked; a damaged file is well only once it is repaired."""
@@ -76,6 +85,8 @@ class Condition:
             if state is self.state:
                 return
             before, self.state = self.state, state
+            if before is State.OK:
+                self._began = time.monotonic()
             self._show()
         level = logging.INFO if state is State.OK else logging.ERROR
         what = {"before": before.value, "now": state.value, "reason": why}

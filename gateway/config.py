@@ -133,7 +133,7 @@ class GatewayConfig(ServerConfig):
     max_idle_rankings: int = 10_000
 
     # Surfaces whose blend weights follow events that name a ranking (docs/fusion.md), for
-    # example ["CART", "SESSION"]. None: weights are what training learned. Where a learned
+    # example ["SEARCH", "ITEM"]. None: weights are what training learned. Where a learned
     # ranker serves they count only when the weighted sum takes over.
     adaptive_surfaces: tuple[str, ...] = ()
     # Each weight stays within this factor of the learned one. Larger: a source that turns

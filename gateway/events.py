@@ -18,8 +18,6 @@ from services.runtime.metrics import EVENTS, EVENTS_REFUSED, UNKNOWN_ITEMS
 
 for _reason in (*(state.value for state in State if state is not State.OK), "busy"):
     EVENTS_REFUSED.labels(_reason)  # shown as 0 from the start
-# A disk that is full or a file under repair is rarely well again much sooner.
-RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class EventTaker:
         """
         state = self._store.condition.state
         if state is not State.OK:
-            raise _refusal(events, REASONS[state], state.value)
+            raise self._refusal(events, REASONS[state], state.value)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.
@@ -74,13 +72,20 @@ class EventTaker:
         try:
             numbers = await self._store.record(events, then)
         except StoreFailed as error:
-            raise _refusal(len(events), str(error), _why(self._store, error)) from None
+            raise self._refusal(len(events), str(error), _why(self._store, error)) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
         if followed := [e for e in new if e.ranking_id]:
             asyncio.get_running_loop().call_soon(self._follow, followed)
         named = np.array([e.key for e in new if e.key], np.int64)
         unknown = int((self._catalogue.rows(named) < 0).sum())
         return Recorded(len(new), len(events) - len(new), unknown)
+
+    def _refusal(self, events: int, problem: str, reason: str) -> Unavailable:
+        EVENTS_REFUSED.labels(reason).inc(events)
+        return Unavailable(
+            f"no event was recorded: {problem}; send them again with the same event_id",
+            retry_after_ms=self._store.condition.pause_ms,
+        )
 
     def _count(self, events: Sequence[Event], last_seq: int) -> None:
         rows = self._catalogue.rows(np.array([e.key for e in events], np.int64)).tolist()
@@ -90,14 +95,6 @@ class EventTaker:
             if event.key and row < 0:
                 UNKNOWN_ITEMS.labels("catalogue").inc()
         self._trends.last_seq = max(self._trends.last_seq, last_seq)
-
-
-def _refusal(events: int, problem: str, reason: str) -> Unavailable:
-    EVENTS_REFUSED.labels(reason).inc(events)
-    return Unavailable(
-        f"no event was recorded: {problem}; send them again with the same event_id",
-        retry_after_ms=RETRY_MS,
-    )
 
 
 def _why(store: Store, error: StoreFailed) -> str:

@@ -56,7 +56,8 @@ class History:
     session_weights: Floats  # [M]; negative for a dislike
     purchased: Ints  # item keys, all there ever were
     disliked: Ints  # item keys
-    # All that is remembered of what recommends an item, for the learned ranker.
+    # What recommends an item, for a learned ranker: on SESSION of this session, on ITEM and
+    # CART the items they are about, else all that is remembered.
     past_keys: Ints  # [R]
     past_age: Floats  # days before now [R]
     past_worth: Floats  # weight by type alone [R]
@@ -138,13 +139,11 @@ def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold
 
     Times and `half_life` in milliseconds.
     """
-    told, sessions, past = 0, 0, 0
+    sessions, past = 0, 0
     for i in range(len(keys)):
-        recommends = TYPE_WEIGHT[types[i]] > 0
-        past += recommends
         sessions += recent[i]
-        told += recommends and (recent[i] or not session_only)
-    told = min(told, length)
+        past += TYPE_WEIGHT[types[i]] > 0 and (recent[i] or not session_only)
+    told = min(past, length)
     told_keys, told_weights = np.empty(told, np.int64), np.empty(told, np.float32)
     told_types, told_ages = np.empty(told, np.int64), np.empty(told, np.float32)
     session_keys, session_weights = np.empty(sessions, np.int64), np.empty(sessions, np.float32)
@@ -156,11 +155,11 @@ def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold
             sessions -= 1
             session_keys[sessions] = keys[i]
             session_weights[sessions] = -1 if types[i] == _DISLIKE else worth
-        if not worth > 0:
+        if not worth > 0 or (session_only and not recent[i]):
             continue
         past -= 1
         past_keys[past], past_age[past], past_worth[past] = keys[i], age / _DAY_MS, worth
-        if told and (recent[i] or not session_only):
+        if told:
             told -= 1
             told_keys[told], told_weights[told] = keys[i], worth * _left(age, half_life, floor)
             told_types[told], told_ages[told] = types[i], age / 1000
@@ -173,13 +172,17 @@ def _read(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold
 
 def about(history: History, keys: Ints) -> History:
     """Return what a question about given items (ITEM, CART) knows: these are its history."""
+    certain, now = np.ones(len(keys), np.float32), np.zeros(len(keys), np.float32)
     return replace(
         history,
         keys=keys,
-        weights=np.ones(len(keys), np.float32),
+        weights=certain,
         # They are what is looked at now.
         types=np.full(len(keys), EventType.VIEW, np.int64),
-        ages=np.zeros(len(keys), np.float32),
+        ages=now,
+        past_keys=keys,
+        past_age=now,
+        past_worth=certain,
     )
 
 

@@ -10,7 +10,6 @@ from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
 from gateway.embedder import Embedder
 from gateway.errors import StoreFailed
-from gateway.events import RETRY_MS
 from gateway.new_items import NewItems
 from gateway.store import Store
 from gateway.types import IMAGE_BYTES, Item
@@ -72,7 +71,8 @@ class CatalogueKeeper:
         try:
             await self._store.upsert_items(items, reworded, then)
         except StoreFailed as error:
-            raise Unavailable(f"no item was stored: {error}", RETRY_MS) from None
+            pause = self._store.condition.pause_ms
+            raise Unavailable(f"no item was stored: {error}", pause) from None
         embedded = 0
         if reworded:
             # Part of the client's time is for the answer to reach it.
@@ -97,7 +97,8 @@ class CatalogueKeeper:
         try:
             await self._store.delete_items(keys, then)
         except StoreFailed as error:
-            raise Unavailable(f"no item was deleted: {error}", RETRY_MS) from None
+            pause = self._store.condition.pause_ms
+            raise Unavailable(f"no item was deleted: {error}", pause) from None
         return len(keys), len(item_ids) - len(keys)
 
     async def restore(self) -> int:

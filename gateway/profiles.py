@@ -14,7 +14,6 @@ import numpy as np
 from artifacts.profiles import Deeds, Profile, profile
 from gateway.catalogue import Catalogue
 from gateway.errors import StoreError
-from gateway.events import RETRY_MS
 from gateway.fusion.types import Bools, Columns, Rows
 from gateway.history import TYPE_WEIGHT, HistorySettings, by_step, fading
 from gateway.reads import StoredEvent
@@ -57,7 +56,7 @@ class Profiles:
         except StoreError:
             raise Unavailable(
                 "the shopper's events cannot be read at the moment; try again",
-                retry_after_ms=RETRY_MS,
+                retry_after_ms=self._store.condition.pause_ms,
             ) from None
         told, inline = joined(stored[-MOST_EVENTS:], events)
         now_ms = int(time.time() * 1000)

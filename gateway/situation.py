@@ -14,7 +14,7 @@ import numpy as np
 from artifacts.fusion import FusionArtifact, FusionSettings
 from artifacts.keys import item_keys
 from artifacts.price_places import PricePlaces, cost_sensitivity
-from artifacts.ranker.features import Past, own_rows
+from artifacts.ranker.features import OWN_ON, Past, own_rows
 from gateway.catalogue import Catalogue
 from gateway.config import SURFACES, GatewayConfig
 from gateway.fusion.ranker import PoolRanker
@@ -161,8 +161,8 @@ class Situations:
         told_known, session_known = history >= 0, session >= 0
         ranker = self._rankers.get(ask.surface)
         past = _past(catalogue, theirs) if ranker is not None else NO_PAST
-        judged = ranker is not None and not ask.rules.exclude_purchased
-        own = own_rows(past) if judged else _NO_ROWS
+        again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
+        own = own_rows(past) if ranker is not None and again else _NO_ROWS
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         w_cost, prices = self._cost(settings, theirs)
         return Query(

@@ -21,8 +21,9 @@ Bools = npt.NDArray[np.bool_]
 
 # Days after which an event counts half: this week's, this month's, this season's habits.
 _HALF_LIVES = np.array([7.0, 28.0, 112.0], np.float32)
-# Items of a shopper's own that are candidates.
-OWN = 100
+# Items of a shopper's own that are candidates, and the surfaces where they are: elsewhere
+# the past is the session or the cart, and what it holds is known.
+OWN, OWN_ON = 100, ("HOME",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

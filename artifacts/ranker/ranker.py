@@ -1,6 +1,7 @@
-"""The learned ranker: the sources' answers and the shopper's own habits make one preference.
+"""The learned rankers: the sources' answers and the shopper's own habits make one preference.
 
-Part of the fusion artifact: `ranker.npz` in its directory. The score of the network is
+Part of the fusion artifact: `ranker.npz` in its directory, with a network for each surface
+that has one and what all of them read of items. The score of the network is
 brought to 0..1, so that boosts and the other terms keep their meaning, and it can be
 taken apart: what each source adds is its Shapley value in the game "which sources
 answered", exact because there are few (Shapley 1953; Lundberg and Lee 2017). Sources
@@ -29,10 +30,9 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LearnedRanker:
-    """One version of the ranker. S sources, n items."""
+    """One version of one surface's ranker. S sources, n items."""
 
     sources: tuple[str, ...]  # in the order of its features
-    surfaces: tuple[str, ...]  # where it was trained
     network: Network
     # preference = 1 / (1 + exp(-(score - centre) / spread))
     centre: float
@@ -90,55 +90,80 @@ def _shapley(values: Mapping[tuple[bool, ...], Doubles], player: int, players: i
     return total
 
 
-def save_ranker(directory: Path, ranker: LearnedRanker) -> None:
-    """Write the ranker's file."""
-    network = ranker.network
+def save_rankers(directory: Path, rankers: Mapping[str, LearnedRanker]) -> None:
+    """Write the file of the rankers by surface, one or more, that know the same of items."""
+    one = next(iter(rankers.values()))
     arrays: dict[str, npt.NDArray[Any]] = {
-        "sources": np.array(ranker.sources, np.str_),
-        "surfaces": np.array(ranker.surfaces, np.str_),
-        "features": np.array(names(ranker.sources), np.str_),
-        "mean": network.mean,
-        "scale": network.scale,
-        "range": np.array([ranker.centre, ranker.spread], np.float64),
-        "habits": ranker.habits,
-        "usual": ranker.usual,
+        "surfaces": np.array([*rankers], np.str_),
+        "sources": np.array(one.sources, np.str_),
+        "features": np.array(names(one.sources), np.str_),
+        "habits": one.habits,
+        "usual": one.usual,
     }
-    for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        arrays |= {f"weight{number}": weight, f"bias{number}": bias}
+    for surface, ranker in rankers.items():
+        if ranker.habits is not one.habits or ranker.sources != one.sources:
+            raise ValueError(f"{surface}: a ranker that knows other items or sources than the rest")
+        network = ranker.network
+        own: dict[str, npt.NDArray[Any]] = {
+            "mean": network.mean,
+            "scale": network.scale,
+            "range": np.array([ranker.centre, ranker.spread], np.float64),
+        }
+        for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            own |= {f"weight{number}": weight, f"bias{number}": bias}
+        arrays |= {f"{surface}.{name}": array for name, array in own.items()}
     np.savez(directory / FILE, allow_pickle=False, **arrays)
 
 
-def load_ranker(directory: Path, keys: Keys, refuse: Callable[[str], Exception]) -> LearnedRanker:
-    """Read the ranker's file; `keys` are the artifact's. Raises what `refuse` makes of a reason."""
+def load_rankers(
+    directory: Path, keys: Keys, refuse: Callable[[str], Exception]
+) -> dict[str, LearnedRanker]:
+    """Read the rankers by surface; `keys` are the artifact's.
+
+    Raises what `refuse` makes of a reason.
+    """
     try:
         with np.load(directory / FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        layers = range(sum(name.startswith("weight") for name in arrays))
-        network = Network(
-            arrays["mean"],
-            arrays["scale"],
-            tuple(arrays[f"weight{i}"] for i in layers),
-            tuple(arrays[f"bias{i}"] for i in layers),
-        )
-        centre, spread = arrays["range"].tolist()
-        ranker = LearnedRanker(
-            sources=tuple(arrays["sources"].tolist()),
-            surfaces=tuple(arrays["surfaces"].tolist()),
-            network=network,
-            centre=centre,
-            spread=spread,
-            item_keys=keys,
-            habits=arrays["habits"],
-            usual=arrays["usual"],
-        )
         features = tuple(arrays["features"].tolist())
+        rankers = {
+            surface: _ranker(arrays, surface, keys) for surface in arrays["surfaces"].tolist()
+        }
     except Exception as error:
         raise refuse(f"cannot be read ({type(error).__name__}: {error})") from None
-    if features != names(ranker.sources):
-        raise refuse("its features are not those of this release")
-    if problem := _problem(ranker):
-        raise refuse(problem)
-    return ranker
+    if not rankers:
+        raise refuse("it has a ranker for no surface")
+    for surface, ranker in rankers.items():
+        if features != names(ranker.sources):
+            raise refuse("its features are not those of this release")
+        if problem := _problem(ranker):
+            raise refuse(f"{surface}: {problem}")
+    return rankers
+
+
+def _ranker(arrays: Mapping[str, npt.NDArray[Any]], surface: str, keys: Keys) -> LearnedRanker:
+    own = {
+        name.removeprefix(f"{surface}."): array
+        for name, array in arrays.items()
+        if name.startswith(f"{surface}.")
+    }
+    layers = range(sum(name.startswith("weight") for name in own))
+    network = Network(
+        own["mean"],
+        own["scale"],
+        tuple(own[f"weight{i}"] for i in layers),
+        tuple(own[f"bias{i}"] for i in layers),
+    )
+    centre, spread = own["range"].tolist()
+    return LearnedRanker(
+        sources=tuple(arrays["sources"].tolist()),
+        network=network,
+        centre=centre,
+        spread=spread,
+        item_keys=keys,
+        habits=arrays["habits"],
+        usual=arrays["usual"],
+    )
 
 
 def _problem(ranker: LearnedRanker) -> str:

@@ -4,6 +4,7 @@ from cli.evaluation.new_items import new_item_tables
 from cli.evaluation.ranking import baselines
 from cli.evaluation.tables import ask_for, make_table, rank_rows, with_extras
 from cli.evaluation.training import Job
+from cli.evaluation.visits import visit_tables
 from models.evaluate.report import Table
 
 
@@ -17,6 +18,10 @@ def home_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[str, str
     tables = [with_extras(table, job, asked, ranked)]
     if job.plan.new_items:
         more, none = new_item_tables(job, asked, ranked, entries)
+        tables += more
+        skipped |= none
+    if job.plan.visits:
+        more, none = visit_tables(job, ranked)
         tables += more
         skipped |= none
     return tables, {**skipped, **ranked.sources.skipped}

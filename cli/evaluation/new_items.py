@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from cli.evaluation.ranking import Asked, Together, alone, baselines, model_entries
-from cli.evaluation.tables import Ranked, make_table
+from cli.evaluation.ranking import Asked
+from cli.evaluation.tables import Ranked, make_table, rank_again
 from cli.evaluation.training import Job
 from models.evaluate.judge import Entry
 from models.evaluate.metrics import Keys
@@ -42,7 +42,7 @@ def new_item_tables(
             task=within(task, keys, history=False),
             key={**some.key, "among": "themselves"},
         )
-        rows = _rank(job, only, ranked)
+        rows = rank_again(job, only, ranked)
         tables.append(make_table(job, only, rows, f"{name}, among themselves"))
     return tables, skipped
 
@@ -60,16 +60,3 @@ def _unseen(job: Job, events: pl.DataFrame) -> Keys:
     keys = job.dataset.items["item_key"].sort().to_numpy().astype(np.int64)
     met: Keys = events["item_key"].unique().to_numpy().astype(np.int64)
     return np.setdiff1d(keys, met)
-
-
-def _rank(job: Job, asked: Asked, ranked: Ranked) -> list[Entry]:
-    """Rank nothing but the items that compete, in every way that is a row."""
-    answers = alone(job, asked, ranked.sources)
-    popular, _ = baselines(job, asked)
-    rows = [*popular, *model_entries(job, ranked.sources, answers, ranked.sources)]
-    if not answers:
-        return rows
-    fuse = Together(job, asked, ranked.sources, answers)
-    if "rrf" in job.plan.rows:
-        rows += fuse.rrf()
-    return rows + (fuse.ways(*ranked.tuned) if ranked.tuned is not None else [])

@@ -61,6 +61,8 @@ class Plan:
     subsets: bool = False
     # Judge by the items that training never saw too, among all items and among themselves.
     new_items: bool = False
+    # Judge SESSION and CART too, by each shopper's first visit after the split.
+    visits: bool = False
     # Kinds of ablations (cli/evaluation/ablation) of the fusion.
     ablate: tuple[str, ...] = ()
     work: Path = Path("var/evaluate")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from threadpoolctl import threadpool_limits
 
 from artifacts.fusion import FusionArtifact
@@ -13,8 +14,10 @@ from cli.evaluation.plan import RECENT_DAYS
 from cli.evaluation.training import Job, Sources
 from cli.evaluation.variety import Varied, changes
 from cli.evaluation.ways import Trends, Way, offline, trends_of, ways
-from models.evaluate.fused import Fuse, rank_fused
+from gateway.history import by_step
+from models.evaluate.fused import Fuse, Shopper, rank_fused
 from models.evaluate.judge import Entry
+from models.evaluate.metrics import Keys
 from models.evaluate.popularity import PopularityEngine, recently_popular
 from models.evaluate.ranking import Lists, rank
 from models.evaluate.rrf import reciprocal_rank_fusion
@@ -26,6 +29,8 @@ from models.progress import Progress
 # As many threads multiply matrices as in the gateway: small ones cost several times the CPU
 # where OpenBLAS spreads them over all cores.
 _THREADS = 1
+# Surfaces that are judged by visits.
+VISITS = ("SESSION", "CART")
 # Users that a sweep over settings asks.
 _SWEEP_USERS = 5000
 
@@ -47,6 +52,16 @@ class Answers:
     seconds: float
     cpu_ms: float  # a user
     key: str
+
+
+def known_to(job: Job, asked: Asked) -> pl.DataFrame:
+    """Return the events from which recent ones are taken, those before each question.
+
+    Visits are asked about when they come, after what others did since the split.
+    """
+    if asked.surface not in VISITS:
+        return job.parts.known
+    return pl.concat([job.parts.known, job.parts.wanted])
 
 
 def baselines(job: Job, asked: Asked) -> tuple[list[Entry], dict[str, str]]:
@@ -73,10 +88,12 @@ def popular(job: Job, asked: Asked, *, recent: bool = False) -> Answers:
     name = "popular-7d" if recent else "popular"
 
     def make(progress: Progress) -> Lists:
-        known, task = job.parts.known, asked.task
+        task = asked.task
         if recent:
+            known = known_to(job, asked)
             return recently_popular(known, task, depth, days=RECENT_DAYS, progress=progress)
-        return rank(PopularityEngine(known), task, depth, job.plan.asking, progress)
+        engine = PopularityEngine(job.parts.known)
+        return rank(engine, task, depth, job.plan.asking, progress)
 
     key = {"row": name, "depth": depth, "code": code_of("models.evaluate.popularity")}
     return kept(job, asked, (name, key), make)
@@ -118,6 +135,27 @@ def model_entries(
         version = int(source.engine.manifest.version)
         entries.append(replace(entry, version=version, seconds_train=seconds))
     return entries
+
+
+class InVisit:
+    """Fuses what is known of a visit under way, and hides it, as the shop does that serves it.
+
+    The models name what the visit holds like anything else.
+    """
+
+    def __init__(self, fuse: Fuse, surface: str) -> None:
+        """On SESSION the visit's events are the session."""
+        self._fuse = fuse
+        self._session = surface == "SESSION"
+
+    def __call__(self, shopper: Shopper, k: int) -> Keys:
+        """Return the keys of the best `k` items that the visit does not hold."""
+        known = shopper.history
+        if self._session:
+            weight = by_step(shopper.history_weight)
+            shopper = replace(shopper, session=known, session_weight=weight)
+        found = self._fuse(shopper, k + len(known))
+        return found[~np.isin(found, known)][:k]
 
 
 class Together:
@@ -175,7 +213,8 @@ class Together:
 
     def _trends(self, artifact: FusionArtifact) -> Trends:
         job = self._job
-        return trends_of(artifact, self._asked.task, job.dataset.items, job.parts.known)
+        known = known_to(job, self._asked)
+        return trends_of(artifact, self._asked.task, job.dataset.items, known)
 
     def _way(
         self,
@@ -202,6 +241,8 @@ class Together:
                 trends=given[1],
                 surface=asked.surface,
             )
+            if asked.surface in VISITS:
+                return InVisit(fusion, asked.surface)
             return fusion if settings == 1 else Varied(fusion)
 
         return self._fuse(way.name, key, fuse, asked, settings)

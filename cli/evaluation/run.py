@@ -70,6 +70,8 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         )
     if plan.new_items and plan.protocol in {"cross-domain", "search"}:
         raise OptionError(f"--new-items goes with a protocol of ranking, not with {plan.protocol}")
+    if plan.visits and plan.protocol != "time-split":
+        raise OptionError("--visits needs visits after a moment: use --protocol time-split")
     _check_ablations(plan)
     work = Work(plan.work, fresh=plan.fresh)
     if rated(dataset, plan):

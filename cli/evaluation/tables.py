@@ -7,7 +7,7 @@ from typing import Any
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.ablation.bench import Bench
 from cli.evaluation.ablation.run import ablations
-from cli.evaluation.ranking import Answers, Asked, Together, alone, model_entries
+from cli.evaluation.ranking import Answers, Asked, Together, alone, baselines, model_entries
 from cli.evaluation.subsets import subsets
 from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
 from cli.evaluation.variety import sweeps
@@ -102,6 +102,19 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
         ranked = replace(ranked, ablations=ablations(bench))
     varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"
     return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
+
+
+def rank_again(job: Job, asked: Asked, ranked: Ranked) -> list[Entry]:
+    """Put other questions to every way that is a row, with what was trained for the first."""
+    answers = alone(job, asked, ranked.sources)
+    popular, _ = baselines(job, asked)
+    rows = [*popular, *model_entries(job, ranked.sources, answers, ranked.sources)]
+    if not answers:
+        return rows
+    fuse = Together(job, asked, ranked.sources, answers)
+    if "rrf" in job.plan.rows:
+        rows += fuse.rrf()
+    return rows + (fuse.ways(*ranked.tuned) if ranked.tuned is not None else [])
 
 
 def make_table(job: Job, asked: Asked, entries: Sequence[Entry], title: str) -> Table:

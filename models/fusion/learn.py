@@ -26,20 +26,16 @@ from models.evaluate.task import Task, make_task
 from models.fusion import surfaces
 from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import (
-    Catalogue,
-    DailyTrends,
     domain_tables,
     make_catalogue,
     popularity_of,
 )
 from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.exposures import Weigh, learn_weights
-from models.fusion.habits import item_habits
 from models.fusion.propensity import Examination
 from models.fusion.queries import search_lists, search_task
-from models.fusion.ranker import Lesson, learn_ranker
+from models.fusion.rankers import excludes_seen, learn_rankers, setting_of
 from models.fusion.search import Found, blend, search
-from models.fusion.tables import Known, shelf_of
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -116,16 +112,9 @@ def learn(
     if weighed is not None:
         weigh = weighed[0]
         tuned.metrics.update(_looked_at(weighed[1]))
-    lesson = lesson_of(config, dataset, engines, (held, window), weigh)
-    before = None
-    if window.earlier is not None:
-        then, sources = window.earlier.window, window.earlier.engines
-        setting = setting_of(config, catalogue, sources, then, ordered=True)
-        before = lesson_of(config, dataset, sources, (setting, then), weigh)
-        before = replace(before, exclude_seen=lesson.exclude_seen)
-    habits = item_habits(catalogue, dataset.events)
-    report = part(progress, 0.6, 1)
-    ranked, metrics = learn_ranker(config, (lesson, before), habits, artifact, report)
+    ranked, metrics = learn_rankers(
+        config, dataset, engines, (artifact, held, window, weigh), part(progress, 0.6, 1)
+    )
     return ranked, {**tuned.metrics, **metrics}
 
 
@@ -142,47 +131,6 @@ def _looked_at(found: Examination) -> dict[str, float]:
     for place, chance in zip(found.firsts.tolist(), found.chances.tolist(), strict=True):
         metrics[f"HOME.examination.place_{place}"] = chance
     return metrics
-
-
-def setting_of(
-    config: Config,
-    catalogue: Catalogue,
-    engines: Mapping[str, Engine],
-    window: Window,
-    *,
-    ordered: bool,
-) -> Setting:
-    """Return what questions of a window are made with: nothing that came after them."""
-    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
-    past, _ = domain_tables(catalogue, window.known, ordered=ordered)
-    events = pl.concat([window.known, window.wanted])
-    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
-    return Setting(catalogue, quantiles, config.asking, past, trends=trends)
-
-
-def lesson_of(
-    config: Config,
-    dataset: Dataset,
-    engines: Mapping[str, Engine],
-    asked: tuple[Setting, Window],
-    weigh: Weigh | None = None,
-) -> Lesson:
-    """Return what a ranker learns of a window; `asked` is (its setting, the window)."""
-    setting, window = asked
-    catalogue = setting.catalogue
-    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
-    return Lesson(
-        engines={name: engines[name] for name in readers(engines)},
-        window=window,
-        known=Known(setting, shelf, item_habits(catalogue, window.known), weigh),
-        exclude_seen=_exclude_seen(config, window),
-    )
-
-
-def _exclude_seen(config: Config, window: Window) -> bool:
-    if config.exclude_seen is not None:
-        return config.exclude_seen
-    return not surfaces.buys_again(window.known, window.wanted)
 
 
 def _tune_surfaces(
@@ -222,7 +170,7 @@ def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
     """Return the questions of each surface; without times, HOME asks for all that follows."""
     seed, most = config.seed, config.visits
     visits = surfaces.visits(window.wanted, dataset.info.times, most=most, seed=seed)
-    exclude = _exclude_seen(config, window)
+    exclude = excludes_seen(config, window)
     if dataset.info.times == "time":
         events = pl.concat([window.known, window.wanted])
         ask = partial(surfaces.visit_task, events, visits, exclude_seen=exclude, seed=seed)

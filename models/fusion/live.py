@@ -16,7 +16,7 @@ from models.evaluate.metrics import Keys, Ragged
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
 from models.evaluate.task import Floats, Task, make_task
 from models.fusion.cases import STEP
-from models.fusion.surfaces import SESSION, visits
+from models.fusion.surfaces import SESSION, first_visits, visits
 from models.progress import Progress, silent
 
 
@@ -50,10 +50,7 @@ def live_task(
     found = visits(after, "time", most=after.height, seed=seed, least=live + 1)
     drawn = pl.Series("drawn", np.random.default_rng(seed).random(found.height))
     mixed = found.with_columns(drawn).sort("user_id", "time", "drawn")
-    starts = (
-        mixed.group_by("shopper", "user_id").agg(start=pl.col("time").min())
-        .sort("start", "user_id").unique("shopper", keep="first", maintain_order=True)
-    )  # fmt: skip
+    starts = first_visits(mixed)
     place = pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
     visit = mixed.join(starts, on="user_id", how="semi", maintain_order="left")
     visit = visit.with_columns(order=place).select(known.columns)

@@ -49,8 +49,10 @@ def train_network(
         numbers = [number for layer in layers for number in layer]
         steps = max(len(tables) // _BATCH, 1)
         optimiser = torch.optim.AdamW(numbers, lr=_RATE, weight_decay=1e-5)
+        total = config.passes * steps + 1
+        # A rise of a single step has no length to divide by.
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, _RATE, total_steps=config.passes * steps + 1, pct_start=0.1
+            optimiser, _RATE, total_steps=total, pct_start=max(0.1, 2 / total)
         )
         for number in range(config.passes):
             order = rng.permutation(len(tables))

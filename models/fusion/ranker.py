@@ -1,4 +1,4 @@
-"""The learned ranker of HOME: trained, compared with what it would replace, kept if better.
+"""A surface's learned ranker: trained, compared with what it would replace, kept if better.
 
 The one idea: a ranker must earn its place. Some shoppers' questions are kept from the
 training; where the weighted sum ranks those as well, the artifact stays as it is.
@@ -15,9 +15,11 @@ from artifacts.fusion import NETWORK, FusionArtifact
 from artifacts.ranker.features import names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
-from models.fusion.config import Config, Window
+from models.evaluate.task import Task
+from models.fusion.config import Config
 from models.fusion.network import train_network
-from models.fusion.tables import Known, Table, make_tables, moments
+from models.fusion.surfaces import shopper_of
+from models.fusion.tables import Known, Table, make_tables
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -37,22 +39,23 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """Questions of a window: whom they are put to, what was known, and what followed."""
+    """Questions of a window on a surface: whom they are put to, and what was known."""
 
+    surface: str
     engines: Mapping[str, Engine]
-    window: Window
+    tasks: Sequence[Task]
     known: Known
-    exclude_seen: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taught:
-    """What the sources answered, and what serving will look up."""
+    """What the sources answered on a surface, and what serving will look up."""
 
     tables: Sequence[Table]  # of the held-out window
     sources: tuple[str, ...]  # those that the features begin with
     habits: Floats  # of the artifact's items, by all events [n, H]
     earlier: Sequence[Table] = ()  # of a window before: they teach, and judge nothing
+    surface: str = "HOME"
 
 
 def learn_ranker(
@@ -69,14 +72,18 @@ def learn_ranker(
     lesson, earlier = lessons
     tables = tables_of(config, lesson, part(progress, 0, 0.3))
     before = [] if earlier is None else tables_of(config, earlier, part(progress, 0.3, 0.5))
-    taught = Taught(tables, tuple(lesson.engines), habits, before)
+    taught = Taught(tables, tuple(lesson.engines), habits, before, lesson.surface)
     return with_ranker(config, artifact, taught, part(progress, 0.5, 1))
 
 
 def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
     """Put a lesson's questions to its sources."""
-    tasks = [*moments(config, lesson.window, exclude_seen=lesson.exclude_seen)]
-    return make_tables(config, tasks, lesson.engines, lesson.known, progress)
+    tables = make_tables(config, lesson.tasks, lesson.engines, lesson.known, progress)
+    if lesson.surface == "HOME":
+        return tables
+    named = [replace(table, user=shopper_of(table.user)) for table in tables]
+    # What is in a cart is never shown; of a session it may be, and is better not.
+    return [_fresh(t, [*lesson.engines]) for t in named] if lesson.surface == "CART" else named
 
 
 def with_ranker(
@@ -87,21 +94,24 @@ def with_ranker(
     Too few questions teach nothing: the weighted sum stays. The ranker that is kept learns
     once more, from the judges' questions too.
     """
-    tables, sources = taught.tables, taught.sources
+    tables, sources, surface = taught.tables, taught.sources, taught.surface
     users = sorted({table.user for table in tables})
     if len(tables) < config.least_questions:
-        return artifact, {"HOME.ranker.questions": float(len(tables))}
+        return artifact, {f"{surface}.ranker.questions": float(len(tables))}
     drawn = np.random.default_rng(config.seed).random(len(users)) < _JUDGES
     judges = {user for user, out in zip(users, drawn, strict=True) if out}
     every = [*tables, *taught.earlier]
     learning = [table for table in every if table.user not in judges]
     judging = [table for table in tables if table.user in judges]
+    if surface == "SESSION":
+        # Neither way is to win by it.
+        judging = [_fresh(table, sources) for table in judging]
     network = train_network(config, learning, len(sources), part(progress, 0, 0.5))
-    compared = compare(artifact, network, judging, sources, config.k)
+    compared = compare(artifact, surface, network, (judging, sources), config.k)
     metrics = {
-        "HOME.ranker.questions": float(len(learning)),
-        f"HOME.ranker.ndcg@{config.k}": compared.ranker,
-        f"HOME.ranker.convex.ndcg@{config.k}": compared.convex,
+        f"{surface}.ranker.questions": float(len(learning)),
+        f"{surface}.ranker.ndcg@{config.k}": compared.ranker,
+        f"{surface}.ranker.convex.ndcg@{config.k}": compared.convex,
     }
     if compared.ranker <= compared.convex:
         return artifact, metrics
@@ -110,10 +120,10 @@ def with_ranker(
     made = replace(
         artifact,
         settings=replace(artifact.settings, ranker=NETWORK),
-        surface_settings=with_diversity(artifact.surface_settings, "HOME", afforded),
-        ranker=_ranker(artifact, taught, whole, every),
+        surface_settings=with_diversity(artifact.surface_settings, surface, afforded),
+        rankers={**artifact.rankers, surface: _ranker(artifact, taught, whole, every)},
     )
-    return made, {**metrics, **afforded.metrics("HOME.ranker")}
+    return made, {**metrics, **afforded.metrics(f"{surface}.ranker")}
 
 
 def _ranker(
@@ -123,7 +133,6 @@ def _ranker(
     centre, spread = _range([network.score(table.features) for table in learning])
     return LearnedRanker(
         sources=taught.sources,
-        surfaces=("HOME",),
         network=network,
         centre=centre,
         spread=spread,
@@ -154,16 +163,31 @@ def _range(scores: Sequence[Floats]) -> tuple[float, float]:
     return float(best - spread * high), float(spread)
 
 
+def _fresh(table: Table, sources: Sequence[str]) -> Table:
+    """Return a question without what the visit held already."""
+    times = names(sources).index("times")
+    kept = table.features[:, times] == 0
+    weight = None if table.weight is None else table.weight[kept]
+    return replace(
+        table, features=table.features[kept], target=table.target[kept], rows=table.rows[kept],
+        weight=weight,
+    )  # fmt: skip
+
+
 def compare(
     artifact: FusionArtifact,
+    surface: str,
     network: Network,
-    tables: Sequence[Table],
-    sources: tuple[str, ...],
+    judging: tuple[Sequence[Table], tuple[str, ...]],
     k: int,
 ) -> Compared:
-    """Judge the network and the weighted sum with its terms on the same questions."""
-    weights = artifact.weights["HOME"]
-    settings = artifact.settings_for("HOME")
+    """Judge the network and the surface's weighted sum with its terms on the same questions.
+
+    `judging`: tables, and the sources that their features begin with.
+    """
+    tables, sources = judging
+    weights = artifact.weights[surface]
+    settings = artifact.settings_for(surface)
     column = {name: number for number, name in enumerate(names(sources))}
     blend = np.zeros(len(column), np.float32)
     for source in sources:

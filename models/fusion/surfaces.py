@@ -3,10 +3,12 @@
 HOME: what is bought in a visit, given all that the shopper did before it. LIVE: the
 rest of the visit, given its first events as well; here the weight of the session
 term is tuned. SESSION: the same, given these first events alone. CART: the item
-left out of a basket. A surface's task is made from held-out events by renaming:
-every question gets a user of its own.
+left out of a basket. What SESSION's ranker learns from is cut after one to five events.
+A surface's task is made from held-out events by renaming: every question gets a user of
+its own.
 """
 
+import numpy as np
 import polars as pl
 
 from models.evaluate.task import Task, make_task
@@ -37,6 +39,40 @@ def session_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
     return make_task(known, wanted, users=users, seed=seed)
 
 
+def begun_task(visits: pl.DataFrame, seed: int) -> Task:
+    """What a visit holds after its first events, from these alone: one to five, drawn (seeded).
+
+    What it began with competes too, and is no target. Events of one moment, as the lines of
+    a basket, have no order: which of them come first is drawn.
+    """
+    chance = np.random.default_rng(seed)
+    mixed = visits.with_columns(drawn=pl.Series(chance.random(visits.height)))
+    mixed = mixed.sort("user_id", "time", "drawn")
+    ids = mixed["user_id"].unique().sort()
+    lot = pl.DataFrame({"user_id": ids, "lot": chance.random(len(ids))})
+    place = pl.int_range(pl.len()).over("user_id")
+    most = pl.min_horizontal(pl.len().over("user_id") - 1, SESSION)
+    begun = mixed.join(lot, on="user_id", maintain_order="left").with_columns(
+        order=place.cast(visits.schema["order"]), given=1 + (pl.col("lot") * most).floor()
+    )
+    told = begun.filter(pl.col("order") < pl.col("given")).select(visits.columns)
+    rest = begun.filter(pl.col("order") >= pl.col("given")).select(visits.columns)
+    return make_task(told, rest, exclude_seen=False, seed=seed, together=False)
+
+
+def first_visits(visits: pl.DataFrame) -> pl.DataFrame:
+    """Return each shopper's first visit: columns user_id, shopper and start."""
+    return (
+        visits.group_by("shopper", "user_id").agg(start=pl.col("time").min())
+        .sort("start", "user_id").unique("shopper", keep="first", maintain_order=True)
+    )  # fmt: skip
+
+
+def shopper_of(visit: str) -> str:
+    """Return whose a visit is, from its name."""
+    return visit.rpartition("#")[0]
+
+
 def visit_task(
     events: pl.DataFrame,
     visits: pl.DataFrame,
@@ -61,12 +97,15 @@ def visit_task(
     return make_task(known, wanted, exclude_seen=exclude_seen, seed=seed, together=False)
 
 
-def cart_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
+def cart_task(
+    visits: pl.DataFrame, users: int | None, seed: int, *, exclude_seen: bool = True
+) -> Task:
     """One item of a visit, from the others (two or more)."""
     enough = visits.filter(pl.len().over("user_id") >= 3)
     first = pl.int_range(pl.len()).over("user_id") == 0
     mixed = _shuffled(enough, seed)
-    return make_task(mixed.filter(~first), mixed.filter(first), users=users, seed=seed)
+    told, left_out = mixed.filter(~first), mixed.filter(first)
+    return make_task(told, left_out, exclude_seen=exclude_seen, users=users, seed=seed)
 
 
 def visits(

@@ -1,9 +1,9 @@
 """What the ranker learns from: one table of features for each question asked in the past.
 
 The one idea: a question is "what will this shopper buy from now on", asked at a few
-moments of the held-out window. Sources, trends and habits know nothing after the moment,
-what followed is the answer, and the features are made by the function that serves
-(artifacts/ranker/features.py).
+moments of the held-out window; on SESSION and CART, "what else does this visit hold".
+Sources, trends and habits know nothing after the moment, what followed is the answer, and
+the features are made by the function that serves (artifacts/ranker/features.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +19,15 @@ from models.evaluate.fused import past_of
 from models.evaluate.metrics import Bools
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
 from models.evaluate.task import Task, make_task
+from models.fusion import surfaces
 from models.fusion.cases import Setting
 from models.fusion.catalogue import codes
 from models.fusion.config import Config, Window
 from models.fusion.exposures import Weigh
 from models.progress import Progress
+
+# Surfaces that can have a ranker.
+RANKED = ("HOME", "SESSION", "CART")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +52,8 @@ class Known:
     habits: Floats  # [n, H]
     # By what exposure logs say; None: targets count alike.
     weigh: Weigh | None = None
+    # Whether what a shopper had before is a candidate whoever names it.
+    own: bool = True
 
 
 def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf:
@@ -58,6 +64,20 @@ def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf
     provider, _ = codes(ordered["provider"])
     catalogue = setting.catalogue
     return Shelf(catalogue.domain, catalogue.category, brand, provider, price, popularity)
+
+
+def questions(config: Config, surface: str, window: Window, *, exclude_seen: bool) -> list[Task]:
+    """Return what is asked of a window on a surface that can have a ranker."""
+    if surface == "HOME":
+        return [*moments(config, window, exclude_seen=exclude_seen)]
+    most, seed = config.ranker_visits, config.seed
+    visits = surfaces.visits(window.wanted, "time", most=most, seed=seed)
+    if not visits.height:
+        return []
+    if surface == "SESSION":
+        return [surfaces.begun_task(visits, seed)]
+    # Models name what is in the cart too, and calibration sees it: as in serving.
+    return [surfaces.cart_task(visits, most, seed, exclude_seen=False)]
 
 
 def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[Task]:
@@ -128,7 +148,7 @@ def _candidates(
     setting, catalogue = known.setting, known.setting.catalogue
     named = {s: found.keys[user] != 0 for s, found in lists.items()}
     rows = {s: catalogue.rows(lists[s].keys[user][at]) for s, at in named.items()}
-    own = [] if task.exclude_seen else [own_rows(theirs[0])]
+    own = [own_rows(theirs[0])] if known.own and not task.exclude_seen else []
     pool = np.unique(np.concatenate([*rows.values(), *own]))
     scores = np.full((len(lists), len(pool)), np.nan, np.float32)
     for number, (source, at) in enumerate(named.items()):

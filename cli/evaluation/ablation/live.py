@@ -86,14 +86,16 @@ def _views(bench: Bench, task: Task) -> list[_View]:
         n: Lists(np.zeros_like(x.keys[:, :1]), np.full_like(x.scores[:, :1], np.nan))
         for n, x in bench.lists(before).items()
     }
-    session_view = _View(
-        "SESSION, weighted sum", surface="SESSION", ranker=False, visit=here, before=nothing,
-        now=bench.lists(alone_now), trends=trends,
-        answered={label: a.key for label, a in alone_now.items()},
+    session_view = partial(
+        _View, surface="SESSION", visit=here, before=nothing, now=bench.lists(alone_now),
+        trends=trends, answered={label: a.key for label, a in alone_now.items()},
     )  # fmt: skip
-    views = [home("HOME, weighted sum", ranker=False), session_view]
+    views = [home("HOME, weighted sum", ranker=False)]
+    views.append(session_view("SESSION, weighted sum", ranker=False))
     if bench.artifact.ranker_for("HOME") is not None:
         views.insert(0, home("HOME, learned ranker", ranker=True))
+    if bench.artifact.ranker_for("SESSION") is not None:
+        views.append(session_view("SESSION, learned ranker", ranker=True))
     return views
 
 

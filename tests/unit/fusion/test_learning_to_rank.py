@@ -20,8 +20,9 @@ from models.fusion.cases import Setting
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
-from models.fusion.ranker import Taught, ndcg, with_ranker
-from models.fusion.tables import Known, Table, moments, tables_of
+from models.fusion.ranker import Taught, _fresh, ndcg, with_ranker
+from models.fusion.surfaces import begun_task, visits
+from models.fusion.tables import Known, Table, moments, questions, tables_of
 from models.fusion.train import Window, before
 from models.progress import silent
 from tests.unit.fusion.builders import SOURCES, columns, query
@@ -135,6 +136,13 @@ def tables(count: int, *, seed: int = 0, useful: str = "text.score") -> list[Tab
     return made
 
 
+def had(table: Table, times: list[int]) -> Table:
+    """The same question where the visit holds some of the candidates already."""
+    features = table.features.copy()
+    features[:, names(SOURCES).index("times")] = times
+    return replace(table, features=features)
+
+
 def judged(network: Network, asked: list[Table]) -> float:
     return float(np.mean([ndcg(t, network.score(t.features), 10) for t in asked]))
 
@@ -148,6 +156,12 @@ def test_the_network_learns_what_puts_the_bought_first_and_can_be_repeated() -> 
     np.testing.assert_array_equal(
         network.score(judging[0].features), again.score(judging[0].features)
     )
+
+
+@pytest.mark.parametrize("questions", [1, 48])
+def test_few_questions_teach_too(questions: int) -> None:
+    network = train_network(replace(CONFIG, passes=3), tables(questions), len(SOURCES), silent)
+    assert not network.problem(len(names(SOURCES)))
 
 
 def test_several_members_are_exported_as_the_network_of_their_mean() -> None:
@@ -228,7 +242,7 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     config = replace(CONFIG, passes=8)
     better, metrics = with_ranker(config, plain, Taught(tables(300), SOURCES, habits), silent)
     assert better.settings.ranker == NETWORK
-    assert better.ranker is not None
+    assert [*better.rankers] == ["HOME"]
     # Its scores lie otherwise apart than the sum's: what variety it affords is its own.
     afforded = better.surface_settings["HOME"]["diversity"]
     assert afforded == better.settings_for("HOME").diversity
@@ -239,6 +253,63 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     same, metrics = with_ranker(hopeless, plain, Taught(known, SOURCES, habits), silent)
     assert same.settings.ranker == CONVEX
     assert metrics["HOME.ranker.convex.ndcg@10"] == pytest.approx(1)
+
+
+def test_another_surface_gets_a_ranker_beside_the_first() -> None:
+    sources = {"cf": 1.0, "content": 0.0, "sequence": 0.0, "text": 0.0}
+    plain = artifact(
+        weights={"HOME": sources, "SESSION": sources},
+        settings=FusionSettings(w_trend=0, w_cross_domain=0),
+    )
+    habits = np.zeros((3, len(HABITS)), np.float32)
+    config = replace(CONFIG, passes=8)
+    home, _ = with_ranker(config, plain, Taught(tables(300), SOURCES, habits), silent)
+    new = [had(table, [0] * 12) for table in tables(300, seed=2)]
+    asked = Taught(new, SOURCES, habits, surface="SESSION")
+    both, metrics = with_ranker(config, home, asked, silent)
+    assert both.rankers["HOME"] is home.rankers["HOME"]
+    assert both.ranker_for("SESSION") is not None
+    assert metrics["SESSION.ranker.ndcg@10"] > metrics["SESSION.ranker.convex.ndcg@10"]
+    assert both.surface_settings["HOME"] == home.surface_settings["HOME"]
+
+
+def test_what_a_visit_held_already_does_not_judge() -> None:
+    """The best way to win would be to put it last, which the weighted sum cannot."""
+    (table,) = tables(1)
+    fresh = _fresh(had(table, [0, 1] * 6), SOURCES)
+    assert fresh.rows.tolist() == table.rows[::2].tolist()
+    assert len(fresh.target) == len(fresh.features) == 6
+
+
+def basket(*keys: int, user: str = "a") -> list[dict[str, object]]:
+    return [{"user_id": user, "item_key": key, "order": at} for at, key in enumerate(keys)]
+
+
+def test_a_visit_is_cut_after_one_to_five_events_that_compete_and_are_no_targets() -> None:
+    bought = [row for user in range(60) for row in basket(*range(101, 109), user=f"u{user}")]
+    asked = begun_task(visits(events(bought), "time", most=60, seed=0), 0)
+    assert not asked.exclude_seen
+    told = asked.history.lengths
+    assert set(told.tolist()) == {1, 2, 3, 4, 5}
+    assert (told + asked.targets.lengths == 8).all()
+    firsts = asked.history.keys[asked.history.starts[:-1]]
+    # The lines of a basket have no order: their number says nothing.
+    assert len(set(firsts.tolist())) > 4
+    again = begun_task(visits(events(bought), "time", most=60, seed=0), 0)
+    np.testing.assert_array_equal(asked.history.keys, again.history.keys)
+
+
+def test_a_short_visit_keeps_something_to_look_for() -> None:
+    bought = [row for user in range(20) for row in basket(101, 102, user=f"u{user}")]
+    asked = begun_task(visits(events(bought), "time", most=20, seed=0), 0)
+    assert asked.history.lengths.tolist() == asked.targets.lengths.tolist() == [1] * 20
+
+
+@pytest.mark.parametrize("surface", ["SESSION", "CART"])
+def test_without_visits_there_are_no_questions(surface: str) -> None:
+    nothing = events(basket(101)).clear()
+    window = Window(events(basket(101)), nothing)
+    assert not questions(CONFIG, surface, window, exclude_seen=False)
 
 
 def test_too_few_questions_leave_the_weighted_sum() -> None:

@@ -56,7 +56,6 @@ def learned(keys: np.ndarray | None = None, **changes: object) -> LearnedRanker:
     rng = np.random.default_rng(1)
     fields = {
         "sources": SOURCES,
-        "surfaces": ("HOME",),
         "network": network(),
         "centre": 0.5,
         "spread": 2.0,
@@ -326,23 +325,36 @@ def test_own_items_are_the_most_and_latest_bought() -> None:
 
 
 def with_file() -> dict[str, object]:
+    home = learned(np.array([5, 9, 700], np.int64))
+    session = replace(home, network=network(7), centre=-1.0)
     return {
         "settings": FusionSettings(ranker=NETWORK),
-        "ranker": learned(np.array([5, 9, 700], np.int64)),
+        "rankers": {"HOME": home, "SESSION": session},
     }
 
 
-def test_a_ranker_is_saved_with_its_artifact(tmp_path: Path) -> None:
+def test_each_surfaces_ranker_is_saved_with_its_artifact(tmp_path: Path) -> None:
     saved = artifact(**with_file())
     save(tmp_path, saved, Manifest(version=1))
     loaded = load_fusion(tmp_path)
-    assert loaded.ranker is not None
-    assert saved.ranker is not None
+    assert [*loaded.rankers] == ["HOME", "SESSION"]
     table = np.random.default_rng(3).normal(size=(7, WIDTH)).astype(np.float32)
-    np.testing.assert_array_equal(loaded.ranker.preference(table), saved.ranker.preference(table))
-    assert loaded.ranker_for("HOME") is loaded.ranker
+    for surface, ranker in saved.rankers.items():
+        found = loaded.ranker_for(surface)
+        assert found is not None
+        np.testing.assert_array_equal(found.preference(table), ranker.preference(table))
+        np.testing.assert_array_equal(found.habits, ranker.habits)
+    home, session = loaded.rankers.values()
+    assert home.habits is session.habits
+    assert not np.allclose(home.preference(table), session.preference(table))
     assert loaded.ranker_for("SEARCH") is None
-    np.testing.assert_array_equal(loaded.ranker.habits, saved.ranker.habits)
+
+
+def test_rankers_that_know_other_items_are_not_written_together(tmp_path: Path) -> None:
+    given = with_file()
+    other = {"HOME": learned(np.array([5, 9, 700])), "CART": learned(np.array([5, 9, 701]))}
+    with pytest.raises(ValueError, match="CART"):
+        save(tmp_path, artifact(**(given | {"rankers": other})), Manifest(version=1))
 
 
 def test_a_ranker_that_is_not_there_or_not_whole_is_named(tmp_path: Path) -> None:

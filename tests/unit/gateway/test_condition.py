@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import time
 
 import pytest
 
@@ -42,6 +43,21 @@ def test_every_change_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     store.well()
     store.well()
     assert told == [State.FULL, State.OK]
+
+
+def test_the_longer_it_is_ill_the_longer_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    store, waits = Condition(), []
+    assert store.pause_ms == 1000
+    store.ill(OSError(errno.ENOSPC, "full"))
+    for clock[0] in (101.0, 110.0, 116.0, 400.0):
+        store.ill(OSError(errno.ENOSPC, "full"))
+        waits.append(store.pause_ms)
+    assert waits == [1000, 2500, 4000, 5000]
+    clock[0] = 401.5
+    store.well()
+    assert store.pause_ms == 1000
 
 
 def test_one_write_that_happens_to_fit_does_not_make_a_full_disk_well() -> None:

@@ -76,6 +76,20 @@ def test_a_session_is_the_last_half_hour_and_what_came_with_the_request() -> Non
     assert sorted(found.keys.tolist()) == [2, 3]
 
 
+def test_a_ranker_reads_of_a_surface_what_it_is_about() -> None:
+    known = trail(event(1, age_ms=DAY), event(2, EventType.VIEW, age_ms=10 * MINUTE))
+    everything = read(known)
+    assert everything.past_keys.tolist() == [1, 2]
+    assert everything.past_age.tolist() == np.array([1, 10 / 1440], np.float32).tolist()
+    assert everything.past_worth.tolist() == [1.0, 0.25]
+    session = read(known, surface="SESSION")
+    assert session.past_keys.tolist() == [2]
+    cart = about(everything, np.array([7, 8]))
+    assert cart.past_keys.tolist() == [7, 8]
+    assert cart.past_age.tolist() == [0, 0]
+    assert cart.past_worth.tolist() == [1, 1]
+
+
 def test_later_steps_of_a_session_weigh_more() -> None:
     known = trail(*(event(n, EventType.CLICK, (9 - n) * MINUTE) for n in range(1, 4)))
     found = read(known)

@@ -1,0 +1,109 @@
+"""The rankers of one fusion: what each surface's learns from, and who is asked.
+
+Without an earlier window, or without visits, the surfaces that need them do with less,
+or have none (ranker.py).
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from artifacts.engine import Engine
+from artifacts.fusion import FusionArtifact
+from artifacts.ranker.features import OWN_ON
+from models.data.dataset import Dataset
+from models.fusion import surfaces
+from models.fusion.cases import Setting
+from models.fusion.catalogue import Catalogue, DailyTrends, domain_tables, popularity_of
+from models.fusion.config import Config, Window, quantiles_of, readers
+from models.fusion.exposures import Weigh
+from models.fusion.habits import item_habits
+from models.fusion.ranker import Lesson, learn_ranker
+from models.fusion.tables import RANKED, Known, questions, shelf_of
+from models.progress import Progress, part
+
+
+def learn_rankers(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    given: tuple[FusionArtifact, Setting, Window, Weigh | None],
+    progress: Progress,
+) -> tuple[FusionArtifact, dict[str, float]]:
+    """Return the artifact with a ranker for each surface where it is better, and metrics.
+
+    `given`: the artifact without, how the window's questions are made, the window, and
+    what HOME's targets weigh.
+    """
+    artifact, setting, window, weigh = given
+    catalogue, metrics = setting.catalogue, dict[str, float]()
+    habits = item_habits(catalogue, dataset.events)
+    asked = [(engines, setting, window)]
+    if window.earlier is not None:
+        then, sources = window.earlier.window, window.earlier.engines
+        asked.append((sources, setting_of(config, catalogue, sources, then, ordered=True), then))
+    # Whether shoppers buy again is the held-out window's to say.
+    exclude_seen = excludes_seen(config, window)
+    ranked = RANKED if config.ranker_visits else RANKED[:1]
+    for number, surface in enumerate(ranked):
+        # HOME's many moments take most of the time.
+        start = 0.6 + 0.2 * (number - 1) if number else 0.0
+        report = part(progress, start, start + 0.2 if number else 0.6)
+        lesson, *before = (
+            lesson_of(
+                config, dataset, sources, (at, seen),
+                surface=surface, exclude_seen=exclude_seen,
+                weigh=weigh if surface == "HOME" else None,
+            )
+            for sources, at, seen in asked
+        )  # fmt: skip
+        lessons = lesson, before[0] if before else None
+        artifact, found = learn_ranker(config, lessons, habits, artifact, report)
+        metrics |= found
+    return artifact, metrics
+
+
+def setting_of(
+    config: Config,
+    catalogue: Catalogue,
+    engines: Mapping[str, Engine],
+    window: Window,
+    *,
+    ordered: bool,
+) -> Setting:
+    """Return what questions of a window are made with: nothing that came after them."""
+    quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
+    past, _ = domain_tables(catalogue, window.known, ordered=ordered)
+    events = pl.concat([window.known, window.wanted])
+    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
+    return Setting(catalogue, quantiles, config.asking, past, trends=trends)
+
+
+def lesson_of(
+    config: Config,
+    dataset: Dataset,
+    engines: Mapping[str, Engine],
+    asked: tuple[Setting, Window],
+    *,
+    surface: str = "HOME",
+    exclude_seen: bool = False,
+    weigh: Weigh | None = None,
+) -> Lesson:
+    """Return what a surface's ranker learns of a window; `asked` is (its setting, the window)."""
+    setting, window = asked
+    catalogue = setting.catalogue
+    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
+    habits = item_habits(catalogue, window.known)
+    return Lesson(
+        surface=surface,
+        engines={name: engines[name] for name in readers(engines)},
+        tasks=questions(config, surface, window, exclude_seen=exclude_seen),
+        known=Known(setting, shelf, habits, weigh, own=surface in OWN_ON),
+    )
+
+
+def excludes_seen(config: Config, window: Window) -> bool:
+    """Say whether HOME is about items that shoppers did not have before."""
+    if config.exclude_seen is not None:
+        return config.exclude_seen
+    return not surfaces.buys_again(window.known, window.wanted)
