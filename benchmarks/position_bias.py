@@ -36,7 +36,7 @@ from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.propensity import Examination
 from models.fusion.ranker import ndcg
-from models.fusion.tables import Known, Table, make_tables, moments, shelf_of
+from models.fusion.tables import Known, Questions, Table, make_tables, moments, shelf_of
 from models.fusion.train import held_out, load_sources
 from models.progress import silent
 
@@ -82,7 +82,7 @@ def questions(
     setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
     shelf = shelf_of(data.items, setting, popularity_of(catalogue, window.known))
     known = Known(setting, shelf, item_habits(catalogue, window.known))
-    tasks = [*moments(config, window, exclude_seen=False)]
+    tasks = [*map(Questions, moments(config, window, exclude_seen=False))]
     return make_tables(config, tasks, asked, known, silent), artifact, tuple(asked)
 
 

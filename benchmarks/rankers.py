@@ -49,7 +49,7 @@ from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.ranker import ndcg, tables_of
 from models.fusion.rankers import lesson_of, setting_of
-from models.fusion.tables import Known, Table, make_tables, shelf_of
+from models.fusion.tables import Known, Questions, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent
 from models.train import config_of
@@ -143,7 +143,7 @@ def judged(job: Job) -> Judged:
     today = Known(
         now, shelf_of(items, now, artifact.popularity), item_habits(catalogue, job.parts.known)
     )
-    tables = make_tables(config, [asked], engines, today, silent)
+    tables = make_tables(config, [Questions(asked)], engines, today, silent)
     return Judged(trained, artifact, engines, config, asked, tables)
 
 

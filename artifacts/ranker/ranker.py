@@ -95,16 +95,16 @@ def save_rankers(directory: Path, rankers: Mapping[str, LearnedRanker]) -> None:
     one = next(iter(rankers.values()))
     arrays: dict[str, npt.NDArray[Any]] = {
         "surfaces": np.array([*rankers], np.str_),
-        "sources": np.array(one.sources, np.str_),
-        "features": np.array(names(one.sources), np.str_),
         "habits": one.habits,
         "usual": one.usual,
     }
     for surface, ranker in rankers.items():
-        if ranker.habits is not one.habits or ranker.sources != one.sources:
-            raise ValueError(f"{surface}: a ranker that knows other items or sources than the rest")
+        if ranker.habits is not one.habits:
+            raise ValueError(f"{surface}: a ranker that knows other items than the rest")
         network = ranker.network
         own: dict[str, npt.NDArray[Any]] = {
+            "sources": np.array(ranker.sources, np.str_),
+            "features": np.array(names(ranker.sources), np.str_),
             "mean": network.mean,
             "scale": network.scale,
             "range": np.array([ranker.centre, ranker.spread], np.float64),
@@ -125,16 +125,15 @@ def load_rankers(
     try:
         with np.load(directory / FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        features = tuple(arrays["features"].tolist())
-        rankers = {
-            surface: _ranker(arrays, surface, keys) for surface in arrays["surfaces"].tolist()
-        }
+        surfaces = arrays["surfaces"].tolist()
+        features = {surface: tuple(arrays[f"{surface}.features"].tolist()) for surface in surfaces}
+        rankers = {surface: _ranker(arrays, surface, keys) for surface in surfaces}
     except Exception as error:
         raise refuse(f"cannot be read ({type(error).__name__}: {error})") from None
     if not rankers:
         raise refuse("it has a ranker for no surface")
     for surface, ranker in rankers.items():
-        if features != names(ranker.sources):
+        if features[surface] != names(ranker.sources):
             raise refuse("its features are not those of this release")
         if problem := _problem(ranker):
             raise refuse(f"{surface}: {problem}")
@@ -156,7 +155,7 @@ def _ranker(arrays: Mapping[str, npt.NDArray[Any]], surface: str, keys: Keys) ->
     )
     centre, spread = own["range"].tolist()
     return LearnedRanker(
-        sources=tuple(arrays["sources"].tolist()),
+        sources=tuple(own["sources"].tolist()),
         network=network,
         centre=centre,
         spread=spread,

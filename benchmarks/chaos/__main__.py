@@ -32,6 +32,8 @@ def main() -> int:
     try:
         for name in (*SOURCES, FUSION):
             find(places.models, name)
+        if not places.seed.exists():
+            raise UserError(f"{places.seed}: there is no such file.")
         trials = _chosen(arguments.only)
         scale = _scale(arguments)
         ground = Ground(places.models, places.seed)

@@ -6,7 +6,7 @@ from typing import Any
 from cli.evaluation.crossing import cross_domain_tables
 from cli.evaluation.home import home_tables
 from cli.evaluation.plan import Plan
-from cli.evaluation.searching import bought_table, rated_table
+from cli.evaluation.searching import bought_tables, rated_table
 from cli.evaluation.training import Job, Stages
 from cli.machine import describe
 from models.data.dataset import Dataset
@@ -55,11 +55,10 @@ def _tables(job: Job) -> tuple[list[Table], dict[str, str]]:
         return cross_domain_tables(job, together=together)
     if rated(job.dataset, plan):
         table, skipped = rated_table(job)
-    elif plan.protocol == "search":
-        table, skipped = bought_table(job)
-    else:
-        return home_tables(job, together=together)
-    return [table], skipped
+        return [table], skipped
+    if plan.protocol == "search":
+        return bought_tables(job)
+    return home_tables(job, together=together)
 
 
 def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) -> Job:

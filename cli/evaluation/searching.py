@@ -13,14 +13,15 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
-from cli.evaluation.ranking import Answers, Asked, kept
-from cli.evaluation.tables import checked, make_table, rank_rows, with_extras
+from cli.evaluation.ranking import Answers, Asked, Together, kept, model_entries
+from cli.evaluation.tables import Ranked, checked, make_table, rank_rows, with_extras
 from cli.evaluation.training import Job, Source, Sources, train_sources
 from models.data.errors import OptionError
 from models.evaluate.judge import Entry, compared
 from models.evaluate.metrics import Doubles
 from models.evaluate.ranking import Lists
 from models.evaluate.report import SliceResult, Table
+from models.evaluate.task import by_strangers
 from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import TEXT
 from models.fusion.queries import basket_searches, by_score, search_lists
@@ -128,8 +129,12 @@ def _query_slices(texts: Sequence[str]) -> list[tuple[str, str, str, np.ndarray]
     ]  # fmt: skip
 
 
-def bought_table(job: Job) -> tuple[Table, dict[str, str]]:
-    """Judge by baskets: the product type is asked for, the product bought is looked for."""
+def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
+    """Judge by baskets: the product type is asked for, the product bought is looked for.
+
+    The first table is of shoppers who are known, the second of the same searches by
+    strangers.
+    """
     plan = job.plan
     if TEXT not in {m.source for m in plan.models}:
         raise OptionError("a search needs the text model to find candidates: name text in --models")
@@ -155,10 +160,25 @@ def bought_table(job: Job) -> tuple[Table, dict[str, str]]:
 
     ranked = rank_rows(job, asked, ask)
     table = make_table(job, asked, ranked.entries, "Product types searched, products bought")
+    tables = [with_extras(table, job, asked, ranked)]
+    if ranked.tuned is not None:
+        tables.append(_strangers(job, asked, ranked, texts))
     skipped = dict.fromkeys(
         [row for row in plan.rows if row.startswith("popular")], "the question is a query"
     )
-    return with_extras(table, job, asked, ranked), {**skipped, **ranked.sources.skipped}
+    return tables, {**skipped, **ranked.sources.skipped}
+
+
+def _strangers(job: Job, asked: Asked, ranked: Ranked, texts: tuple[str, ...]) -> Table:
+    """Put the same searches to those models that have something to say to a stranger: text."""
+    unknown = replace(asked, task=by_strangers(asked.task), key={**asked.key, "who": "strangers"})
+    reading = {n: s for n, s in ranked.sources.found.items() if s.model.source == TEXT}
+    sources = replace(ranked.sources, found=reading)
+    answers = _searched(job, unknown, sources, texts)
+    rows = model_entries(job, sources, answers, sources)
+    if ranked.tuned is not None:
+        rows += Together(job, unknown, sources, answers).ways(*ranked.tuned)
+    return make_table(job, unknown, rows, "The same searches, by strangers")
 
 
 def _searched(

@@ -95,6 +95,8 @@ def batches(task: Task) -> Iterator[Keys]:
 
 def padded_history(task: Task, users: Keys, asking: Asking) -> tuple[Keys, Floats]:
     """Return the newest events of `users`, left-padded: keys int64 and weights float32 [B, L]."""
+    if not len(task.history.keys):
+        return np.zeros((len(users), 1), np.int64), np.zeros((len(users), 1), np.float32)
     lengths = np.minimum(task.history.lengths[users], asking.history_length)
     at, present = _newest(task, users, max(int(lengths.max(initial=1)), 1))
     present &= np.arange(at.shape[1] - 1, -1, -1)[None, :] < lengths[:, None]
@@ -111,6 +113,8 @@ def padded_told(task: Task, users: Keys, width: int) -> tuple[Keys | None, Float
 
     Aligned with padded_history; None where the data do not say.
     """
+    if not len(task.history.keys):
+        return None, None
     at, present = _newest(task, users, width)
     types = task.history_type
     ages = np.maximum(task.now[users][:, None] - task.history_time[at], 0) * present

@@ -106,6 +106,17 @@ def of_users(task: Task, users: Keys) -> Task:
     )
 
 
+def by_strangers(task: Task) -> Task:
+    """Return the same questions by users of whom nothing is known."""
+    return replace(
+        task,
+        history=Ragged(task.history.keys[:0], np.zeros(len(task.user_ids) + 1, np.int64)),
+        history_weight=task.history_weight[:0],
+        history_time=task.history_time[:0],
+        history_type=None if task.history_type is None else task.history_type[:0],
+    )
+
+
 def looking_for(task: Task, keys: Keys) -> tuple[Task, Keys]:
     """Return the task of finding nothing but targets among `keys`, and whom it asks, int64 [V].
 

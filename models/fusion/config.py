@@ -46,8 +46,8 @@ class Config:
     moments: int = 3
     ranker_users: int = 2000
     least_questions: int = 300
-    # Visits of a window that SESSION's and CART's rankers are asked about; 0: HOME alone has
-    # one. Three thousand take some two minutes more of training.
+    # Visits of a window that the rankers of SESSION and CART are asked about, and searches
+    # that SEARCH's is; 0: HOME alone has one. Three thousand take some minutes of training.
     ranker_visits: int = 3000
     # Ask too what followed as long a time before the held-out window, of sources that are
     # trained once more up to there: questions of another season, for minutes of training.

@@ -123,7 +123,7 @@ def rank_live(
     told = visit.now if ways.sources else visit.before
     ranked, done = np.zeros((len(told.user_ids), k), np.int64), 0
     for users in batches(told):
-        histories, weights = _histories(told, users, asking)
+        histories, weights = padded_history(told, users, asking)
         for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
             mine = slice(visit.live.starts[user], visit.live.starts[user + 1])
             live = visit.live.keys[mine]
@@ -146,10 +146,3 @@ def rank_live(
         done += len(users)
         progress(done, len(told.user_ids), "live")
     return ranked
-
-
-def _histories(task: Task, users: Keys, asking: Asking) -> tuple[Keys, Floats]:
-    """Return padded_history, of a task that may have no history at all too."""
-    if len(task.history.keys):
-        return padded_history(task, users, asking)
-    return np.zeros((len(users), 1), np.int64), np.zeros((len(users), 1), np.float32)

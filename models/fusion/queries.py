@@ -25,7 +25,7 @@ def search_task(
 ) -> tuple[Task, tuple[str, ...]]:
     """Return a task with one question per search, and the text of each.
 
-    Only buyers with a history ask, as serving has nothing personal to add for others.
+    Only buyers with a history ask.
     """
     described = items.filter(pl.col("title") != pl.col("item_id"))
     buyers = known.select("user_id").unique()
@@ -38,7 +38,8 @@ def search_task(
     title = pl.col("title").str.split(" ").list.head(_TITLE_WORDS).list.join(" ")
     drawn = drawn.with_columns(
         text=pl.when(by_category).then("category").otherwise(title).str.to_lowercase(),
-        asker=pl.col("number").cast(pl.String).str.zfill(8),
+        # Whose search it is stays in the name, as with visits (surfaces.shopper_of).
+        asker=pl.col("user_id") + "#" + pl.col("number").cast(pl.String).str.zfill(8),
     )
     pairs = drawn.select("asker", "user_id")
     past = pairs.join(known, on="user_id").drop("user_id").rename({"asker": "user_id"})

@@ -15,11 +15,10 @@ from artifacts.fusion import NETWORK, FusionArtifact
 from artifacts.ranker.features import names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
-from models.evaluate.task import Task
 from models.fusion.config import Config
 from models.fusion.network import train_network
 from models.fusion.surfaces import shopper_of
-from models.fusion.tables import Known, Table, make_tables
+from models.fusion.tables import Known, Questions, Table, make_tables
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -43,7 +42,7 @@ class Lesson:
 
     surface: str
     engines: Mapping[str, Engine]
-    tasks: Sequence[Task]
+    asked: Sequence[Questions]
     known: Known
 
 
@@ -78,7 +77,7 @@ def learn_ranker(
 
 def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
     """Put a lesson's questions to its sources."""
-    tables = make_tables(config, lesson.tasks, lesson.engines, lesson.known, progress)
+    tables = make_tables(config, lesson.asked, lesson.engines, lesson.known, progress)
     if lesson.surface == "HOME":
         return tables
     named = [replace(table, user=shopper_of(table.user)) for table in tables]

@@ -15,7 +15,7 @@ from models.data.dataset import Dataset
 from models.fusion import surfaces
 from models.fusion.cases import Setting
 from models.fusion.catalogue import Catalogue, DailyTrends, domain_tables, popularity_of
-from models.fusion.config import Config, Window, quantiles_of, readers
+from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.exposures import Weigh
 from models.fusion.habits import item_habits
 from models.fusion.ranker import Lesson, learn_ranker
@@ -44,11 +44,12 @@ def learn_rankers(
         asked.append((sources, setting_of(config, catalogue, sources, then, ordered=True), then))
     # Whether shoppers buy again is the held-out window's to say.
     exclude_seen = excludes_seen(config, window)
-    ranked = RANKED if config.ranker_visits else RANKED[:1]
+    able = [surface for surface in RANKED if surface != "SEARCH" or TEXT in engines]
+    ranked = able if config.ranker_visits else able[:1]
     for number, surface in enumerate(ranked):
-        # HOME's many moments take most of the time.
-        start = 0.6 + 0.2 * (number - 1) if number else 0.0
-        report = part(progress, start, start + 0.2 if number else 0.6)
+        # HOME's many moments take half of the time.
+        start = 0.5 + 0.16 * (number - 1) if number else 0.0
+        report = part(progress, start, start + 0.16 if number else 0.5)
         lesson, *before = (
             lesson_of(
                 config, dataset, sources, (at, seen),
@@ -96,10 +97,16 @@ def lesson_of(
     habits = item_habits(catalogue, window.known)
     return Lesson(
         surface=surface,
-        engines={name: engines[name] for name in readers(engines)},
-        tasks=questions(config, surface, window, exclude_seen=exclude_seen),
+        engines={name: engines[name] for name in asked_on(surface, engines)},
+        asked=questions(config, surface, window, dataset.items, exclude_seen=exclude_seen),
         known=Known(setting, shelf, habits, weigh, own=surface in OWN_ON),
     )
+
+
+def asked_on(surface: str, engines: Mapping[str, Engine]) -> list[str]:
+    """Return the sources that answer a surface's questions; a search has the one that reads it."""
+    able = readers(engines)
+    return [*able, TEXT] if surface == "SEARCH" and TEXT not in able else able
 
 
 def excludes_seen(config: Config, window: Window) -> bool:

@@ -1,7 +1,8 @@
 """What the ranker learns from: one table of features for each question asked in the past.
 
 The one idea: a question is "what will this shopper buy from now on", asked at a few
-moments of the held-out window; on SESSION and CART, "what else does this visit hold".
+moments of the held-out window; on SESSION and CART, "what else does this visit hold"; on
+SEARCH, "which of what the query finds".
 Sources, trends and habits know nothing after the moment, what followed is the answer, and
 the features are made by the function that serves (artifacts/ranker/features.py).
 """
@@ -18,16 +19,19 @@ from artifacts.ranker.features import Candidates, Past, Shelf, features, own_row
 from models.evaluate.fused import past_of
 from models.evaluate.metrics import Bools
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
-from models.evaluate.task import Task, make_task
+from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
 from models.fusion.cases import Setting
 from models.fusion.catalogue import codes
-from models.fusion.config import Config, Window
+from models.fusion.config import TEXT, Config, Window
 from models.fusion.exposures import Weigh
+from models.fusion.queries import search_lists, search_task
 from models.progress import Progress
 
 # Surfaces that can have a ranker.
-RANKED = ("HOME", "SESSION", "CART")
+RANKED = ("HOME", "SESSION", "CART", "SEARCH")
+# For so many searches by shoppers who are known there is one by somebody who is not.
+_KNOWN = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +45,14 @@ class Table:
     rows: Rows  # of the catalogue [P]
     # How much each counts as a target; None: all alike [P].
     weight: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questions:
+    """What is asked at once, and of a search its words, one for each user."""
+
+    task: Task
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,18 +78,31 @@ def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf
     return Shelf(catalogue.domain, catalogue.category, brand, provider, price, popularity)
 
 
-def questions(config: Config, surface: str, window: Window, *, exclude_seen: bool) -> list[Task]:
+def questions(
+    config: Config, surface: str, window: Window, items: pl.DataFrame, *, exclude_seen: bool
+) -> list[Questions]:
     """Return what is asked of a window on a surface that can have a ranker."""
     if surface == "HOME":
-        return [*moments(config, window, exclude_seen=exclude_seen)]
+        return [*map(Questions, moments(config, window, exclude_seen=exclude_seen))]
     most, seed = config.ranker_visits, config.seed
+    if surface == "SEARCH":
+        return _searches(items, window, most, seed)
     visits = surfaces.visits(window.wanted, "time", most=most, seed=seed)
     if not visits.height:
         return []
     if surface == "SESSION":
-        return [surfaces.begun_task(visits, seed)]
+        return [Questions(surfaces.begun_task(visits, seed))]
     # Models name what is in the cart too, and calibration sees it: as in serving.
-    return [surfaces.cart_task(visits, most, seed, exclude_seen=False)]
+    return [Questions(surfaces.cart_task(visits, most, seed, exclude_seen=False))]
+
+
+def _searches(items: pl.DataFrame, window: Window, most: int, seed: int) -> list[Questions]:
+    """Return searches by shoppers who are known, and fewer others by strangers."""
+    known, wanted = window.known, window.wanted
+    mine = search_task(items, known, wanted, searches=most, seed=seed + 1)
+    others = search_task(items, known, wanted, searches=most // _KNOWN, seed=seed + 2)
+    both = Questions(*mine), Questions(by_strangers(others[0]), others[1])
+    return [asked for asked in both if asked.texts]
 
 
 def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[Task]:
@@ -99,17 +124,21 @@ def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[T
 
 def make_tables(
     config: Config,
-    tasks: Sequence[Task],
+    asked: Sequence[Questions],
     engines: Mapping[str, Engine],
     known: Known,
     progress: Progress,
 ) -> list[Table]:
     """Ask the sources, and return a table for every question with a target among its candidates."""
     tables: list[Table] = []
-    for number, task in enumerate(tasks):
-        lists = {name: rank(e, task, config.depth, config.asking) for name, e in engines.items()}
-        tables += tables_of(task, lists, known, config.asking)
-        progress(number + 1, len(tasks), f"ranker: {len(tables):,} questions answered")
+    for number, one in enumerate(asked):
+        task, depth, asking = one.task, config.depth, config.asking
+        if one.texts:
+            lists = search_lists(engines, TEXT, (task, one.texts), depth, asking)
+        else:
+            lists = {name: rank(engine, task, depth, asking) for name, engine in engines.items()}
+        tables += tables_of(task, lists, known, asking)
+        progress(number + 1, len(asked), f"ranker: {len(tables):,} questions answered")
     return tables
 
 

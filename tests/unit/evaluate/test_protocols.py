@@ -146,6 +146,18 @@ def test_a_search_for_what_was_bought_is_better_if_the_shopper_is_known(tmp_path
     assert not found.exclude_seen
 
 
+def test_the_same_searches_are_put_by_strangers_whom_only_words_can_help(tmp_path: Path) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    known, strangers = report(data, tmp_path, "search", "cf,text,convex").tables
+    assert strangers.title == "The same searches, by strangers"
+    assert (strangers.users, strangers.targets) == (known.users, known.targets)
+    assert [row.name for row in strangers.rows] == ["text", "convex"]
+    assert by_name(strangers)["text"] == pytest.approx(by_name(known)["text"])
+
+
 def test_a_basket_is_searched_for_one_of_its_categories() -> None:
     goods = items((1, "deli", "Cheese", ""), (2, "deli", "Ham", ""), (3, "deli", "Cheese", ""),
                   (4, "deli", "", ""))  # fmt: skip

@@ -21,7 +21,7 @@ from models.fusion.config import Config
 from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
 from models.fusion.ranker import Taught, _fresh, ndcg, with_ranker
-from models.fusion.surfaces import begun_task, visits
+from models.fusion.surfaces import begun_task, shopper_of, visits
 from models.fusion.tables import Known, Table, moments, questions, tables_of
 from models.fusion.train import Window, before
 from models.progress import silent
@@ -31,6 +31,14 @@ from tests.unit.fusion.test_learning import NOW, catalogue, events, one_question
 from tests.unit.fusion.test_ranker import learned, named, past, shelf
 
 DAY = 86_400.0
+ITEMS = pl.DataFrame(
+    {
+        "item_key": [101, 102, 103],
+        "item_id": ["101", "102", "103"],
+        "title": ["White bread", "Plain yogurt", "Fruit yogurt"],
+        "category": ["BREAD", "YOGURT", "YOGURT"],
+    }
+)
 CONFIG = Config(least_questions=20, passes=4, hidden=(8,), k=10)
 
 
@@ -305,11 +313,26 @@ def test_a_short_visit_keeps_something_to_look_for() -> None:
     assert asked.history.lengths.tolist() == asked.targets.lengths.tolist() == [1] * 20
 
 
-@pytest.mark.parametrize("surface", ["SESSION", "CART"])
+@pytest.mark.parametrize("surface", ["SESSION", "CART", "SEARCH"])
 def test_without_visits_there_are_no_questions(surface: str) -> None:
     nothing = events(basket(101)).clear()
     window = Window(events(basket(101)), nothing)
-    assert not questions(CONFIG, surface, window, exclude_seen=False)
+    assert not questions(CONFIG, surface, window, ITEMS, exclude_seen=False)
+
+
+def test_searches_are_made_up_for_shoppers_who_are_known_and_for_strangers() -> None:
+    known = events([row for user in range(9) for row in basket(101, user=f"a#{user}")])
+    wanted = events([row for user in range(9) for row in basket(102, 103, user=f"a#{user}")])
+    config = replace(CONFIG, ranker_visits=12)
+    mine, strangers = questions(config, "SEARCH", Window(known, wanted), ITEMS, exclude_seen=False)
+    assert len(mine.texts) == len(mine.task.user_ids) == 12
+    assert len(strangers.texts) == len(strangers.task.user_ids) == 4
+    assert mine.task.history.lengths.tolist() == [1] * 12
+    assert strangers.task.history.lengths.tolist() == [0] * 4
+    assert strangers.task.targets.lengths.tolist() == [1] * 4
+    # Whose search it was: a shopper judges the ranker or teaches it, never both.
+    assert {shopper_of(name) for name in mine.task.user_ids} <= {f"a#{user}" for user in range(9)}
+    assert "yogurt" in mine.texts
 
 
 def test_too_few_questions_leave_the_weighted_sum() -> None:

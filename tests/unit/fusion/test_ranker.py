@@ -370,7 +370,7 @@ def test_a_ranker_with_other_features_is_refused(tmp_path: Path) -> None:
     save(tmp_path, artifact(**with_file()), Manifest(version=1))
     with np.load(tmp_path / FILE) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    arrays["features"][0] = "else"
+    arrays["HOME.features"][0] = "else"
     np.savez(tmp_path / FILE, allow_pickle=False, **arrays)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
     manifest["file_hashes"][FILE] = file_hash(tmp_path / FILE)
