@@ -30,10 +30,7 @@ def main() -> int:
     arguments = _arguments()
     places = Places(arguments.root)
     try:
-        for name in (*SOURCES, FUSION):
-            find(places.models, name)
-        if not places.seed.exists():
-            raise UserError(f"{places.seed}: there is no such file.")
+        _check(places)
         trials = _chosen(arguments.only)
         scale = _scale(arguments)
         ground = Ground(places.models, places.seed)
@@ -50,6 +47,14 @@ def main() -> int:
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0 if all(f.passed(bounds=scale.bounds) for f in findings) else 1
+
+
+def _check(places: Places) -> None:
+    """Raise ArtifactError or UserError where models or the seeded store are missing."""
+    for name in (*SOURCES, FUSION):
+        find(places.models, name)
+    if not places.seed.exists():
+        raise UserError(f"{places.seed}: there is no such file.")
 
 
 def _chosen(only: str) -> Sequence[Trial]:
