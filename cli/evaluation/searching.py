@@ -176,9 +176,23 @@ def _strangers(job: Job, asked: Asked, ranked: Ranked, texts: tuple[str, ...]) -
     sources = replace(ranked.sources, found=reading)
     answers = _searched(job, unknown, sources, texts)
     rows = model_entries(job, sources, answers, sources)
+    rows += [_best_sellers(job, entry) for entry in rows]
     if ranked.tuned is not None:
         rows += Together(job, unknown, sources, answers).ways(*ranked.tuned)
     return make_table(job, unknown, rows, "The same searches, by strangers")
+
+
+def _best_sellers(job: Job, found: Entry) -> Entry:
+    """Return what a model found in the order in which it sells: all that a stranger needs?"""
+    sold = job.parts.known["item_key"].to_numpy()
+    keys = np.append(0, job.dataset.items["item_key"].sort().to_numpy())
+    count = np.bincount(np.searchsorted(keys, sold), minlength=len(keys))
+    # What pads a list stays behind it.
+    count[0] = -1
+    order = np.argsort(-count[np.searchsorted(keys, found.ranked)], axis=1, kind="stable")
+    ranked = np.take_along_axis(found.ranked, order, axis=1)
+    note = "what it found, best sellers of all time first"
+    return replace(found, name=f"{found.name}, by sales", kind="baseline", ranked=ranked, note=note)
 
 
 def _searched(
