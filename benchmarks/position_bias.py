@@ -29,14 +29,14 @@ from cli.output import console, table
 from models.data.dataset import load_dataset
 from models.evaluate.bootstrap import Resampling
 from models.fusion.cases import Setting
-from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue, popularity_of
+from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.exposures import learn_weights
-from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.propensity import Examination
 from models.fusion.ranker import ndcg
-from models.fusion.tables import Known, Questions, Table, make_tables, moments, shelf_of
+from models.fusion.rankers import known_of
+from models.fusion.tables import Questions, Table, make_tables, moments
 from models.fusion.train import held_out, load_sources
 from models.progress import silent
 
@@ -80,8 +80,7 @@ def questions(
     past, _ = domain_tables(catalogue, window.known, ordered=True)
     trends = DailyTrends(catalogue, data.events, config.trend_half_life_days)
     setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
-    shelf = shelf_of(data.items, setting, popularity_of(catalogue, window.known))
-    known = Known(setting, shelf, item_habits(catalogue, window.known))
+    known = known_of(data, setting, window)
     tasks = [*map(Questions, moments(config, window, exclude_seen=False))]
     return make_tables(config, tasks, asked, known, silent), artifact, tuple(asked)
 

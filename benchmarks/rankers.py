@@ -48,7 +48,7 @@ from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.ranker import ndcg, tables_of
-from models.fusion.rankers import lesson_of, setting_of
+from models.fusion.rankers import known_of, lesson_of, setting_of
 from models.fusion.tables import Known, Questions, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent
@@ -171,7 +171,8 @@ def _tables(
     """Return the tables of a window's questions."""
     catalogue = make_catalogue(job.dataset.items, artifact.vectors)
     setting = setting_of(config, catalogue, engines, window, ordered=True)
-    lesson = lesson_of(config, job.dataset, engines, (setting, window))
+    known = known_of(job.dataset, setting, window)
+    lesson = lesson_of(config, job.dataset, engines, (known, window))
     return tables_of(config, lesson, silent)
 
 

@@ -16,7 +16,7 @@ from models.evaluate.metrics import Keys, Ragged
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
 from models.evaluate.task import Floats, Task, make_task
 from models.fusion.cases import STEP
-from models.fusion.surfaces import SESSION, first_visits, visits
+from models.fusion.surfaces import SESSION, first_visits, moments_shuffled, visits
 from models.progress import Progress, silent
 
 
@@ -48,8 +48,7 @@ def live_task(
     before = known.filter(pl.col("type") != "dislike").select("user_id").unique()
     after = wanted.join(before, on="user_id", how="semi")
     found = visits(after, "time", most=after.height, seed=seed, least=live + 1)
-    drawn = pl.Series("drawn", np.random.default_rng(seed).random(found.height))
-    mixed = found.with_columns(drawn).sort("user_id", "time", "drawn")
+    mixed = moments_shuffled(found, np.random.default_rng(seed))
     starts = first_visits(mixed)
     place = pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
     visit = mixed.join(starts, on="user_id", how="semi", maintain_order="left")

@@ -125,10 +125,7 @@ def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
     # A shopper's own items are candidates whoever names them.
     times = names([str(number) for number in range(len(there))]).index("times")
     kept = named(less, len(there)).any(axis=1) | (less[:, times] > 0)
-    weight = None if table.weight is None else table.weight[kept]
-    return replace(
-        table, features=less[kept], target=table.target[kept], rows=table.rows[kept], weight=weight
-    )
+    return replace(table, features=less).only(kept)
 
 
 def _loss(

@@ -165,12 +165,7 @@ def _range(scores: Sequence[Floats]) -> tuple[float, float]:
 def _fresh(table: Table, sources: Sequence[str]) -> Table:
     """Return a question without what the visit held already."""
     times = names(sources).index("times")
-    kept = table.features[:, times] == 0
-    weight = None if table.weight is None else table.weight[kept]
-    return replace(
-        table, features=table.features[kept], target=table.target[kept], rows=table.rows[kept],
-        weight=weight,
-    )  # fmt: skip
+    return table.only(table.features[:, times] == 0)
 
 
 def compare(

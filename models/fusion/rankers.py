@@ -5,6 +5,7 @@ or have none (ranker.py).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 
@@ -38,10 +39,11 @@ def learn_rankers(
     artifact, setting, window, weigh = given
     catalogue, metrics = setting.catalogue, dict[str, float]()
     habits = item_habits(catalogue, dataset.events)
-    asked = [(engines, setting, window)]
+    asked = [(engines, known_of(dataset, setting, window), window)]
     if window.earlier is not None:
         then, sources = window.earlier.window, window.earlier.engines
-        asked.append((sources, setting_of(config, catalogue, sources, then, ordered=True), then))
+        before = setting_of(config, catalogue, sources, then, ordered=True)
+        asked.append((sources, known_of(dataset, before, then), then))
     # Whether shoppers buy again is the held-out window's to say.
     exclude_seen = excludes_seen(config, window)
     able = [surface for surface in RANKED if surface != "SEARCH" or TEXT in engines]
@@ -50,15 +52,15 @@ def learn_rankers(
         # HOME's many moments take half of the time.
         start = 0.5 + 0.16 * (number - 1) if number else 0.0
         report = part(progress, start, start + 0.16 if number else 0.5)
-        lesson, *before = (
+        lesson, *earlier = (
             lesson_of(
-                config, dataset, sources, (at, seen),
+                config, dataset, sources, (known, seen),
                 surface=surface, exclude_seen=exclude_seen,
                 weigh=weigh if surface == "HOME" else None,
             )
-            for sources, at, seen in asked
+            for sources, known, seen in asked
         )  # fmt: skip
-        lessons = lesson, before[0] if before else None
+        lessons = lesson, earlier[0] if earlier else None
         artifact, found = learn_ranker(config, lessons, habits, artifact, report)
         metrics |= found
     return artifact, metrics
@@ -80,26 +82,30 @@ def setting_of(
     return Setting(catalogue, quantiles, config.asking, past, trends=trends)
 
 
+def known_of(dataset: Dataset, setting: Setting, window: Window) -> Known:
+    """Return what is known of items when a window's questions are asked, on any surface."""
+    catalogue = setting.catalogue
+    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
+    return Known(setting, shelf, item_habits(catalogue, window.known))
+
+
 def lesson_of(
     config: Config,
     dataset: Dataset,
     engines: Mapping[str, Engine],
-    asked: tuple[Setting, Window],
+    asked: tuple[Known, Window],
     *,
     surface: str = "HOME",
     exclude_seen: bool = False,
     weigh: Weigh | None = None,
 ) -> Lesson:
-    """Return what a surface's ranker learns of a window; `asked` is (its setting, the window)."""
-    setting, window = asked
-    catalogue = setting.catalogue
-    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
-    habits = item_habits(catalogue, window.known)
+    """Return what a surface's ranker learns of a window; `asked`: what is known, the window."""
+    known, window = asked
     return Lesson(
         surface=surface,
         engines={name: engines[name] for name in asked_on(surface, engines)},
         asked=questions(config, surface, window, dataset.items, exclude_seen=exclude_seen),
-        known=Known(setting, shelf, habits, weigh, own=surface in OWN_ON),
+        known=replace(known, weigh=weigh, own=surface in OWN_ON),
     )
 
 

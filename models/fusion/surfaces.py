@@ -46,8 +46,7 @@ def begun_task(visits: pl.DataFrame, seed: int) -> Task:
     a basket, have no order: which of them come first is drawn.
     """
     chance = np.random.default_rng(seed)
-    mixed = visits.with_columns(drawn=pl.Series(chance.random(visits.height)))
-    mixed = mixed.sort("user_id", "time", "drawn")
+    mixed = moments_shuffled(visits, chance)
     ids = mixed["user_id"].unique().sort()
     lot = pl.DataFrame({"user_id": ids, "lot": chance.random(len(ids))})
     place = pl.int_range(pl.len()).over("user_id")
@@ -58,6 +57,12 @@ def begun_task(visits: pl.DataFrame, seed: int) -> Task:
     told = begun.filter(pl.col("order") < pl.col("given")).select(visits.columns)
     rest = begun.filter(pl.col("order") >= pl.col("given")).select(visits.columns)
     return make_task(told, rest, exclude_seen=False, seed=seed, together=False)
+
+
+def moments_shuffled(visits: pl.DataFrame, chance: np.random.Generator) -> pl.DataFrame:
+    """Return visits in the order of time, that of events of one moment drawn."""
+    drawn = pl.Series("drawn", chance.random(visits.height))
+    return visits.with_columns(drawn).sort("user_id", "time", "drawn")
 
 
 def first_visits(visits: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ the features are made by the function that serves (artifacts/ranker/features.py)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -45,6 +45,16 @@ class Table:
     rows: Rows  # of the catalogue [P]
     # How much each counts as a target; None: all alike [P].
     weight: Floats | None = None
+
+    def only(self, kept: Bools) -> "Table":
+        """Return the question with some of its candidates [P]; what was wanted stays."""
+        return replace(
+            self,
+            features=self.features[kept],
+            target=self.target[kept],
+            rows=self.rows[kept],
+            weight=None if self.weight is None else self.weight[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
