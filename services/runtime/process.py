@@ -16,8 +16,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from artifacts.errors import ArtifactError
+from services.runtime import allocator, garbage, logs
 from services.runtime import config as configuration
-from services.runtime import garbage, logs
 from services.runtime.errors import StartError
 from services.runtime.loop import Loop
 from services.runtime.metrics import BUILD_INFO
@@ -60,6 +60,7 @@ def run(
         BUILD_INFO.labels(role, release()).set(1)
         if config.die_with_parent:
             die_with_parent()
+        allocator.give_large_back()
         if workers(config) > 1:
             _run(supervise(role, config, workers(config), environ))
         else:
