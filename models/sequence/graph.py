@@ -53,6 +53,8 @@ class _Asked(nn.Module):
         self.network = network
         self._told = tuple(told)
         self._plain = plain
+        # The export brings all parts back to the mode of the whole, which is made training.
+        self.eval()
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         found = dict(zip(self._told, inputs[self._plain :], strict=True))
