@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.compiled import FLOATS, REAL, ROWS, TABLE, WRITTEN, compiled
+from artifacts.compiled import BOOLS, FLOATS, REAL, ROWS, TABLE, WRITTEN, compiled
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.integer]
+Bools = npt.NDArray[np.bool_]
 Quantiles = tuple[Floats, Floats]
 
 _UNKNOWN: Quantiles = (np.zeros(0, np.float32), np.zeros(0, np.float32))
@@ -27,18 +28,24 @@ _VECTOR_PART = np.float32(0.7)
 _LARGEST_LOG_RATIO = np.float32(3.0)
 
 
-def calibrate(scores: Floats, quantiles: Sequence[Quantiles | None]) -> Floats:
+def calibrate(
+    scores: Floats, quantiles: Sequence[Quantiles | None], apart: Bools | None = None
+) -> Floats:
     """Map each source's scores to 0..1, rising with the score; NaN stays NaN [S, P].
 
     `quantiles` holds for each source (probabilities, scores), both ascending, or
     None if unknown. Half is min-max within the source's answer, half the quantile;
     one score, or equal scores, have no min-max and get their quantile, or 0.5
-    without any.
+    without any. Candidates that stand `apart` [P] are no alternatives to the others:
+    min-max is that of the others, within whose range they are taken to lie.
     """
+    beside = np.zeros(scores.shape[1], np.bool_) if apart is None else apart
     calibrated: Floats = np.empty(scores.shape, np.float32)
     for source, known in enumerate(quantiles):
         chances, values = _UNKNOWN if known is None else known
-        _calibrate(_floats(scores[source]), _floats(chances), _floats(values), calibrated[source])
+        _calibrate(
+            _floats(scores[source]), _floats(chances), _floats(values), beside, calibrated[source]
+        )
     return calibrated
 
 
@@ -56,19 +63,21 @@ def _between(value: float, chances: Floats, values: Floats) -> float:
     return part * (float(chances[at]) - float(chances[at - 1])) + float(chances[at - 1])
 
 
-@compiled(FLOATS, FLOATS, FLOATS, WRITTEN)
-def _calibrate(scores: Floats, chances: Floats, values: Floats, out: Floats) -> None:
+@compiled(FLOATS, FLOATS, FLOATS, BOOLS, WRITTEN)
+def _calibrate(scores: Floats, chances: Floats, values: Floats, apart: Bools, out: Floats) -> None:
     low, high = np.float32(np.inf), np.float32(-np.inf)
-    for score in scores:
-        low = min(low, score)
-        high = max(high, score)
+    for i in range(len(scores)):
+        if not apart[i]:
+            low = min(low, scores[i])
+            high = max(high, scores[i])
     spread = high - low
     flat, known = not spread > 0, len(values) > 0
     # Of a flat answer min-max says nothing, so its quantile is all there is.
     within = np.float32(0) if flat else _WITHIN if known else np.float32(1)
     for i in range(len(scores)):
         score = scores[i]
-        part = np.float32(0) if flat else (score - low) / spread
+        inside = min(max(score, low), high)
+        part = np.float32(0) if flat else (inside - low) / spread
         level = np.float32(_between(score, chances, values)) if known else _MIDDLE
         mixed = within * part + (np.float32(1) - within) * level
         out[i] = score if np.isnan(score) else mixed

@@ -24,13 +24,12 @@ from models.evaluate.rrf import reciprocal_rank_fusion
 from models.evaluate.task import Task, of_users
 from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import readers
+from models.fusion.tables import VISITS
 from models.progress import Progress
 
 # As many threads multiply matrices as in the gateway: small ones cost several times the CPU
 # where OpenBLAS spreads them over all cores.
 _THREADS = 1
-# Surfaces that are judged by visits.
-VISITS = ("SESSION", "CART")
 # Users that a sweep over settings asks.
 _SWEEP_USERS = 5000
 
@@ -144,7 +143,7 @@ class InVisit:
     """
 
     def __init__(self, fuse: Fuse, surface: str) -> None:
-        """On SESSION the visit's events are the session."""
+        """On SESSION the visit's events are the session, on CART a rule hides them."""
         self._fuse = fuse
         self._session = surface == "SESSION"
 
@@ -154,6 +153,8 @@ class InVisit:
         if self._session:
             weight = by_step(shopper.history_weight)
             shopper = replace(shopper, session=known, session_weight=weight)
+        else:
+            shopper = replace(shopper, seen=np.unique(known))
         found = self._fuse(shopper, k + len(known))
         return found[~np.isin(found, known)][:k]
 

@@ -3,18 +3,26 @@
 Rated: how well products are ordered that people judged, by words alone, by
 meaning alone, and by both. Bought: a shopper asks for a product type (the
 category of what the next basket holds); the text model finds candidates, and the
-row that knows the shopper should put the product bought first.
+row that knows the shopper should put the product bought first. Typed, where events
+say which query led to them: the same for what shoppers really asked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
 from cli.evaluation.ranking import Answers, Asked, Together, kept, model_entries
-from cli.evaluation.tables import Ranked, checked, make_table, rank_rows, with_extras
+from cli.evaluation.tables import (
+    Ranked,
+    checked,
+    make_table,
+    rank_again,
+    rank_rows,
+    with_extras,
+)
 from cli.evaluation.training import Job, Source, Sources, train_sources
 from models.data.errors import OptionError
 from models.evaluate.judge import Entry, compared
@@ -24,7 +32,7 @@ from models.evaluate.report import SliceResult, Table
 from models.evaluate.task import by_strangers
 from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import TEXT
-from models.fusion.queries import basket_searches, by_score, search_lists
+from models.fusion.queries import basket_searches, by_score, search_lists, typed_searches
 from models.progress import Progress
 from models.text.evaluate import halves, held_out, judged, search_values
 
@@ -130,56 +138,77 @@ def _query_slices(texts: Sequence[str]) -> list[tuple[str, str, str, np.ndarray]
 
 
 def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
-    """Judge by baskets: the product type is asked for, the product bought is looked for.
+    """Judge by product types searched and products bought, and by what shoppers typed.
 
-    The first table is of shoppers who are known, the second of the same searches by
-    strangers.
+    Each has a table of shoppers who are known and, where a fusion is tuned, one of the same
+    searches by strangers.
     """
     plan = job.plan
     if TEXT not in {m.source for m in plan.models}:
         raise OptionError("a search needs the text model to find candidates: name text in --models")
-    task, texts = basket_searches(
-        job.dataset.items,
-        job.parts.known,
-        job.parts.wanted,
-        times=job.dataset.info.times,
-        users=plan.users,
-        seed=plan.seed,
-    )
-    key = {
-        "parts": job.key,
-        "searches": True,
-        "users": plan.users,
-        "seed": plan.seed,
-        "code": code_of("models.fusion.queries"),
-    }
-    asked = Asked(checked(task, job), key, surface="SEARCH")
-
-    def ask(job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
-        return _searched(job, asked, sources, texts)
-
-    ranked = rank_rows(job, asked, ask)
-    table = make_table(job, asked, ranked.entries, "Product types searched, products bought")
-    tables = [with_extras(table, job, asked, ranked)]
+    first, *others = _searches(job)
+    ranked = rank_rows(job, first.asked, first.ask)
+    table = make_table(job, first.asked, ranked.entries, first.title)
+    tables = [with_extras(table, job, first.asked, ranked)]
+    for other in others:
+        rows = rank_again(job, other.asked, ranked, other.ask)
+        tables.append(make_table(job, other.asked, rows, other.title))
     if ranked.tuned is not None:
-        tables.append(_strangers(job, asked, ranked, texts))
+        tables += [_strangers(job, searches, ranked) for searches in (first, *others)]
     skipped = dict.fromkeys(
         [row for row in plan.rows if row.startswith("popular")], "the question is a query"
     )
     return tables, {**skipped, **ranked.sources.skipped}
 
 
-def _strangers(job: Job, asked: Asked, ranked: Ranked, texts: tuple[str, ...]) -> Table:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Searches:
+    """Searches of one kind, a text for each question."""
+
+    title: str
+    asked: Asked
+    texts: tuple[str, ...]
+
+    def ask(self, job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
+        """Let models answer, whoever is said to ask."""
+        return _searched(job, asked, sources, self.texts)
+
+
+def _searches(job: Job) -> list[_Searches]:
+    """Return the kinds of searches there are; raises SplitError where there are none."""
+    known, wanted = job.parts.known, job.parts.wanted
+    items, times = job.dataset.items, job.dataset.info.times
+    users, seed = job.plan.users, job.plan.seed
+    code = code_of("models.fusion.queries")
+    key = {"parts": job.key, "users": users, "seed": seed, "code": code}
+    kinds = (
+        ("Product types searched, products bought", {"searches": True},
+         basket_searches(items, known, wanted, times=times, users=users, seed=seed)),
+        ("Searches as shoppers typed them, and what they led to", {"searches": "typed"},
+         typed_searches(known, wanted, users=users, seed=seed)),
+    )  # fmt: skip
+    found = [
+        _Searches(title, Asked(task, {**key, **kind}, "SEARCH"), texts)
+        for title, kind, (task, texts) in kinds
+        if texts
+    ]
+    if not found:
+        checked(kinds[0][2][0], job)
+    return found
+
+
+def _strangers(job: Job, searches: _Searches, ranked: Ranked) -> Table:
     """Put the same searches to those models that have something to say to a stranger: text."""
+    asked = searches.asked
     unknown = replace(asked, task=by_strangers(asked.task), key={**asked.key, "who": "strangers"})
     reading = {n: s for n, s in ranked.sources.found.items() if s.model.source == TEXT}
     sources = replace(ranked.sources, found=reading)
-    answers = _searched(job, unknown, sources, texts)
+    answers = searches.ask(job, unknown, sources)
     rows = model_entries(job, sources, answers, sources)
     rows += [_best_sellers(job, entry) for entry in rows]
     if ranked.tuned is not None:
         rows += Together(job, unknown, sources, answers).ways(*ranked.tuned)
-    return make_table(job, unknown, rows, "The same searches, by strangers")
+    return make_table(job, unknown, rows, f"{searches.title}: by strangers")
 
 
 def _best_sellers(job: Job, found: Entry) -> Entry:

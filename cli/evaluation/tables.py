@@ -104,10 +104,13 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
     return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
 
 
-def rank_again(job: Job, asked: Asked, ranked: Ranked) -> list[Entry]:
-    """Put other questions to every way that is a row, with what was trained for the first."""
-    answers = alone(job, asked, ranked.sources)
-    popular, _ = baselines(job, asked)
+def rank_again(job: Job, asked: Asked, ranked: Ranked, ask: Ask | None = None) -> list[Entry]:
+    """Put other questions to every way that is a row, with what was trained for the first.
+
+    `ask` says how, where it is not as usual; best sellers answer usual questions only.
+    """
+    answers = (ask or alone)(job, asked, ranked.sources)
+    popular = [] if ask else baselines(job, asked)[0]
     rows = [*popular, *model_entries(job, ranked.sources, answers, ranked.sources)]
     if not answers:
         return rows

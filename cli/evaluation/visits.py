@@ -6,7 +6,7 @@ events, an item of a basket from the others, and what the shopper did before is 
 
 from dataclasses import replace
 
-from cli.evaluation.ranking import VISITS, Asked, Together, alone
+from cli.evaluation.ranking import Asked, Together, alone
 from cli.evaluation.tables import Ranked, make_table, rank_again
 from cli.evaluation.training import Job, Sources
 from models.evaluate.report import Table
@@ -14,6 +14,7 @@ from models.evaluate.task import Task
 from models.evaluate.work import code_of
 from models.fusion.live import live_task, only_visit
 from models.fusion.surfaces import SESSION, cart_task, first_visits, visits
+from models.fusion.tables import VISITS
 
 _TITLES = {
     "SESSION": f"The rest of a visit, from its first {SESSION} items alone",

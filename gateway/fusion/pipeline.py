@@ -11,6 +11,7 @@ from gateway.fusion.calibrate import calibrate
 from gateway.fusion.cost import cost
 from gateway.fusion.cross_domain import cross_domain
 from gateway.fusion.diversify import diversify
+from gateway.fusion.forbid import forbid
 from gateway.fusion.fuse import fuse
 from gateway.fusion.order import order
 from gateway.fusion.pool import build_pool
@@ -23,6 +24,7 @@ from gateway.fusion.types import Pool, Query, Stage
 __all__ = ["SCORING", "STAGES", "build_pool", "run"]
 
 SCORING: tuple[Stage, ...] = (
+    forbid,  # what must not be shown out
     sanitise,  # bad scores out
     calibrate,  # every source to 0..1
     fuse,  # one preference
@@ -30,7 +32,7 @@ SCORING: tuple[Stage, ...] = (
     session,  # what is happening now
     trend,  # what the market does
     cost,  # what it costs
-    rules,  # what the shop says
+    rules,  # what the shop moves
 )
 STAGES: tuple[Stage, ...] = (
     *SCORING,

@@ -14,7 +14,6 @@ from artifacts.ranker.features import Candidates, Shelf, features
 from artifacts.ranker.ranker import LearnedRanker
 from gateway.fusion.cross_domain import log_ratio
 from gateway.fusion.fuse import convex, convex_parts
-from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 
 # Length of the shortlist: for each place that is filled with care, and at least. Less is
@@ -116,8 +115,7 @@ def _shortlist(query: Query, pool: Pool, summed: Floats) -> Rows:
 
     What the rules allow before what they forbid.
     """
-    fine = allowed(query, pool.rows)
-    return shortlist(summed, fine, pool.rows, query.own, shortlist_length(query))
+    return shortlist(summed, pool.kept, pool.rows, query.own, shortlist_length(query))
 
 
 def shortlist(summed: Floats, fine: Bools, rows: Rows, own: Rows, size: int) -> Rows:

@@ -1,23 +1,19 @@
-"""Stage: the shop's rules.
+"""Stage: the shop's soft rules, which move candidates.
 
-Hard rules take candidates off the slate and keep the reason. Soft rules move
-them: a boost adds to the score, a pin puts in front, a bury puts at the end.
-Hard beats soft without exception: a pinned item that is excluded, bought,
-disliked, unavailable or outside a filter is not shown, and its reason says so.
-Between pin and bury the pin wins: it names a place, a bury only a direction.
+A boost adds to the score, a pin puts in front, a bury puts at the end. Between pin and
+bury the pin wins: it names a place, a bury only a direction. What a hard rule forbids
+is off the slate already (forbid.py), pinned or not.
 """
 
 import numpy as np
 
-from gateway.fusion.hard_rules import member, verdicts
-from gateway.fusion.pool import drop, fire, with_term
+from gateway.fusion.hard_rules import member
+from gateway.fusion.pool import fire, with_term
 from gateway.fusion.types import BURIED, NORMAL, PINNED, Bools, BoostRule, Floats, Pool, Query
 
 
 def rules(query: Query, pool: Pool) -> Pool:
-    """Drop what a hard rule forbids; boost, pin and bury the rest."""
-    for reason, out in verdicts(query, pool.rows):
-        pool = drop(pool, out, reason)
+    """Boost, pin and bury."""
     return _pin(query, _bury(query, _boost(query, pool)))
 
 

@@ -142,7 +142,7 @@ def _tune_surfaces(
 ) -> None:
     setting, window, tuned = given
     sources = readers(engines)
-    tasks = _tasks(config, dataset, window)
+    tasks = _tasks(config, dataset, window) if sources else {}
     for number, (surface, task) in enumerate(tasks.items()):
         report = part(progress, number / len(tasks), (number + 1) / len(tasks))
         if not task.user_ids:
@@ -225,14 +225,15 @@ def _keep(tuned: Tuned, surface: str, sources: list[str], found: Found, k: int) 
 
 
 def _defaults(engines: Mapping[str, Engine]) -> Tuned:
-    names = readers(engines)
+    # Where none reads histories there is a text model alone, which weighs everything.
+    names = readers(engines) or [TEXT]
+    even = dict.fromkeys(names, 1 / len(names))
     surfaces = (surface for surface in _SEARCHED if surface != _LIVE)
-    weights: Weights = {surface: dict.fromkeys(names, 1 / len(names)) for surface in surfaces}
-    text = _TEXT_DEFAULT if TEXT in engines else 0.0
+    weights: Weights = {surface: dict(even) for surface in surfaces}
     others = [name for name in names if name != TEXT]
+    text = 0.0 if TEXT not in engines else _TEXT_DEFAULT if others else 1.0
     similar = {name: _SIMILAR.get(name, 0.0) for name in names}
     total = sum(similar.values())
-    even = dict.fromkeys(names, 1 / len(names))
     weights["ITEM"] = {n: w / total for n, w in similar.items()} if total else even
     weights["SEARCH"] = {name: (1 - text) / len(others) for name in others}
     if text:

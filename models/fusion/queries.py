@@ -1,8 +1,9 @@
-"""SEARCH: searches made up from purchases, since most data has none that were judged.
+"""SEARCH: what shoppers typed and what followed; where nobody typed, searches made up.
 
-Someone who bought an item is taken to have searched for its category, or for the
-first words of its title; the text source finds candidates, the others score
-them, and the item bought should come first. Category searches teach how much
+Where events say which query led to them, that query is the search, and what it led to
+is looked for. Someone who bought without one is taken to have searched for the item's
+category, or for the first words of its title. The text source finds candidates, the
+others score them, and what was taken should come first. Category searches teach how much
 taste counts among equals, title searches how much the words do.
 """
 
@@ -25,28 +26,69 @@ def search_task(
 ) -> tuple[Task, tuple[str, ...]]:
     """Return a task with one question per search, and the text of each.
 
-    Only buyers with a history ask.
+    Only buyers with a history ask. Typed searches come first, each once for each shopper
+    with all that it led to; made-up ones fill up to `searches`.
     """
-    described = items.filter(pl.col("title") != pl.col("item_id"))
     buyers = known.select("user_id").unique()
-    bought = wanted.filter(pl.col("type") != "dislike").join(buyers, on="user_id", how="semi")
-    bought = bought.join(
-        described.select("item_key", "title", "category"), on="item_key", maintain_order="left"
-    )
-    drawn = bought.sample(min(searches, bought.height), seed=seed).with_row_index("number")
+    taken = wanted.filter(pl.col("type") != "dislike").join(buyers, on="user_id", how="semi")
+    real = _drawn(_typed(taken), searches, seed)
+    made = _made_up(items, taken, searches - real.n_unique("asker"), seed)
+    asked = pl.concat([real, made], how="diagonal")
+    past = asked.select("asker", "user_id").unique(maintain_order=True)
+    past = past.join(known, on="user_id").drop("user_id").rename({"asker": "user_id"})
+    targets = asked.drop("user_id").rename({"asker": "user_id"})
+    task = make_task(past, targets, exclude_seen=False)
+    return task, _of_askers(task, targets)
+
+
+def typed_searches(
+    known: pl.DataFrame, wanted: pl.DataFrame, *, users: int | None = None, seed: int = 0
+) -> tuple[Task, tuple[str, ...]]:
+    """Return each user's first typed search after what is known, and what it led to."""
+    typed = _typed(wanted.filter(pl.col("type") != "dislike")).sort("time", "order")
+    first = typed.unique("user_id", keep="first", maintain_order=True)
+    targets = typed.join(first, on=["user_id", "text"], how="semi", maintain_order="left")
+    task = make_task(known, targets, exclude_seen=False, users=users, seed=seed)
+    return task, _of_askers(task, targets)
+
+
+def _typed(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the events that a query led to, with its `text` as searches compare it."""
+    text = pl.col("query").fill_null("").str.strip_chars().str.to_lowercase()
+    return events.with_columns(text=text).filter(pl.col("text") != "")
+
+
+def _drawn(typed: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    """Return `most` searches, all that each led to; `asker` names the search."""
+    each = typed.select("user_id", "text").unique().sort("user_id", "text")
+    each = _named(each.sample(min(most, each.height), seed=seed), "?")
+    return typed.join(each, on=["user_id", "text"], maintain_order="left")
+
+
+def _made_up(items: pl.DataFrame, bought: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    """Return `most` searches for what was bought without one, as far as it is described."""
+    described = items.filter(pl.col("title") != pl.col("item_id"))
+    untyped = bought.filter(pl.col("query").fill_null("").str.strip_chars() == "")
+    words = described.select("item_key", "title", "category")
+    bought = untyped.join(words, on="item_key", how="inner", maintain_order="left")
+    drawn = bought.sample(min(most, bought.height), seed=seed).with_row_index("number")
     by_category = (pl.col("number") % 2 == 0) & (pl.col("category") != "")
     title = pl.col("title").str.split(" ").list.head(_TITLE_WORDS).list.join(" ")
-    drawn = drawn.with_columns(
-        text=pl.when(by_category).then("category").otherwise(title).str.to_lowercase(),
-        # Whose search it is stays in the name, as with visits (surfaces.shopper_of).
-        asker=pl.col("user_id") + "#" + pl.col("number").cast(pl.String).str.zfill(8),
-    )
-    pairs = drawn.select("asker", "user_id")
-    past = pairs.join(known, on="user_id").drop("user_id").rename({"asker": "user_id"})
-    targets = drawn.drop("user_id").rename({"asker": "user_id"})
-    task = make_task(past, targets, exclude_seen=False)
-    texts = dict(zip(drawn["asker"].to_list(), drawn["text"].to_list(), strict=True))
-    return task, tuple(texts[user] for user in task.user_ids)
+    text = pl.when(by_category).then("category").otherwise(title).str.to_lowercase()
+    named = _named(drawn.with_columns(text=text), "")
+    return named.drop("number", "title", "category")
+
+
+def _named(searches: pl.DataFrame, mark: str) -> pl.DataFrame:
+    """Name each search: whose it is stays in the name, as with visits (surfaces.shopper_of)."""
+    number = pl.int_range(pl.len()).cast(pl.String).str.zfill(8)
+    return searches.with_columns(asker=pl.col("user_id") + "#" + mark + number)
+
+
+def _of_askers(task: Task, asked: pl.DataFrame) -> tuple[str, ...]:
+    """Return the text of each user's search; `asked` has the columns user_id and text."""
+    texts = dict(asked.select("user_id", "text").iter_rows())
+    return tuple(texts[user] for user in task.user_ids)
 
 
 def basket_searches(

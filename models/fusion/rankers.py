@@ -20,7 +20,7 @@ from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.exposures import Weigh
 from models.fusion.habits import item_habits
 from models.fusion.ranker import Lesson, learn_ranker
-from models.fusion.tables import RANKED, Known, questions, shelf_of
+from models.fusion.tables import RANKED, VISITS, Known, questions, shelf_of
 from models.progress import Progress, part
 
 
@@ -105,7 +105,7 @@ def lesson_of(
         surface=surface,
         engines={name: engines[name] for name in asked_on(surface, engines)},
         asked=questions(config, surface, window, dataset.items, exclude_seen=exclude_seen),
-        known=replace(known, weigh=weigh, own=surface in OWN_ON),
+        known=replace(known, weigh=weigh, own=surface in OWN_ON, visit=surface in VISITS),
     )
 
 

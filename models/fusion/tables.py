@@ -30,6 +30,8 @@ from models.progress import Progress
 
 # Surfaces that can have a ranker.
 RANKED = ("HOME", "SESSION", "CART", "SEARCH")
+# Those whose question tells a visit under way.
+VISITS = ("SESSION", "CART")
 # For so many searches by shoppers who are known there is one by somebody who is not.
 _KNOWN = 3
 
@@ -76,6 +78,8 @@ class Known:
     weigh: Weigh | None = None
     # Whether what a shopper had before is a candidate whoever names it.
     own: bool = True
+    # Whether what the question tells is a visit under way, and no alternative to the rest.
+    visit: bool = False
 
 
 def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf:
@@ -102,7 +106,7 @@ def questions(
         return []
     if surface == "SESSION":
         return [Questions(surfaces.begun_task(visits, seed))]
-    # Models name what is in the cart too, and calibration sees it: as in serving.
+    # Models name what is in the cart too: as in serving.
     return [Questions(surfaces.cart_task(visits, most, seed, exclude_seen=False))]
 
 
@@ -189,6 +193,7 @@ def _candidates(
     rows = {s: catalogue.rows(lists[s].keys[user][at]) for s, at in named.items()}
     own = [own_rows(theirs[0])] if known.own and not task.exclude_seen else []
     pool = np.unique(np.concatenate([*rows.values(), *own]))
+    apart = np.isin(pool, theirs[1]) if known.visit else None
     scores = np.full((len(lists), len(pool)), np.nan, np.float32)
     for number, (source, at) in enumerate(named.items()):
         scores[number, np.searchsorted(pool, rows[source])] = lists[source].scores[user][at]
@@ -197,7 +202,7 @@ def _candidates(
     return Candidates(
         rows=pool,
         scores=scores,
-        calibrated=calibrate(scores, [setting.quantiles.get(source) for source in lists]),
+        calibrated=calibrate(scores, [setting.quantiles.get(source) for source in lists], apart),
         trend=np.zeros(len(pool), np.float32) if trend is None else trend[pool],
         crossing=_crossing(setting, pool, theirs[1], theirs[2]),
         habits=known.habits[pool],

@@ -19,7 +19,7 @@ from artifacts.fusion import save
 from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.export import Origin, new_manifest
-from models.fusion.config import PRESETS, TEXT, Config, Earlier, Window, readers
+from models.fusion.config import PRESETS, TEXT, Config, Earlier, Window
 from models.fusion.learn import learn
 from models.fusion.vectors import item_vectors
 from models.progress import Progress, silent
@@ -81,15 +81,15 @@ def before(config: Config, window: Window) -> Window | None:
 def load_sources(repository: Path) -> dict[str, Engine]:
     """Load the newest artifact of each source there is.
 
-    Raises ArtifactMissing if none of those that learn from histories is there.
+    Raises ArtifactMissing if there is none.
     """
     engines = {}
     for source in SOURCES:
         if layout.versions(repository, source):
             engines[source] = load(layout.find(repository, source))
-    if not any(name != TEXT for name in readers(engines)):
+    if not engines:
         raise ArtifactMissing(
-            f"{repository}: no source that reads histories is there ({', '.join(SOURCES)}); "
+            f"{repository}: no source is there ({', '.join(SOURCES)}); "
             "train them first with `plait train`, the fusion learns from their answers"
         )
     return engines

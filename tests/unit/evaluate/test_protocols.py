@@ -13,7 +13,7 @@ from models.data.errors import DataError, OptionError, SplitError
 from models.data.importers.base import complete_events, complete_items, numbered, with_keys
 from models.evaluate.ranking import Lists
 from models.evaluate.report import Report, Table
-from models.fusion.queries import basket_searches, by_score
+from models.fusion.queries import basket_searches, by_score, search_task, typed_searches
 from tests.support.shop import shop
 from tests.unit.evaluate.builders import events, items
 
@@ -152,7 +152,7 @@ def test_the_same_searches_are_put_by_strangers_whom_only_words_can_help(tmp_pat
         tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
     )
     known, strangers = report(data, tmp_path, "search", "cf,text,convex").tables
-    assert strangers.title == "The same searches, by strangers"
+    assert strangers.title == "Product types searched, products bought: by strangers"
     assert (strangers.users, strangers.targets) == (known.users, known.targets)
     assert [row.name for row in strangers.rows] == ["text", "text, by sales", "convex"]
     assert by_name(strangers)["text"] == pytest.approx(by_name(known)["text"])
@@ -170,6 +170,55 @@ def test_a_basket_is_searched_for_one_of_its_categories() -> None:
     # b's basket has one named category; whoever has no history is not asked.
     assert dict(zip(task.user_ids, texts, strict=True)) == {"a": "cheese", "b": "ham"}
     assert task.targets.keys.tolist() == [1, 3, 2]
+
+
+def typed(frame: pl.DataFrame, *queries: str | None) -> pl.DataFrame:
+    return frame.with_columns(query=pl.Series(queries, dtype=pl.String))
+
+
+def test_what_shoppers_typed_comes_before_what_is_made_up() -> None:
+    goods = items(*((key, "deli", f"Kind {key}", "") for key in range(1, 6)))
+    goods = goods.with_columns(title=pl.concat_str(pl.lit("Oat drink "), "item_id"))
+    known = events(("a", 1, 0), ("b", 2, 0))
+    wanted = typed(
+        events(("a", 3, 5), ("a", 4, 6), ("b", 5, 6), ("new", 1, 6)),
+        " Oat Milk", "oat milk", None, "unknown shopper",
+    )  # fmt: skip
+    task, texts = search_task(goods, known, wanted, searches=10, seed=0)
+    taken = {text: task.targets.keys[task.targets.users == n] for n, text in enumerate(texts)}
+    # What was typed is asked once, for all it led to; the rest is made up.
+    assert taken.pop("oat milk").tolist() == [3, 4]
+    assert [keys.tolist() for keys in taken.values()] == [[5]]
+    _, few = search_task(goods, known, wanted, searches=1, seed=0)
+    assert few == ("oat milk",)
+
+
+def test_the_first_typed_search_of_each_shopper_is_judged() -> None:
+    known = events(("a", 1, 0), ("b", 2, 0))
+    wanted = typed(
+        events(("a", 1, 4), ("a", 3, 5), ("a", 4, 6), ("a", 2, 7), ("b", 5, 6)),
+        None, "tea", "tea", "jam", "",
+    )  # fmt: skip
+    task, texts = typed_searches(known, wanted)
+    assert (task.user_ids, texts) == (("a",), ("tea",))
+    assert task.targets.keys.tolist() == [3, 4]
+
+
+def test_searches_that_were_typed_have_tables_of_their_own(tmp_path: Path) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    words = goods.select("item_key", said=pl.col("title").str.to_uppercase())
+    bought = bought.join(words, on="item_key", maintain_order="left")
+    bought = bought.with_columns(query="said").drop("said")
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    titles = [table.title for table in report(data, tmp_path, "search", "cf,text,convex").tables]
+    assert titles == [
+        "Product types searched, products bought",
+        "Searches as shoppers typed them, and what they led to",
+        "Product types searched, products bought: by strangers",
+        "Searches as shoppers typed them, and what they led to: by strangers",
+    ]
 
 
 def test_lists_are_put_in_the_order_of_their_scores() -> None:

@@ -93,6 +93,27 @@ def test_one_score_or_equal_scores_get_their_quantile(scores: Floats) -> None:
     assert both[1].tolist() == [0.5] * len(scores)
 
 
+def test_what_stands_apart_sets_no_scale_and_stays_within_it() -> None:
+    apart = np.array([True, False, False, True])
+    (found,) = calibrate(floats(90, 20, 10, 0)[None], [None], apart)
+    assert found.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        query({"exclude": rows(7)}, limit=1),
+        query(surface="CART", context=rows(7), limit=1),
+        query(surface="SESSION", session=rows(7), session_weight=floats(1), w_session=0, limit=1),
+    ],
+    ids=["excluded", "in the cart", "in the session"],
+)
+def test_what_is_no_alternative_does_not_squeeze_the_others(asked: Query) -> None:
+    found = scored(cf={7: 9.0, 1: 1.0, 2: 0.0})
+    pool = run(asked, build_pool(asked, found))
+    assert pool.calibrated[0, np.isin(pool.rows, [1, 2])].tolist() == [1.0, 0.0]
+
+
 def test_a_source_that_did_not_answer_leaves_its_weight_to_the_others() -> None:
     asked = query(weights={"cf": 0.6, "content": 0.2, "sequence": 0.1, "text": 0.1}, limit=1)
     pool = run(asked, build_pool(asked, scored(cf={1: 1.0, 2: 0.0}, content={2: 1.0, 1: 0.0})))

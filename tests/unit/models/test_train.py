@@ -1,11 +1,13 @@
 """All models of a dataset in one go: the order, what each learns from, what is reported."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from artifacts.fusion import load_fusion
 from artifacts.loader import load
 from artifacts.manifest import read
 from cli.main import plait
@@ -64,6 +66,15 @@ def test_without_the_fusion_sources_learn_from_everything(dataset, tmp_path):
     done, _ = train_all(dataset, tmp_path, config)
     assert [t.source for t in done] == ["cf"]
     assert read(done[0].path).event_count == dataset.events.height
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["events", "no events"])
+def test_words_alone_make_a_shop_that_answers_searches(dataset, tmp_path, happened):
+    some = dataset if happened else replace(dataset, events=dataset.events.clear())
+    config = TrainConfig(sources=("text",), preset="quick")
+    done, _ = train_all(some, tmp_path, config)
+    assert [t.source for t in done] == ["text", "fusion"]
+    assert load_fusion(done[-1].path).weights["SEARCH"]["text"] > 0
 
 
 def test_a_dataset_without_words_leaves_the_text_source_out(dataset, tmp_path):
