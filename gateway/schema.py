@@ -9,6 +9,7 @@ is written back into the file by upkeep.py too, never in the way of a commit.
 import fcntl
 import os
 import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from gateway.errors import StoreCorrupt, StoreDamaged, StoreFailed, StoreInUse
@@ -103,24 +104,30 @@ def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new = not path.exists() or path.stat().st_size == 0
-        connection = _connect(path)
-        if new:
-            connection.executescript("PRAGMA journal_mode = WAL;")
-            connection.executescript(
-                f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
-                f"PRAGMA user_version = {SCHEMA_VERSION}; {TABLES} {INDEXES} COMMIT;"
-            )
-        _check(path, connection)
-        connection.executescript(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {'FULL' if strict else 'NORMAL'};"
-            f"PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES};"
-        )
-        connection.execute("SELECT * FROM progress").fetchall()  # makes the log, if it is new
+        with ExitStack() as failed:
+            connection = failed.enter_context(closing(_connect(path)))
+            _prepare(path, connection, new=new, strict=strict)
+            failed.pop_all()
     except sqlite3.DatabaseError as error:
         raise _explained(path, error) from None
     except OSError as error:
         raise StoreFailed(f"{path}: cannot be opened ({error.strerror})") from None
     return connection
+
+
+def _prepare(path: Path, connection: sqlite3.Connection, *, new: bool, strict: bool) -> None:
+    if new:
+        connection.executescript("PRAGMA journal_mode = WAL;")
+        connection.executescript(
+            f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
+            f"PRAGMA user_version = {SCHEMA_VERSION}; {TABLES} {INDEXES} COMMIT;"
+        )
+    _check(path, connection)
+    connection.executescript(
+        f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {'FULL' if strict else 'NORMAL'};"
+        f"PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES};"
+    )
+    connection.execute("SELECT * FROM progress").fetchall()  # makes the log, if it is new
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

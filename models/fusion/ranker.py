@@ -1,7 +1,9 @@
 """A surface's learned ranker: trained, compared with what it would replace, kept if better.
 
 The one idea: a ranker must earn its place. Some shoppers' questions are kept from the
-training; where the weighted sum ranks those as well, the artifact stays as it is.
+training; where the weighted sum ranks those as well, the artifact stays as it is. Where
+they are few, as with a single target each in two hundred carts, chance would decide: then
+other shoppers judge a network that has not seen them, until enough questions are judged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +21,24 @@ from models.fusion.config import Config
 from models.fusion.network import train_network
 from models.fusion.surfaces import shopper_of
 from models.fusion.tables import Known, Questions, Table, make_tables
-from models.fusion.variety import Afforded, Question, afford, with_diversity
+from models.fusion.variety import Question, afford, with_diversity
 from models.progress import Progress, part
 
-# Share of the shoppers whose questions judge the ranker before it is published.
-_JUDGES = 0.15
+# Share of the shoppers whose questions judge a ranker before it is published, and how many
+# questions must be judged before no further share is asked.
+_JUDGES, _ENOUGH = 0.15, 500
 # Preferences of a usual answer's best and of its middle candidate.
 _BEST, _MIDDLE = 0.8, 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """NDCG of the ranker and of what it would replace, on shoppers it did not learn from."""
+class Judged:
+    """NDCG of rankers and of what they would replace, on shoppers they did not learn from."""
 
     ranker: float
     convex: float
+    # As the rankers answer them.
+    questions: Sequence[Question]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,27 +99,19 @@ def with_ranker(
     once more, from the judges' questions too.
     """
     tables, sources, surface = taught.tables, taught.sources, taught.surface
-    users = sorted({table.user for table in tables})
     if len(tables) < config.least_questions:
         return artifact, {f"{surface}.ranker.questions": float(len(tables))}
-    drawn = np.random.default_rng(config.seed).random(len(users)) < _JUDGES
-    judges = {user for user, out in zip(users, drawn, strict=True) if out}
     every = [*tables, *taught.earlier]
-    learning = [table for table in every if table.user not in judges]
-    judging = [table for table in tables if table.user in judges]
-    if surface == "SESSION":
-        # Neither way is to win by it.
-        judging = [_fresh(table, sources) for table in judging]
-    network = train_network(config, learning, len(sources), part(progress, 0, 0.5))
-    compared = compare(artifact, surface, network, (judging, sources), config.k)
+    judged = _judged(config, artifact, taught, part(progress, 0, 0.5))
     metrics = {
-        f"{surface}.ranker.questions": float(len(learning)),
-        f"{surface}.ranker.ndcg@{config.k}": compared.ranker,
-        f"{surface}.ranker.convex.ndcg@{config.k}": compared.convex,
+        f"{surface}.ranker.questions": float(len(every)),
+        f"{surface}.ranker.judged": float(len(judged.questions)),
+        f"{surface}.ranker.ndcg@{config.k}": judged.ranker,
+        f"{surface}.ranker.convex.ndcg@{config.k}": judged.convex,
     }
-    if compared.ranker <= compared.convex:
+    if judged.ranker <= judged.convex:
         return artifact, metrics
-    afforded = _afforded(config, artifact, _ranker(artifact, taught, network, learning), judging)
+    afforded = afford(judged.questions, artifact.vectors, config.variety_cost)
     whole = train_network(config, every, len(sources), part(progress, 0.5, 1))
     made = replace(
         artifact,
@@ -141,16 +138,36 @@ def _ranker(
     )
 
 
-def _afforded(
-    config: Config, artifact: FusionArtifact, ranker: LearnedRanker, judging: Sequence[Table]
-) -> Afforded:
-    """Return the variety that a ranker affords on questions it has not learned from."""
-    asked = [
-        Question(table.user, ranker.preference(table.features), table.rows, table.target,
-                 table.wanted)
-        for table in judging
-    ]  # fmt: skip
-    return afford(asked, artifact.vectors, config.variety_cost)
+def _judged(config: Config, artifact: FusionArtifact, taught: Taught, progress: Progress) -> Judged:
+    """Judge share after share of the shoppers, each by a network of the others' questions."""
+    tables, sources = taught.tables, taught.sources
+    users = sorted({table.user for table in tables})
+    lot = np.random.default_rng(config.seed).random(len(users))
+    share = dict(zip(users, (lot // _JUDGES).astype(int).tolist(), strict=True))
+    blend = _blend(artifact, taught.surface, sources)
+    asked: list[Question] = []
+    learned: list[float] = []
+    summed: list[float] = []
+    shares = int(np.ceil(1 / _JUDGES))
+    for number in range(shares):
+        judging = [table for table in tables if share[table.user] == number]
+        if taught.surface == "SESSION":
+            # Neither way is to win by what the session holds.
+            judging = [_fresh(table, sources) for table in judging]
+        learning = [t for t in (*tables, *taught.earlier) if share.get(t.user) != number]
+        if not judging or not learning:
+            continue
+        report = part(progress, number / shares, (number + 1) / shares)
+        network = train_network(config, learning, len(sources), report)
+        ranker = _ranker(artifact, taught, network, learning)
+        for table in judging:
+            preference = ranker.preference(table.features)
+            asked.append(Question(table.user, preference, table.rows, table.target, table.wanted))
+            learned.append(ndcg(table, network.score(table.features), config.k))
+            summed.append(ndcg(table, table.features @ blend, config.k))
+        if len(asked) >= _ENOUGH:
+            break
+    return Judged(float(np.mean(learned or [0])), float(np.mean(summed or [0])), asked)
 
 
 def _range(scores: Sequence[Floats]) -> tuple[float, float]:
@@ -168,18 +185,8 @@ def _fresh(table: Table, sources: Sequence[str]) -> Table:
     return table.only(table.features[:, times] == 0)
 
 
-def compare(
-    artifact: FusionArtifact,
-    surface: str,
-    network: Network,
-    judging: tuple[Sequence[Table], tuple[str, ...]],
-    k: int,
-) -> Compared:
-    """Judge the network and the surface's weighted sum with its terms on the same questions.
-
-    `judging`: tables, and the sources that their features begin with.
-    """
-    tables, sources = judging
+def _blend(artifact: FusionArtifact, surface: str, sources: Sequence[str]) -> Floats:
+    """Return what each feature weighs in the surface's weighted sum with its terms."""
     weights = artifact.weights[surface]
     settings = artifact.settings_for(surface)
     column = {name: number for number, name in enumerate(names(sources))}
@@ -188,9 +195,7 @@ def compare(
         blend[column[f"{source}.score"]] = weights.get(source, 0.0)
     blend[column["trend"]] = settings.w_trend
     blend[column["crossing"]] = settings.w_cross_domain
-    learned = [ndcg(table, network.score(table.features), k) for table in tables]
-    summed = [ndcg(table, table.features @ blend, k) for table in tables]
-    return Compared(float(np.mean(learned or [0])), float(np.mean(summed or [0])))
+    return blend
 
 
 def ndcg(table: Table, scores: Floats, k: int) -> float:

@@ -8,8 +8,8 @@ of many megabytes stays a third larger. A bound that is set does not rise (mallo
 """
 
 import ctypes
-import os
 import platform
+from collections.abc import Mapping
 
 # More than anything that a usual request allocates, which the heap serves faster.
 LARGE_BYTES = 1 << 20
@@ -17,8 +17,8 @@ _M_MMAP_THRESHOLD = -3
 _SET_BY_OPERATOR = "MALLOC_MMAP_THRESHOLD_"
 
 
-def give_large_back() -> bool:
+def give_large_back(environ: Mapping[str, str]) -> bool:
     """Fix the bound; return whether it was: not without glibc, nor where the operator set one."""
-    if platform.libc_ver()[0] != "glibc" or _SET_BY_OPERATOR in os.environ:
+    if platform.libc_ver()[0] != "glibc" or _SET_BY_OPERATOR in environ:
         return False
     return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))

@@ -60,7 +60,7 @@ def run(
         BUILD_INFO.labels(role, release()).set(1)
         if config.die_with_parent:
             die_with_parent()
-        allocator.give_large_back()
+        allocator.give_large_back(environ)
         if workers(config) > 1:
             _run(supervise(role, config, workers(config), environ))
         else:

@@ -16,6 +16,7 @@ from gateway.fusion.calibrate import calibrate
 from gateway.fusion.pipeline import build_pool
 from gateway.fusion.ranker import PoolRanker
 from models.evaluate.ranking import Asking, Lists
+from models.fusion import ranker
 from models.fusion.cases import Setting
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
@@ -256,11 +257,25 @@ def test_a_ranker_that_is_better_is_kept_and_one_that_is_not_is_not() -> None:
     assert afforded == better.settings_for("HOME").diversity
     assert afforded == metrics["HOME.ranker.diversity"]
     assert metrics["HOME.ranker.ndcg@10"] > metrics["HOME.ranker.convex.ndcg@10"]
+    # They are few: everybody judges a network of the others' questions.
+    assert metrics["HOME.ranker.judged"] == metrics["HOME.ranker.questions"] == 300
     hopeless = replace(config, passes=1)
     known = tables(30, useful="cf.score")
     same, metrics = with_ranker(hopeless, plain, Taught(known, SOURCES, habits), silent)
     assert same.settings.ranker == CONVEX
     assert metrics["HOME.ranker.convex.ndcg@10"] == pytest.approx(1)
+
+
+def test_where_many_judge_a_share_of_the_shoppers_is_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranker, "_ENOUGH", 20)
+    weights = {"HOME": {"cf": 1.0, "content": 0.0, "sequence": 0.0, "text": 0.0}}
+    plain = artifact(weights=weights, settings=FusionSettings(w_trend=0, w_cross_domain=0))
+    habits = np.zeros((3, len(HABITS)), np.float32)
+    asked = Taught(tables(300), SOURCES, habits)
+    _, metrics = with_ranker(replace(CONFIG, passes=1), plain, asked, silent)
+    assert 20 <= metrics["HOME.ranker.judged"] < 100
 
 
 def test_another_surface_gets_a_ranker_beside_the_first() -> None:
