@@ -32,6 +32,8 @@ from models.threads import torch_threads
 from models.validation import Holdout, hold_out
 
 SOURCE = "content"
+# Even where events are few: what items are must be learned.
+_LEAST_STEPS = 40
 # Weights of images that are tried; 0 leaves them out.
 IMAGE_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
 __all__ = ["MODEL", "PRESETS", "Config", "train"]
@@ -55,6 +57,9 @@ class Config:
     batch: int = 512
     # Batches that continue on all events after the measurement.
     further_steps: int = 60
+    # Most passes over the events, whatever the batches: more of them, and a small shop's few
+    # events are learned by heart.
+    passes: float = 5.0
     # How much an image says beside words, brand and the like; needs the column image_vector.
     # Negative: the best of several on held-out events, each tried by a short training. 0: none.
     image_weight: float = -1.0
@@ -219,7 +224,7 @@ def learn(
     timed = events.height > 0 and events["time"].null_count() == 0
     moments = Moments(found, length=config.length, targets=config.targets, timed=timed)
     schedule = Schedule(
-        steps=config.further_steps if further else config.steps,
+        steps=_steps(config, events.height, further=further),
         batch=config.batch,
         negatives=config.negatives,
         learning_rate=config.learning_rate / (3 if further else 1),
@@ -228,6 +233,14 @@ def learn(
         seed=config.seed + further,
     )
     fit(model, known.features, moments, schedule, progress)
+
+
+def _steps(config: Config, events: int, *, further: bool) -> int:
+    """Return how many batches there are, within the passes that so many events allow."""
+    passes = round(config.passes * events / config.batch)
+    most = min(config.steps, max(passes, _LEAST_STEPS))
+    # Those that continue go as far in proportion.
+    return min(config.further_steps, max(most // 5, 1)) if further else most
 
 
 def _vectors(model: Content, known: Catalogue, events: pl.DataFrame) -> torch.Tensor:

@@ -56,6 +56,8 @@ _SEARCHED: Mapping[str, tuple[str, ...]] = {
     "CART": (),
 }
 _SEARCHED_BY_QUERY = ("trend",)
+# Fewer questions say more of chance than of weights.
+_FEWEST = 50
 _ABOUT_ITEMS = {"w_trend": 0.0, "w_cross_domain": 0.0}
 Weights = dict[str, dict[str, float]]
 
@@ -145,7 +147,11 @@ def _tune_surfaces(
     tasks = _tasks(config, dataset, window) if sources else {}
     for number, (surface, task) in enumerate(tasks.items()):
         report = part(progress, number / len(tasks), (number + 1) / len(tasks))
-        if not task.user_ids:
+        tuned.metrics[f"{surface}.questions"] = float(len(task.user_ids))
+        if len(task.user_ids) < _FEWEST:
+            if surface != _LIVE:
+                # What was found for HOME, or its defaults, is the nearest that is known.
+                tuned.weights[surface] = dict(tuned.weights["HOME"])
             continue
         lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
         report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
@@ -169,12 +175,16 @@ def _question(user: str, case: Case, found: Found) -> Question:
 def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
     """Return the questions of each surface; without times, HOME asks for all that follows."""
     seed, most = config.seed, config.visits
-    visits = surfaces.visits(window.wanted, dataset.info.times, most=most, seed=seed)
+    visited = partial(surfaces.visits, window.wanted, dataset.info.times, most=most, seed=seed)
+    visits = visited()
     exclude = excludes_seen(config, window)
     if dataset.info.times == "time":
         events = pl.concat([window.known, window.wanted])
-        ask = partial(surfaces.visit_task, events, visits, exclude_seen=exclude, seed=seed)
-        over_time = {"HOME": ask(given=0), _LIVE: ask(given=surfaces.SESSION)}
+        ask = partial(surfaces.visit_task, events, exclude_seen=exclude, seed=seed)
+        # Reviews and the like come one by one: then each is a visit.
+        few = visits["user_id"].n_unique() < _FEWEST
+        asked = visited(least=1) if few else visits
+        over_time = {"HOME": ask(asked, given=0), _LIVE: ask(visits, given=surfaces.SESSION)}
     else:
         home = make_task(
             window.known, window.wanted, exclude_seen=exclude, users=config.users, seed=seed
@@ -198,7 +208,8 @@ def _tune_search(
     asked = search_task(
         dataset.items, window.known, window.wanted, searches=config.searches, seed=config.seed
     )
-    if not asked[1]:
+    tuned.metrics["SEARCH.questions"] = float(len(asked[1]))
+    if len(asked[1]) < _FEWEST:
         return
     lists = search_lists(engines, TEXT, asked, config.depth, config.asking)
     progress(1, 2, f"SEARCH: {len(asked[1]):,} searches answered")

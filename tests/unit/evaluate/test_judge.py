@@ -48,6 +48,9 @@ def test_a_constant_has_no_width_and_one_user_no_other_mean() -> None:
     low, high = interval(resampled_means(np.ones((30, 1)), Resampling(50)), Resampling(50))
     assert low[0] == high[0] == 1
     assert (resampled_means(np.array([[7.0]]), Resampling(10)) == 7).all()
+    # Nor has one that float32 cannot hold.
+    tenth = np.full((30, 1), 0.1)
+    assert (resampled_means(tenth, Resampling(50)) == tenth.mean()).all()
 
 
 def judged(rankings: dict[str, list[list[int]]], targets: list[list[int]], slices=()):

@@ -210,7 +210,8 @@ def test_the_search_finds_the_source_that_knows() -> None:
     found = search(cases, 3, (), k=10)
     assert found.weights.argmax() == 1
     assert found.weights.sum() == pytest.approx(1)
-    assert found.weights.min() >= 0.02 - 1e-6
+    # It alone is ahead of any blend in which the others keep their usual part.
+    assert found.weights.min() == pytest.approx(0.002)
     assert found.ndcg > 0.8 * found.alone[1] > found.alone[0]
 
 

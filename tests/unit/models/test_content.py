@@ -13,14 +13,14 @@ from artifacts.manifest import verify
 from models.content.fit import item_vectors
 from models.content.model import Content, Items, Shape, Tower, user_vectors
 from models.content.prepare import Moments, catalogue
-from models.content.train import Config, build, train
+from models.content.train import Config, _steps, build, train
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
 from tests.support.shop import popularity, shop
 
 TINY = Config(
     width=16, hash_buckets=512, steps=150, further_steps=5, batch=64, negatives=48, length=20,
-    learning_rate=0.01, own_dropout=0.5, validation_users=60,
+    learning_rate=0.01, own_dropout=0.5, validation_users=60, passes=1_000,
 )  # fmt: skip
 
 
@@ -186,3 +186,10 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
         train(TINY, items, events.clear(), tmp_path)
+
+
+def test_few_events_are_not_gone_through_until_they_are_known_by_heart() -> None:
+    config = Config(steps=300, further_steps=60, batch=512, passes=5.0)
+    steps = [(_steps(config, n, further=False), _steps(config, n, further=True))
+             for n in (100, 10_000, 1_000_000)]  # fmt: skip
+    assert steps == [(40, 8), (98, 19), (300, 60)]

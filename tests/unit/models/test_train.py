@@ -77,6 +77,21 @@ def test_words_alone_make_a_shop_that_answers_searches(dataset, tmp_path, happen
     assert load_fusion(done[-1].path).weights["SEARCH"]["text"] > 0
 
 
+def test_what_is_bought_one_by_one_tunes_home_and_leaves_visits_to_it(dataset, tmp_path):
+    """Reviews make no visits: two that chance left would decide the weights of a shop."""
+    day = pl.int_range(pl.len()).over("user_id")
+    apart = dataset.events.with_columns(
+        time=pl.col("time").min() + pl.duration(days=day), order=day.cast(pl.Int64)
+    )
+    config = TrainConfig(sources=("cf", "content"), preset="quick")
+    done, _ = train_all(replace(dataset, events=apart), tmp_path, config)
+    found = done[-1].metrics
+    assert found["HOME.questions"] >= 50 > found["CART.questions"] == found["SESSION.questions"]
+    weights = load_fusion(done[-1].path).weights
+    assert weights["SESSION"] == weights["CART"] == weights["HOME"]
+    assert "CART.ndcg@20" not in found
+
+
 def test_a_dataset_without_words_leaves_the_text_source_out(dataset, tmp_path):
     nameless = dataset.items.with_columns(title=pl.col("item_id"), text=pl.lit(""))
     wordless = write_dataset(
