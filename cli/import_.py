@@ -130,6 +130,7 @@ def show_import(dataset: Dataset) -> None:
         out.print(f"  {note}", style="dim", markup=False)
     facts = _summary(dataset)
     counts = [f"{facts[n]:,} {n}" for n in ("users", "items", "domains", "events") if facts[n]]
-    if facts["judgements"]:
+    # Sets without events are there for their queries: that there are none is news.
+    if dataset.queries is not None or not facts["events"]:
         counts.append(f"{facts['queries']:,} queries with {facts['judgements']:,} judgements")
     out.print(f"\n{dataset.path}: {', '.join(counts)}", markup=False, soft_wrap=True)

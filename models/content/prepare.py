@@ -13,8 +13,8 @@ from artifacts.engines.item_tower import hash_features
 from artifacts.item_text import item_text
 from artifacts.keys import Keys
 from models.content.model import Items
-from models.data.errors import DatasetError
 from models.data.interactions import EVENT_WEIGHTS, Interactions
+from models.data.schema import check_images
 from models.evaluate.ranking import Asking
 from models.progress import Progress, silent
 from models.text.encode import encode_texts
@@ -77,19 +77,12 @@ def image_vectors(items: pl.DataFrame) -> Scores:
     """
     if "image_vector" not in items.columns:
         return np.zeros((items.height, 0), np.float32)
+    check_images(items)
     lists = items["image_vector"].to_list()
-    widths = sorted({len(v) for v in lists if v})
-    if len(widths) > 1:
-        raise DatasetError(
-            f"items, column image_vector: {widths[0]} numbers for one item and {widths[-1]} for "
-            "another; make all with one image model"
-        )
-    found = np.zeros((items.height, widths[0] if widths else 0), np.float32)
+    found = np.zeros((items.height, max((len(v) for v in lists if v), default=0)), np.float32)
     for row, vector in enumerate(lists):
         if vector:
             found[row] = vector
-    if not np.isfinite(found).all():
-        raise DatasetError("items, column image_vector: holds NaN or infinity; leave such out")
     length = np.linalg.norm(found, axis=1, keepdims=True)
     unit: Scores = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
     return unit

@@ -59,6 +59,7 @@ def check_items(items: pl.DataFrame, where: str = "items.parquet") -> None:
     _check_columns(items, ITEMS, where, "items")
     present = {name: kind for name, kind in ITEMS_OPTIONAL.items() if name in items.columns}
     _check_columns(items, present, where, "items")
+    check_images(items, where)
     for column in ("item_key", "item_id"):
         repeated = items.filter(pl.col(column).is_duplicated())
         if repeated.height:
@@ -68,6 +69,32 @@ def check_items(items: pl.DataFrame, where: str = "items.parquet") -> None:
             )
     if items.height and items.select(pl.col("item_key").min()).item() <= 0:
         raise DatasetError(f"{where}, column item_key: keys must be positive, 0 means no item")
+
+
+def check_images(items: pl.DataFrame, where: str = "items") -> None:
+    """Raise DatasetError unless the image vectors there are have one length and finite numbers."""
+    if "image_vector" not in items.columns:
+        return
+    known = items.filter(pl.col("image_vector").list.len() > 0)
+    if not known.height:
+        return
+    place, ids, vectors = f"{where}, column image_vector", known["item_id"], known["image_vector"]
+    lengths = vectors.list.len()
+    usual = int(lengths.mode().sort()[0])
+    others = (lengths != usual).arg_true()
+    if len(others):
+        raise DatasetError(
+            f"{place}: {lengths[others[0]]} numbers for item {ids[others[0]]!r} and {usual} for "
+            "others; make all with one image model"
+        )
+    numbers = vectors.explode()
+    odd = (~numbers.is_finite()).fill_null(value=True)
+    if odd.any():
+        at = int(odd.arg_true()[0])
+        what = "an empty place" if numbers[at] is None else "NaN or infinity"
+        raise DatasetError(
+            f"{place}: the vector of item {ids[at // usual]!r} holds {what}; leave such out"
+        )
 
 
 def check_events(events: pl.DataFrame, items: pl.DataFrame, where: str = "events.parquet") -> None:

@@ -6,7 +6,7 @@ with the documented defaults, so no importer repeats the schema.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,18 @@ def attributes_json(values: Mapping[str, str]) -> str:
     return json.dumps(dict(values), ensure_ascii=False)
 
 
-def require_events(events: pl.DataFrame, source: Path) -> None:
-    """Raise SourceError where nothing is left to learn from."""
-    if not events.height:
+def require_events(events: pl.DataFrame, source: Path, steps: Sequence[CleaningStep] = ()) -> None:
+    """Raise SourceError where nothing is left to learn from, naming the steps that dropped it."""
+    if events.height:
+        return
+    lost = [s for s in steps if s.unit == "events" and s.dropped]
+    if not lost:
         raise SourceError(f"{source}: no events in it; is this the right file and format?")
+    told = "; ".join(f"{s.name} {s.dropped:,} ({s.reason})" for s in lost)
+    raise SourceError(
+        f"{source}: cleaning dropped every event: {told}; correct the source, or "
+        "the option that drops them"
+    )
 
 
 def unique_events(events: pl.DataFrame, by: list[str]) -> tuple[pl.DataFrame, CleaningStep]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.data.errors import SourceError
+from models.data.importers.kinds import as_text, scalars
 
 # Usual names of each field, in the order they are tried; compared in small
 # letters without blanks, dashes and underscores. The field's own name comes first.
@@ -78,6 +79,7 @@ class Values:
     values: pl.Series
     wrong: pl.Series  # bool
     expected: str  # for messages: "a number"
+    fits: bool = True  # false: a column of this type never holds such values
 
 
 def plain(name: str) -> str:
@@ -123,15 +125,16 @@ def text(column: pl.Series) -> Values:
         whole = column.drop_nulls()
         if whole.is_finite().all() and (whole == whole.floor()).all():
             column = column.cast(pl.Int64)
-    if column.dtype == pl.List:
-        column = column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
-    read = column.cast(pl.String, strict=False)
+    read = as_text(column)
     return Values(read, column.is_not_null() & read.is_null(), "text")
 
 
 def number(column: pl.Series) -> Values:
     """Read numbers; infinities and NaN are wrong."""
-    read = column.cast(pl.Float64, strict=False)
+    given = scalars(column)
+    if given is None:
+        return _unfit(column, pl.Float64(), "a number")
+    read = given.cast(pl.Float64, strict=False)
     read = read.set(~read.is_finite().fill_null(value=True), None)
     return Values(read, column.is_not_null() & read.is_null(), "a number")
 
@@ -141,12 +144,16 @@ def whole_number(column: pl.Series) -> Values:
     found = number(column)
     uneven = (found.values != found.values.floor()).fill_null(value=False)
     read = found.values.set(uneven, None).cast(pl.Int64, strict=False)
-    return Values(read, column.is_not_null() & read.is_null(), "a whole number")
+    wrong = column.is_not_null() & read.is_null()
+    return Values(read, wrong, "a whole number", fits=found.fits)
 
 
 def yes_no(column: pl.Series) -> Values:
     """Read yes or no in the usual spellings."""
-    words = column.cast(pl.String, strict=False).str.to_lowercase()
+    given = scalars(column)
+    if given is None:
+        return _unfit(column, pl.Boolean(), "yes or no")
+    words = given.cast(pl.String).str.to_lowercase()
     table = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
     read = words.replace_strict(table, default=None, return_dtype=pl.Boolean)
     return Values(read, column.is_not_null() & read.is_null(), "yes or no")
@@ -154,20 +161,30 @@ def yes_no(column: pl.Series) -> Values:
 
 def word(column: pl.Series, words: Mapping[str, str], expected: str) -> Values:
     """Read words of a fixed list, through `words`: plain spelling -> value."""
-    spelled = column.cast(pl.String, strict=False)
+    given = scalars(column)
+    if given is None:
+        return _unfit(column, pl.String(), expected)
+    spelled = given.cast(pl.String)
     table = {
-        given: words.get(given) or words.get(plain(given))
-        for given in spelled.drop_nulls().unique()
+        spelling: words.get(spelling) or words.get(plain(spelling))
+        for spelling in spelled.drop_nulls().unique()
     }
     read = spelled.replace_strict(table, default=None, return_dtype=pl.String)
     return Values(read, column.is_not_null() & read.is_null(), expected)
 
 
 def json_object(column: pl.Series) -> Values:
-    """Read JSON objects and return them as JSON objects of strings; a Parquet struct is one."""
-    if isinstance(column.dtype, pl.Struct):
-        column = column.struct.json_encode()
-    made = [_strings(value) for value in column.cast(pl.String, strict=False).to_list()]
+    """Read JSON objects and return them as JSON objects of strings; a Parquet struct is one.
+
+    A list is one attribute, named as its column is.
+    """
+    told = as_text(column).to_list()
+    if isinstance(column.dtype, pl.List | pl.Array):
+        told = [
+            None if words is None else json.dumps({column.name: words} if words else {})
+            for words in told
+        ]
+    made = [_strings(value) for value in told]
     read = pl.Series(made, dtype=pl.String)
     return Values(read, column.is_not_null() & read.is_null(), "a JSON object")
 
@@ -187,15 +204,21 @@ def _strings(text: str | None) -> str | None:
 
 
 def vector(column: pl.Series) -> Values:
-    """Read lists of numbers (Parquet only)."""
-    if column.dtype != pl.List:
-        return Values(
-            pl.Series([None] * len(column), dtype=pl.List(pl.Float32)),
-            column.is_not_null(),
-            "a list of numbers",
-        )
-    read = column.cast(pl.List(pl.Float32), strict=False)
-    return Values(read, column.is_not_null() & read.is_null(), "a list of numbers")
+    """Read lists of numbers (Parquet only), of any length or of a fixed one."""
+    kind, expected = pl.List(pl.Float32), "a list of numbers (Parquet only)"
+    lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    inner = lists.dtype.inner if isinstance(lists.dtype, pl.List) else None
+    if inner is None or not (inner.is_numeric() or isinstance(inner, pl.String | pl.Null)):
+        return _unfit(column, kind, expected)
+    read = lists.cast(kind, strict=False)
+    lost = read.list.drop_nulls().list.len() < lists.list.drop_nulls().list.len()
+    return Values(read, column.is_not_null() & (read.is_null() | lost), expected)
+
+
+def _unfit(column: pl.Series, kind: pl.DataType, expected: str) -> Values:
+    """Return no values: the column's type says already that it holds none of the kind."""
+    none = pl.Series([None] * len(column), dtype=kind)
+    return Values(none, column.is_not_null(), expected, fits=False)
 
 
 def moment(column: pl.Series) -> Values:
@@ -204,17 +227,20 @@ def moment(column: pl.Series) -> Values:
     Times without an offset are UTC.
     """
     expected = "a time (ISO 8601, or seconds since 1970)"
-    if column.dtype.is_temporal():
+    given = scalars(column)
+    if isinstance(column.dtype, pl.Date | pl.Datetime):
         read = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
         zone = getattr(read.dtype, "time_zone", None)
         read = read.dt.convert_time_zone("UTC") if zone else read.dt.replace_time_zone("UTC")
         return Values(read.dt.cast_time_unit("us"), read.is_null() & column.is_not_null(), expected)
-    numbers = column.cast(pl.Float64, strict=False)
+    if given is None:
+        return _unfit(column, pl.Datetime("us", "UTC"), expected)
+    numbers = given.cast(pl.Float64, strict=False)
     numbers = numbers.set(~numbers.is_finite().fill_null(value=True), None)
     if numbers.null_count() <= column.null_count() + 0.5 * len(column.drop_nulls()):
         read = _from_numbers(numbers)
     else:
-        read = _from_text(column.cast(pl.String))
+        read = _from_text(given.cast(pl.String))
     return Values(read, column.is_not_null() & read.is_null(), expected)
 
 
@@ -273,4 +299,5 @@ def problems(found: Values, lines: pl.Series, column: str, given: pl.Series) -> 
     if not found.wrong.any():
         return []
     at = found.wrong.arg_true()[0]
-    return [Problem(int(lines[at]), column, f"{given[at]!r} is not {found.expected}")]
+    value = given.slice(at, 1).to_list()[0]  # given[at] of a list would be a Series
+    return [Problem(int(lines[at]), column, f"{value!r} is not {found.expected}")]

@@ -92,7 +92,7 @@ def read(source: Path, options: Options) -> Imported:
     steps += cleaned
     lines, enough = _often_bought(lines, options.min_item_events)
     steps.append(enough)
-    require_events(lines, home)
+    require_events(lines, home, steps)
     kept = products.join(lines, on="product_id", how="semi")
     described, repairs = describe_products(kept)
     items = complete_items(described.join(_usual_price(lines), on="product_id", how="left"))

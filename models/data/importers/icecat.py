@@ -7,6 +7,7 @@ shoppers: the dataset has items and queries, and no events.
 """
 
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from models.data.importers.base import (
     report_of,
     with_keys,
 )
+from models.data.importers.columns import whole_number
 from models.data.importers.delimited import LINE, header_of, read_delimited
 from models.data.report import CleaningStep
 from models.data.schema import EVENTS
@@ -95,19 +97,36 @@ def _products(file: Path) -> Iterator[Mapping[str, Any]]:
         if not isinstance(listed, list):
             raise SourceError(f"{where}: must be a JSON list of products")
         for number, product in enumerate(listed, start=1):
-            if not isinstance(product, dict):
-                raise SourceError(f"{where} product {number}: must be a JSON object")
-            for field in ("id", "title"):
-                if not str(product.get(field) or "").strip():
-                    raise SourceError(f"{where} product {number}, field {field}: is empty")
-            price = product.get("price")
-            if price is not None and (
-                isinstance(price, bool) or not isinstance(price, int | float)
-            ):
-                raise SourceError(
-                    f"{where} product {number}, field price: {price!r} is not a number"
-                )
-            yield product
+            yield _checked(product, f"{where} product {number}")
+
+
+def _checked(product: Any, where: str) -> Mapping[str, Any]:
+    """Return a product with its price as a number; raises SourceError if it is none."""
+    if not isinstance(product, dict):
+        raise SourceError(f"{where}: must be a JSON object")
+    for field in ("id", "title"):
+        if not str(product.get(field) or "").strip():
+            raise SourceError(f"{where}, field {field}: is empty")
+    given = product.get("price")
+    try:
+        return {**product, "price": _price(given)}
+    except (OverflowError, TypeError, ValueError):
+        raise SourceError(f"{where}, field price: {given!r} is not a number") from None
+
+
+def _price(given: Any) -> float | None:
+    """Return a price given as a number or in digits, None if there is none.
+
+    Raises TypeError, ValueError or OverflowError if it is no finite number.
+    """
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return None
+    if isinstance(given, bool):
+        raise TypeError
+    price = float(given)
+    if not math.isfinite(price):
+        raise ValueError
+    return price
 
 
 def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -126,7 +145,7 @@ def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
 def _in_cents(products: list[Mapping[str, Any]]) -> bool:
     """Whole numbers throughout, mostly of hundreds and more: hundredths of the currency."""
     prices = [p["price"] for p in products if p.get("price")]
-    whole = all(float(price).is_integer() for price in prices)
+    whole = all(price.is_integer() for price in prices)
     return bool(prices) and whole and sorted(prices)[len(prices) // 2] >= 500
 
 
@@ -143,7 +162,7 @@ def _item(product: Mapping[str, Any], *, cents: bool) -> dict[str, Any]:
         "phrase": _phrase(title, str(product.get("name") or "")),
         "brand": supplier,
         "provider": supplier,
-        "price": (price / 100 if cents else float(price)) if price and price > 0 else None,
+        "price": (price / 100 if cents else price) if price and price > 0 else None,
         "attributes": attributes_json(attributes),
     }
 
@@ -153,7 +172,10 @@ def _phrase(title: str, name: str) -> str:
 
     Titles are made of supplier, name, kind and facts; the kind is the run of
     small words after the name: "HP 85 toner cartridge Original" -> "toner cartridge".
+    Without a name nobody knows where the kind begins.
     """
+    if not name.strip():
+        return ""
     _, found, rest = title.partition(name)
     match = _KIND.match(rest.strip()) if found else None
     return match.group(1) if match else ""
@@ -256,7 +278,7 @@ def _ratings(file: Path) -> pl.DataFrame:
         pl.col("query"),
         pl.col("docid").alias("item_id"),
         pl.col("rating").alias("given"),
-        pl.col("rating").cast(pl.Int64, strict=False),
+        whole_number(table["rating"]).values.alias("rating"),
     )
     for column, name in (("query", "query"), ("item_id", "docid"), ("rating", "rating")):
         bad = rated.filter(pl.col(column).is_null())

@@ -40,7 +40,7 @@ def read(source: Path, options: Options) -> Imported:
     lines = pl.concat(parts)
     steps = [CleaningStep("events read", lines.height, 0, "all domains and files together")]
     lines, positive = keep(lines, pl.col("rating") > 0, "no interaction", "the third value is 0")
-    require_events(lines, source)
+    require_events(lines, source, [positive])
     lines, unique = unique_events(lines, [*_PAIR, "split"])
     ids = pl.concat_str("domain", "item_id", separator=":")
     lines = lines.with_columns(item_id=ids)

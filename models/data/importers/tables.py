@@ -93,7 +93,7 @@ class TableReader:
         typed: dict[str, pl.Series] = {}
         bad = pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
         for field, column in found.items():
-            typed[field], wrong, first = self._field(rows, field, column, fields[field])
+            typed[field], wrong, first = self._field(table, rows, field, column, fields[field])
             bad |= wrong
             lost += first
         self._count(table, rows.height + ragged.height, int(bad.sum()) + ragged.height, lost)
@@ -169,10 +169,16 @@ class TableReader:
         )
 
     def _field(
-        self, rows: pl.DataFrame, field: str, column: str, reader: Reader
+        self, table: str, rows: pl.DataFrame, field: str, column: str, reader: Reader
     ) -> tuple[pl.Series, pl.Series, list[c.Problem]]:
         given = rows[column]
         found = reader(given)
+        if not found.fits:
+            raise SourceError(
+                f"{self.files[table]}, column {column}: holds {given.dtype}, not "
+                f"{found.expected}; convert it, or name another column with "
+                f"--map {table}.{field}=COLUMN"
+            )
         first = c.problems(found, rows[LINE], column, given)
         wrong = found.wrong
         if field in _NEEDED and given.null_count():

@@ -25,6 +25,7 @@ from models.data.importers.base import (
     require_events,
     with_keys,
 )
+from models.data.importers.kinds import as_text
 from models.data.importers.tables import ITEM_FIELDS, QUERY_FIELDS, TableReader, event_fields
 from models.data.report import CleaningStep, keep
 
@@ -43,11 +44,11 @@ def read(source: Path, options: Options, kind: str) -> Imported:
     given = reader.read("items", ITEM_FIELDS) if "items" in files else None
     judged = reader.read("queries", QUERY_FIELDS) if "queries" in files else None
     events, steps = _clean(events)
-    require_events(events, files["events"])
+    require_events(events, files["events"], [*reader.steps, *steps])
     items, described = _items(given, events)
     events, queries, known = _join(events, judged, items, files)
     events, items, frequent = _frequent(events, items, options.min_item_events)
-    require_events(events, files["events"])
+    require_events(events, files["events"], [*reader.steps, *steps, *known, *frequent])
     if queries is not None:
         queries = queries.join(items, on="item_key", how="semi", maintain_order="left")
     events, times = _in_order(events)
@@ -148,13 +149,16 @@ def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 def _attributes(items: pl.DataFrame) -> pl.Series:
     """Return attributes as JSON: the column of that name, and all columns without a field."""
-    extra = [name for name in items.columns if name.startswith("extra:")]
-    columns = [items[name].cast(pl.String, strict=False).to_list() for name in extra]
-    names = [name.removeprefix("extra:") for name in extra]
+    extra = {n.removeprefix("extra:"): items[n] for n in items.columns if n.startswith("extra:")}
+    told = {name: as_text(column) for name, column in extra.items()}
+    # Bytes that are not all text, such as pictures, are no attribute.
+    names = [n for n, text in told.items() if text.null_count() == extra[n].null_count()]
+    columns = [told[name].to_list() for name in names]
     given = items["attributes"].to_list() if "attributes" in items.columns else [None] * len(items)
     made = []
     for own, *values in zip(given, *columns, strict=True):
-        found = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+        # An empty list ("") or structure ("{}") says nothing.
+        found = {n: v for n, v in zip(names, values, strict=True) if v and v != "{}"}
         made.append(attributes_json(found | (json.loads(own) if own else {})))
     return pl.Series("attributes", made, dtype=pl.String)
 

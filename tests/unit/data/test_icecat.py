@@ -130,3 +130,22 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
 def test_an_empty_directory_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"holds no \*\.json\.zip"):
         import_dataset("icecat-search", tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": ""}, {"name": None}, {"name": " "}])
+def test_a_product_needs_no_name(tmp_path: Path, fields: dict[str, Any]) -> None:
+    bare = {"id": "1", "title": "Acme X1 toner cartridge", **fields}
+    archive(tmp_path / "shop" / "1.json.zip", [bare])
+    item = imported(tmp_path / "shop").items.row(0, named=True)
+    assert (item["title"], item["category"], item["text"]) == ("Acme X1 toner cartridge", "", "")
+
+
+def test_prices_and_ratings_may_be_written_in_digits_of_any_kind(tmp_path: Path) -> None:
+    prices = ["499.5", " 12 ", "", None]
+    products = [product(i, price=price) for i, price in enumerate(prices, start=1)]
+    archive(tmp_path / "shop" / "1.json.zip", products)
+    write(tmp_path / "shop" / "rated.csv", "query,docid,rating\ntoner,1,3.0\ntoner,2,0.0\n")
+    made = imported(tmp_path / "shop")
+    assert made.items["price"].to_list() == [499.5, 12, None, None]
+    assert made.queries is not None
+    assert made.queries["rating"].to_list() == [3, 0]

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.dataset import Dataset, load_dataset
-from models.data.errors import SourceError
+from models.data.errors import DatasetError, SourceError
 from models.data.importers import Options, import_dataset
 from models.data.importers import columns as c
 from tests.unit.data.builders import write
@@ -187,6 +188,61 @@ def test_rare_items_go_with_their_events(tmp_path: Path) -> None:
     made = imported(file, options=Options(min_item_events=2))
     assert made.items["item_id"].to_list() == ["1"]
     assert made.events.height == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("user,item,qty\na,1,-1\nb,2,0\n", {}, r"zero quantities 2 \(nothing was bought"),
+        ("user,item,price\na,1,-1\nb,2,-3\n", {}, r"impossible prices 2 \(the price is negative"),
+        ("user,item\na,1\nb,2\n", {"min_item_events": 9}, r"rare items 2 \(.*fewer than 9 events"),
+        ("user,item,price\na,1,x\n", {"skip_bad_rows": True}, r"bad rows 1 \(such as .* line 2"),
+    ],
+)
+def test_where_cleaning_drops_every_event_it_says_what_did(
+    tmp_path: Path, text: str, options: dict[str, Any], message: str
+) -> None:
+    file = write(tmp_path / "events.csv", text)
+    refused(file, rf"events\.csv: cleaning dropped every event: {message}", Options(**options))
+
+
+def test_events_on_no_known_item_say_so(tmp_path: Path) -> None:
+    write(tmp_path / "shop" / "events.csv", "user,item\na,1\n")
+    write(tmp_path / "shop" / "items.csv", "item\n2\n")
+    refused(tmp_path / "shop", r"unknown items 1 \(the item is not in items\.csv\)")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([[1.0, 2.0], [3.0], [1.0, 0.0]], "1 numbers for item 'b' and 2 for others; make all"),
+        ([None, [], [1.0, float("nan")]], "the vector of item 'c' holds NaN or infinity; leave"),
+        ([[1.0], [1e300], [2.0]], "the vector of item 'b' holds NaN or infinity"),
+        ([[1.0, 2.0], [1.0, None], None], "the vector of item 'b' holds an empty place"),
+    ],
+)
+def test_image_vectors_that_nothing_learns_from_are_refused_at_import(
+    tmp_path: Path, vectors: list[list[float | None] | None], message: str
+) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    pl.DataFrame({"user": ["u"], "item": ["a"]}).write_parquet(shop / "events.parquet")
+    items = pl.DataFrame({"item": ["a", "b", "c"], "image_vector": vectors})
+    items.write_parquet(shop / "items.parquet")
+    with pytest.raises(DatasetError, match=message):
+        imported(shop, "parquet")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_items_may_lack_image_vectors(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    pl.DataFrame({"user": ["u"], "item": ["a"]}).write_parquet(shop / "events.parquet")
+    items = pl.DataFrame({"item": ["a", "b"], "image_vector": [[], None]})
+    items.with_columns(pl.col("image_vector").cast(pl.List(pl.Float32))).write_parquet(
+        shop / "items.parquet"
+    )
+    assert imported(shop, "parquet").items["image_vector"].to_list() == [[], None]
 
 
 def test_an_order_column_stands_in_for_times(tmp_path: Path) -> None:

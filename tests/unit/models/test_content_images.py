@@ -139,13 +139,14 @@ def test_an_item_without_an_image_is_as_the_mean_image_and_length_says_nothing()
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([[1.0, 2.0], [1.0, 2.0, 3.0]], "2 numbers for one item and 3"),
-        ([[1.0, float("nan")], None], "NaN"),
+        ([[1.0, 2.0], [1.0, 2.0, 3.0]], "3 numbers for item 'b' and 2 for others"),
+        ([[1.0, float("nan")], None], "item 'a' holds NaN or infinity"),
     ],
 )
 def test_images_of_unlike_length_and_no_numbers_are_refused(
     images: list[list[float] | None], message: str
 ) -> None:
-    frame = pl.DataFrame({"image_vector": images}, schema={"image_vector": pl.List(pl.Float32)})
+    vectors = pl.Series(images, dtype=pl.List(pl.Float32))
+    frame = pl.DataFrame({"item_id": ["a", "b"], "image_vector": vectors})
     with pytest.raises(DatasetError, match=message):
         image_vectors(frame)
