@@ -14,9 +14,12 @@ import polars as pl
 def as_text(column: pl.Series) -> pl.Series:
     """Return a column as text: lists joined by ", ", structures as JSON with their names.
 
-    Bytes that are not UTF-8 are no text: null, and left out of lists and structures.
+    Bytes that are not UTF-8 are no text: null, and left out of lists and structures. Nor
+    are vectors, lists of fractions: hundreds of numbers would drown the words beside them.
     """
     kind = column.dtype
+    if isinstance(kind, pl.List | pl.Array) and kind.inner.is_float():
+        return pl.Series(column.name, [None] * len(column), dtype=pl.String)
     if isinstance(kind, pl.List) and kind.inner == pl.String:
         return column.list.join(", ", ignore_nulls=True)
     if kind.is_nested():

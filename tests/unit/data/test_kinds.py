@@ -37,6 +37,8 @@ def imported(
         ([["a", None], ["b"]], None, ["a", "b"]),
         ([[1, 2]], pl.Array(pl.Int64, 2), ["1, 2"]),
         ([[True], [False]], None, ["true", "false"]),
+        ([[0.25, 0.5], []], None, [None, None]),
+        ([[0.25, 0.5]], pl.Array(pl.Float32, 2), [None]),
         ([[[1, 2], [3]]], None, ["[1, 2], [3]"]),
         ([[{"größe": "L"}, {"größe": None}]], None, ['{"größe": "L"}, {}']),
         ([{"w": 1.5, "raw": b"\xff"}], None, ['{"w": 1.5}']),
