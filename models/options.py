@@ -29,6 +29,8 @@ def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
             raise OptionError(
                 f"{what}: {name} is {value!r}, expected something like {getattr(config, name)!r}"
             )
+        if why := _beyond(read, getattr(config, name)):
+            raise OptionError(f"{what}: {name} is {value!r}, {why}")
         given[name] = float(read) if isinstance(getattr(config, name), float) else read
     try:
         return dataclasses.replace(config, **given)  # type: ignore[type-var]
@@ -44,6 +46,17 @@ def _read(value: object) -> Any:
     except ValueError:
         return value
     return tuple(found) if isinstance(found, list) else found
+
+
+def _beyond(value: object, usual: object) -> str:
+    """Say what is wrong with a value of the right type, as far as the usual one tells."""
+    if isinstance(value, tuple) and isinstance(usual, tuple) and usual:
+        if not value:
+            return "expected at least one"
+        return next((why for v in value if (why := _beyond(v, min(usual)))), "")
+    if not isinstance(value, int | float) or not isinstance(usual, int | float):
+        return ""
+    return "" if usual <= 0 or 0 <= value < float("inf") else "expected a number from 0"
 
 
 def _fits(value: object, hint: Any, usual: object) -> bool:

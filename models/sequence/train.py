@@ -121,10 +121,15 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an encoder there is none of."""
+        """Raise ValueError for an encoder there is none of, or heads of unequal width."""
         if self.encoder not in ENCODERS:
             raise ValueError(
                 f"there is no encoder {self.encoder!r}; there are: {', '.join(ENCODERS)}"
+            )
+        if self.encoder == "attention" and self.width % self.heads:
+            raise ValueError(
+                f"width is {self.width}, which {self.heads} heads cannot share evenly; "
+                "choose a multiple"
             )
 
 

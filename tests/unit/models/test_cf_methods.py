@@ -71,6 +71,24 @@ def test_another_method_is_refused_by_name():
         with_options(TINY, "cf", {"method": "magic"})
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("top_weights", "-5", "a number from 0"),
+        ("regularisations", "[]", "at least one"),
+        ("regularisations", "[-100.0]", "a number from 0"),
+        ("bpr_rate", "Infinity", "a number from 0"),
+    ],
+)
+def test_settings_that_no_training_can_use_are_refused_by_name(field, value, why):
+    with pytest.raises(OptionError, match=f"cf: {field} is .*{why}"):
+        with_options(TINY, "cf", {field: value})
+
+
+def test_a_setting_that_may_be_below_zero_still_may():
+    assert with_options(TINY, "cf", {"user_powers": "[-0.25]"}).user_powers == (-0.25,)
+
+
 def test_a_history_folded_in_is_the_vector_that_implicit_would_make_of_it():
     x = matrix()
     found = factors.als(x, TINY, penalty=2.0, confidence=5.0)

@@ -380,6 +380,8 @@ def test_the_time_limit_ends_training_early_with_a_whole_artifact(tmp_path):
 def test_an_encoder_that_does_not_exist_is_refused_before_any_work(tmp_path):
     with pytest.raises(OptionError, match="attention, lstm, gru"):
         with_options(CONFIG, "sequence", {"encoder": "mamba"})
+    with pytest.raises(OptionError, match="width is 7, which 2 heads"):
+        with_options(CONFIG, "sequence", {"width": 7})
 
 
 def test_data_in_which_nothing_follows_anything_is_refused(tmp_path):
