@@ -148,7 +148,7 @@ def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
         raise OptionError("a search needs the text model to find candidates: name text in --models")
     first, *others = _searches(job)
     ranked = rank_rows(job, first.asked, first.ask)
-    table = make_table(job, first.asked, ranked.entries, first.title)
+    table = make_table(job, first.asked, ranked.entries, first.title, ranked.skipped)
     tables = [with_extras(table, job, first.asked, ranked)]
     for other in others:
         rows = rank_again(job, other.asked, ranked, other.ask)
@@ -158,7 +158,7 @@ def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
     skipped = dict.fromkeys(
         [row for row in plan.rows if row.startswith("popular")], "the question is a query"
     )
-    return tables, {**skipped, **ranked.sources.skipped}
+    return tables, {**skipped, **ranked.skipped}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

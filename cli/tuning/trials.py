@@ -38,7 +38,8 @@ class Bench:
         plan = replace(self.job.plan, models=(Model(self.source, self.source, options),))
         ranked = rank_rows(replace(self.job, plan=plan, stages=stages), self.asked)
         if not ranked.entries:
-            raise OptionError(f"{self.source} cannot be judged: it answers no histories")
+            why = ranked.sources.skipped.get(self.source, "it answers no histories")
+            raise OptionError(f"{self.source} cannot be judged: {why}")
         return ranked.entries[0]
 
     def value(self, entry: Entry) -> float:

@@ -281,6 +281,44 @@ def test_a_wrong_request_says_what_there_is(shop: Path, arguments: list[str], me
     assert message in " ".join(result.output.split())
 
 
+# No item has so many events.
+MANY = ("--set", "cf.min_item_events=100000")
+
+
+def test_a_model_that_cannot_learn_is_left_out_by_its_name(shop: Path) -> None:
+    models = ("--models", "popular,cf,wide=cf,convex", "--set", "wide.min_item_events=100000")
+    report = json.loads(evaluate(shop, *models, "--json", "-").stdout)
+    assert [row["name"] for row in report["tables"][0]["rows"]] == ["popular", "cf", "convex"]
+    assert "fewer than two items" in report["skipped"]["wide"]
+
+
+@pytest.mark.parametrize("more", [(), ("--with-validation",)], ids=["train", "all that is known"])
+def test_what_would_fuse_models_that_cannot_learn_is_left_out_too(
+    shop: Path, more: tuple[str, ...]
+) -> None:
+    models = ("--models", "popular,cf,rrf,fused", *MANY, "--ablate", "utility")
+    report = json.loads(evaluate(shop, *models, *more, "--json", "-").stdout)
+    assert [row["name"] for row in report["tables"][0]["rows"]] == ["popular"]
+    assert set(report["skipped"]) == {"cf", "rrf", "fused", "--ablate utility"}
+
+
+def test_where_no_row_is_left_every_reason_is_told(shop: Path) -> None:
+    models = ("--models", "cf,wide=cf", *MANY, "--set", "wide.min_item_events=100000")
+    result = evaluate(shop, *models)
+    assert result.exit_code == 1
+    assert result.stderr.count("fewer than two items") == 2
+    assert "cf: events: " in result.stderr
+    assert "wide: events: " in result.stderr
+
+
+def test_without_visits_their_ablation_is_left_out_and_the_report_stays(tmp_path: Path) -> None:
+    write_shop(tmp_path / "data", visit=1)
+    models = ("--models", "cf,fused", "--ablate", "live", "--ablate", "utility")
+    report = json.loads(evaluate(tmp_path / "data", *models, "--json", "-").stdout)
+    assert "has a visit of more than 5 items" in report["skipped"]["--ablate live"]
+    assert {found["kind"] for found in report["tables"][0]["ablations"]} == {"utility"}
+
+
 def test_a_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     arguments = ["evaluate", str(tmp_path / "no"), "--protocol", "time-split"]
     result = CliRunner().invoke(plait, arguments)

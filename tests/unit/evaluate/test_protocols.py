@@ -108,6 +108,39 @@ def test_domains_are_named_where_there_are_many(two_shops: Dataset, tmp_path: Pa
         report(single, tmp_path, "cross-domain", "cf")
 
 
+def test_a_domain_that_nobody_is_asked_about_is_left_out_by_its_name(
+    two_shops: Dataset, tmp_path: Path
+) -> None:
+    films = pl.col("item_key").is_in(
+        two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
+    )
+    unseen = two_shops.events.filter(~films | (pl.col("split") == "train"))
+    some = write_dataset(
+        tmp_path / "some", items=two_shops.items, events=unseen, info=two_shops.info
+    )
+    found = report(some, tmp_path, "cross-domain", "cf")
+    assert [table.title for table in found.tables] == ["Target domain books"]
+    assert "nobody judged has a history and a target" in found.skipped["films"]
+    with pytest.raises(SplitError, match="no domain can be judged: films: "):
+        report(some, tmp_path, "cross-domain", "cf", domains=("films",))
+
+
+def test_a_row_that_one_domain_teaches_nothing_is_left_out_there_alone(
+    two_shops: Dataset, tmp_path: Path
+) -> None:
+    films = pl.col("item_key").is_in(
+        two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
+    )
+    fresh = two_shops.events.filter(~films | (pl.col("split") == "test"))
+    some = write_dataset(
+        tmp_path / "some", items=two_shops.items, events=fresh, info=two_shops.info
+    )
+    found = report(some, tmp_path, "cross-domain", "cf,convex", domains=("films",))
+    assert [row.name for row in found.tables[0].rows] == ["popular", "cf", "convex"]
+    assert "fewer than two items" in found.skipped[f"cf{ONE_DOMAIN} (films)"]
+    assert "could learn" in found.skipped[f"convex{ONE_DOMAIN} (films)"]
+
+
 def test_rated_queries_judge_words_meaning_and_both(tmp_path: Path) -> None:
     goods, bought = shop(users=4, per_aisle=6)
     relevant = goods.with_columns(rating=(pl.col("category") == "Yogurt").cast(pl.Int64) * 3)
