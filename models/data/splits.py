@@ -6,6 +6,7 @@ each user's last event out does it only within the user, and is kept for
 comparison with published numbers.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -57,9 +58,9 @@ def time_split(
     """Cut at two moments of the global clock: train < T1 <= valid < T2 <= test.
 
     The cutoffs leave `test_fraction` of the events after T2 and `valid_fraction`
-    between T1 and T2 (as nearly as events at one moment, never separated,
-    allow), or span the given days back from the last event. Raises SplitError if
-    an event has no time or a part would be empty.
+    between T1 and T2, as nearly as events at one moment, never separated, allow; or
+    they span the given days back from the last event. Raises SplitError if an event
+    has no time, if all have fewer than three, or if no event lies within the days.
     """
     events = dataset.events
     if dataset.info.times != "time" or events["time"].null_count() or not events.height:
@@ -72,6 +73,7 @@ def time_split(
     if valid_days is not None and test_days is not None:
         t1, t2 = _cut_by_days(events["time"], valid_days, test_days)
     else:
+        _check_moments(dataset)
         t1, t2 = _cut_by_fractions(events["time"], valid_fraction, test_fraction)
     time = pl.col("time")
     split = Split(
@@ -85,8 +87,7 @@ def time_split(
     for name in ("train", "valid", "test"):
         if not getattr(split, name).height:
             raise SplitError(
-                f"{dataset.path}: no event falls into {name} ({split.note}); "
-                "choose other fractions or days"
+                f"{dataset.path}: no event falls into {name} ({split.note}); choose other days"
             )
     return split
 
@@ -178,6 +179,17 @@ def _fitting(dataset: Dataset, but: str = "") -> str:
     return " or ".join(names) or "of another dataset: none fits this one"
 
 
+def _check_moments(dataset: Dataset) -> None:
+    """Raise SplitError where there are too few moments to cut between."""
+    moments = dataset.events["time"].n_unique()
+    if moments < 3:
+        raise SplitError(
+            f"{dataset.path}: all events are of {moments} moment{'s'[: moments > 1]}, and three "
+            "are needed to cut train, valid and test by time; import finer times, or "
+            f"use the protocol {_fitting(dataset, but='time-split')}"
+        )
+
+
 def _cut_by_days(
     times: pl.Series, valid_days: float, test_days: float
 ) -> tuple[datetime, datetime]:
@@ -193,8 +205,27 @@ def _cut_by_fractions(
     if valid_fraction + test_fraction >= 1:
         raise SplitError("valid_fraction and test_fraction must leave something to train on")
     ordered, count = times.sort(), len(times)
-    t1 = _moment(ordered, int(count * (1 - test_fraction - valid_fraction)))
-    return t1, _moment(ordered, int(count * (1 - test_fraction)))
+    wanted = (
+        int(count * (1 - test_fraction - valid_fraction)),
+        min(int(count * (1 - test_fraction)), count - 1),
+    )
+    # The first event of each moment: nothing else can begin a part.
+    starts = np.flatnonzero(np.append(True, (ordered.diff()[1:].dt.total_microseconds() > 0)))
+    t1, t2 = _apart(starts.tolist(), *wanted)
+    return _moment(ordered, t1), _moment(ordered, t2)
+
+
+def _apart(starts: list[int], t1: int, t2: int) -> tuple[int, int]:
+    """Return the starts of the moments that hold t1 and t2; where a part would be empty, near ones.
+
+    There are three starts at least.
+    """
+    first, second = (bisect_right(starts, at) - 1 for at in (t1, t2))
+    first = max(first, 1)
+    if first < second:
+        return starts[first], starts[second]
+    near = [(starts[n], starts[n + 1]) for n in (first - 1, first) if 0 < n < len(starts) - 1]
+    return min(near, key=lambda cuts: abs(cuts[0] - t1) + abs(cuts[1] - t2))
 
 
 def _moment(times: pl.Series, index: int) -> datetime:

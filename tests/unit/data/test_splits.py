@@ -152,10 +152,34 @@ def test_a_protocol_that_does_not_fit_names_one_that_does(
         make_split(made, protocol)
 
 
-def test_everything_at_one_moment_cannot_be_split_by_time() -> None:
-    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[1, 1, 1])
-    with pytest.raises(SplitError, match="no event falls into train"):
+@pytest.mark.parametrize(("hours", "said"), [([1, 1, 1], "1 moment,"), ([1, 2, 2], "2 moments,")])
+def test_fewer_than_three_moments_cannot_be_split_by_time(hours: list[float], said: str) -> None:
+    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=hours)
+    with pytest.raises(SplitError, match=f"all events are of {said}.*protocol leave-one-out"):
         time_split(whole)
+
+
+@pytest.mark.parametrize(
+    ("hours", "sizes"),
+    [
+        ([1] * 18 + [2, 3], (18, 1, 1)),  # the first moment holds both cuts
+        ([1, 2] + [3] * 18, (1, 1, 18)),  # the last one does
+        ([1] * 6 + [2] * 4 + [3] * 8 + [4] * 2, (10, 8, 2)),  # one in between, T2 is nearer
+        ([1] * 6 + [2] * 9 + [3] * 5, (6, 9, 5)),  # T1 alone can move
+    ],
+)
+def test_coarse_times_are_cut_at_the_nearest_moments_that_leave_no_part_empty(
+    hours: list[float], sizes: tuple[int, int, int]
+) -> None:
+    whole = dataset([("a", str(i)) for i in range(1, len(hours) + 1)], hours=hours)
+    split = time_split(whole)
+    assert tuple(getattr(split, part).height for part in PARTS) == sizes
+
+
+def test_days_without_events_are_told() -> None:
+    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[0, 240, 480])
+    with pytest.raises(SplitError, match=r"no event falls into valid .*; choose other days"):
+        time_split(whole, valid_days=1, test_days=1)
 
 
 @pytest.mark.parametrize(
