@@ -319,6 +319,19 @@ def test_without_visits_their_ablation_is_left_out_and_the_report_stays(tmp_path
     assert {found["kind"] for found in report["tables"][0]["ablations"]} == {"utility"}
 
 
+def test_the_numbers_are_kept_where_the_page_fails(
+    evaluated: tuple[Result, Path], shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> str:
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("cli.evaluate.page", fails)
+    kept, lost = evaluated[1] / "kept.json", evaluated[1] / "lost.html"
+    with pytest.raises(RuntimeError, match="no page"):
+        evaluate(shop, "--models", "popular", "--json", str(kept), "--html", str(lost))
+    assert json.loads(kept.read_text())["tables"]
+
+
 def test_a_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     arguments = ["evaluate", str(tmp_path / "no"), "--protocol", "time-split"]
     result = CliRunner().invoke(plait, arguments)
