@@ -52,6 +52,8 @@ def cross_domain_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[
             skipped[domain] = str(error)
     if not targets:
         raise SplitError(f"no domain can be judged: {reasons(skipped)}")
+    if "popular-7d" in job.plan.rows:
+        skipped["popular-7d"] = "the baseline is the best sellers of the domain"
     tables = []
     for target in targets:
         table, why = _table(job, target)

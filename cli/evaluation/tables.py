@@ -19,6 +19,7 @@ from cli.evaluation.training import (
     train_sources,
 )
 from cli.evaluation.variety import sweeps
+from cli.evaluation.ways import crosses
 from models.curves import curves_of
 from models.data.errors import SplitError
 from models.evaluate.judge import Entry, judge, reliability
@@ -107,6 +108,9 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
         return ranked
     artifact, key = refreshed(tuned[0], sources), tuned[1]
     ranked.entries.extend(fuse.ways(artifact, key))
+    if CROSSING in plan.rows and not crosses(artifact):
+        why = {CROSSING: "all items are of one domain"}
+        ranked = replace(ranked, skipped={**ranked.skipped, **why})
     learned = _learned(artifact, sources, asked.surface)
     ranked = replace(ranked, fusion=learned, tuned=(artifact, key))
     if plan.subsets:

@@ -38,6 +38,11 @@ def make_split(dataset: Dataset, protocol: str, *, seed: int = 0) -> Split:
 
     Raises SplitError if there is no such protocol or it does not fit the data.
     """
+    if not dataset.events.height:
+        raise SplitError(
+            f"{dataset.path}: there are no events to hold out; import some, or judge rated "
+            "queries with the protocol search"
+        )
     if protocol == "time-split":
         return time_split(dataset)
     if protocol == "leave-one-out":
@@ -66,7 +71,7 @@ def time_split(
     if dataset.info.times != "time" or events["time"].null_count() or not events.height:
         raise SplitError(
             f"{dataset.path}: events have no time, so they cannot be split by it; "
-            f"use the protocol {_fitting(dataset)}"
+            f"{_remedy(dataset)}"
         )
     if (valid_days is None) != (test_days is None):
         raise SplitError("give both valid_days and test_days, or neither")
@@ -102,7 +107,7 @@ def leave_one_out(dataset: Dataset) -> Split:
     if dataset.info.times == "none":
         raise SplitError(
             f"{dataset.path}: events have no order, so no event is a user's last; "
-            f"use the protocol {_fitting(dataset)}"
+            f"{_remedy(dataset)}"
         )
     later = _with_places(dataset.events)
     wanted, place, enough = pl.col("wanted"), pl.col("left"), pl.col("all") >= 3
@@ -112,7 +117,7 @@ def leave_one_out(dataset: Dataset) -> Split:
     if not test.height:
         raise SplitError(
             f"{dataset.path}: no user has three events or more; "
-            f"use the protocol {_fitting(dataset, but='leave-one-out')}"
+            f"{_remedy(dataset, but='leave-one-out')}"
         )
     short = later.filter(~enough)["user_id"].n_unique()
     note = (
@@ -133,7 +138,7 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     if not events.height or events["split"].null_count():
         raise SplitError(
             f"{dataset.path}: the data came without a split for every event; "
-            f"use the protocol {_fitting(dataset, but='given-split')}"
+            f"{_remedy(dataset, but='given-split')}"
         )
     train, valid, test = (events.filter(pl.col("split") == name) for name in SPLITS)
     if valid.height:
@@ -168,15 +173,20 @@ def _with_places(events: pl.DataFrame) -> pl.DataFrame:
     return counted.sort("user_id", "order", maintain_order=True)
 
 
-def _fitting(dataset: Dataset, but: str = "") -> str:
-    """Name the protocols that fit the data."""
+def _remedy(dataset: Dataset, but: str = "") -> str:
+    """Name the protocols that fit the data, or say what to import where none does."""
     fitting = {
         "time-split": dataset.info.times == "time",
         "leave-one-out": dataset.info.times != "none",
         "given-split": dataset.events.height > 0 and dataset.events["split"].null_count() == 0,
     }
     names = [name for name, fits in fitting.items() if fits and name != but]
-    return " or ".join(names) or "of another dataset: none fits this one"
+    if names:
+        return f"use the protocol {' or '.join(names)}"
+    return (
+        "no protocol fits: import the data anew with times (--map time=COLUMN) or with a split "
+        "(--map split=COLUMN)"
+    )
 
 
 def _check_moments(dataset: Dataset) -> None:
@@ -186,7 +196,7 @@ def _check_moments(dataset: Dataset) -> None:
         raise SplitError(
             f"{dataset.path}: all events are of {moments} moment{'s'[: moments > 1]}, and three "
             "are needed to cut train, valid and test by time; import finer times, or "
-            f"use the protocol {_fitting(dataset, but='time-split')}"
+            f"{_remedy(dataset, but='time-split')}"
         )
 
 

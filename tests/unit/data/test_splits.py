@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -195,6 +196,16 @@ def test_cutoffs_that_make_no_sense_are_refused(options: dict[str, float], messa
     whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[1, 2, 3])
     with pytest.raises(SplitError, match=message):
         time_split(whole, **options)
+
+
+def test_what_no_protocol_can_split_says_what_to_import() -> None:
+    bare = dataset([("a", "1"), ("a", "2")], times="none")
+    for protocol in ("time-split", "leave-one-out", "given-split"):
+        with pytest.raises(SplitError, match=r"no protocol fits: .*--map time=.*--map split="):
+            make_split(bare, protocol)
+    empty = replace(bare, events=bare.events.clear())
+    with pytest.raises(SplitError, match="no events to hold out"):
+        make_split(empty, "time-split")
 
 
 def test_every_protocol_splits_what_fits_it() -> None:

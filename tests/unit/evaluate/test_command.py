@@ -250,7 +250,8 @@ def test_a_fusion_needs_a_source(shop: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--protocol", "time-split", "--models", "cf,oracle"], "'oracle' is not one of popular"),
-        (["--protocol", "time-split", "--models", "cf,cf"], "'cf' is not one of"),
+        (["--protocol", "time-split", "--models", "cf,cf"], "'cf' is named twice"),
+        (["--protocol", "time-split", "--domain", "TOYS"], "leave it out"),
         (["--protocol", "time-split", "--models", " , "], "no row is named"),
         (["--protocol", "time-split", "--models", "cf", "--set", "als.x=1"], "'als.x=1' is not"),
         (["--protocol", "time-split", "--models", "cf", "--set", "cf.size=1"], "no setting 'size'"),
@@ -337,6 +338,20 @@ def test_a_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     result = CliRunner().invoke(plait, arguments)
     assert result.exit_code == 1
     assert "plait import" in result.output
+
+
+def test_rows_that_need_a_model_or_another_domain_are_named(tmp_path: Path) -> None:
+    write_shop(tmp_path / "data")
+    items = tmp_path / "data" / "items.parquet"
+    pl.read_parquet(items).with_columns(domain=pl.lit("DELI")).write_parquet(items)
+    skipped = []
+    for models in ("popular,rrf", "cf,crossing"):
+        report = json.loads(evaluate(tmp_path / "data", "--models", models, "--json", "-").stdout)
+        assert len(report["tables"][0]["rows"]) == 1
+        skipped.append(report["skipped"])
+    assert skipped == [
+        {"rrf": "there is no model to fuse"}, {"crossing": "all items are of one domain"},
+    ]  # fmt: skip
 
 
 def test_every_subset_of_the_sources_is_judged_where_it_is_asked_for(
