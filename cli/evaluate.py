@@ -25,6 +25,7 @@ from cli.evaluation.plan import ABLATIONS, ROWS, Plan, read_models
 from cli.evaluation.run import evaluate
 from cli.evaluation.show import show
 from cli.options import example
+from cli.writable import check_directory, check_file
 from models.data.dataset import load_dataset
 from models.evaluate.parts import JUDGED, PROTOCOLS
 
@@ -103,13 +104,17 @@ def evaluate_command(dataset: Path, **options: Any) -> None:
     json_file, html_file = options.pop("json_file"), options.pop("html_file")
     models, more = read_models(options.pop("models"), options.pop("sets"))
     plan = Plan(models=models, **more, **options)
+    check_file(json_file)
+    check_file(html_file)
+    check_directory(plan.work)
     data = load_dataset(dataset)
     with bars(lines=True) as stages:
         report = evaluate(data, plan, stages)
     found = report.as_json()
+    shown = wrote_json(found, json_file)
     if html_file is not None:
         write(html_file, page(found))
-    if wrote_json(found, json_file):
+    if shown:
         return
     show(report)
     written(json_file, html_file)

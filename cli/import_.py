@@ -10,6 +10,7 @@ import click
 from cli.failures import UserError
 from cli.options import example
 from cli.output import console, print_json, table
+from cli.writable import check_directory
 from models.data.dataset import Dataset
 from models.data.importers import FORMATS, Options, import_dataset
 
@@ -60,6 +61,7 @@ def import_command(format_name: str, source: str, destination: Path, **options: 
         skip_bad_rows=options["skip_bad_rows"],
         name=options["name"],
     )
+    check_directory(destination.parent)
     dataset = import_dataset(format_name, Path(source), destination, wanted)
     if options["as_json"]:
         print_json(_summary(dataset))

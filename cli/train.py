@@ -11,6 +11,7 @@ from cli.evaluation.plan import read_settings
 from cli.failures import UserError
 from cli.options import example
 from cli.output import console, print_json, table
+from cli.writable import check_directory
 from models.cf.config import METHODS
 from models.data.dataset import load_dataset
 from models.export import ExportMismatch
@@ -82,6 +83,7 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
         seed=options["seed"],
         options=read_settings(sets, (*SOURCES, FUSION)),
     )
+    check_directory(repository)
     data = load_dataset(dataset)
     try:
         with bars() as stages:

@@ -23,6 +23,7 @@ from cli.evaluation.plan import Plan
 from cli.options import example
 from cli.tuning.run import Search, tune
 from cli.tuning.show import show
+from cli.writable import check_directory, check_file
 from models.data.dataset import load_dataset
 from models.train import SOURCES
 
@@ -93,6 +94,9 @@ def tune_command(dataset: Path, source: str, **options: Any) -> None:
     wanted: dict[str, Any] = {name: options.pop(name) for name in names}
     file = options.pop("study")
     plan = Plan(models=(), rows=(), judged="validation", **options)
+    check_file(json_file)
+    check_file(file)
+    check_directory(plan.work)
     search = Search(plan, source, file=file, **wanted)
     data = load_dataset(dataset)
     with bars(lines=True) as stages:

@@ -10,7 +10,7 @@ the sources are fitted once more on everything.
 import importlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from artifacts import manifest as manifests
 from artifacts.engine import Engine
 from artifacts.loader import load
 from models.data.dataset import Dataset
+from models.data.errors import DatasetError
 from models.options import with_options
 from models.progress import Progress, silent
 from models.validation import Holdout, hold_out
@@ -71,22 +72,44 @@ def train_all(
 ) -> tuple[list[Trained], dict[str, str]]:
     """Train and publish; return the versions, and why sources were left out, by name.
 
-    Raises DataError and ArtifactError with messages for people.
+    Raises DataError and ArtifactError with messages for people; DatasetError where no
+    source is left.
     """
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)
     first = held.known if config.fusion else dataset.events
     places: dict[str, Any] = {"repository": repository, "config": config}
-    done = [train_source(s, dataset, first, **places, progress=stages(s)) for s in sources]
+    done, unable = _train_each(sources, dataset, first, **places, stages=stages)
+    skipped |= unable
+    if not done:
+        raise DatasetError(f"{dataset.path}: no model can learn from it: {reasons(skipped)}")
     if not config.fusion:
         return done, skipped
     done.append(_fusion(dataset, held, **places, stages=stages))
     if config.refit:
         # The text source learns nothing from events.
-        again = [s for s in sources if s != "text"]
-        events = dataset.events
-        done += [train_source(s, dataset, events, **places, progress=stages(s)) for s in again]
+        again = [s for s in sources if s not in {"text", *skipped}]
+        done += _train_each(again, dataset, dataset.events, **places, stages=stages)[0]
+    return done, skipped
+
+
+def _train_each(  # noqa: PLR0917 -- a step of train_all
+    sources: Sequence[str],
+    dataset: Dataset,
+    events: pl.DataFrame,
+    repository: Path,
+    config: TrainConfig,
+    stages: Stages,
+) -> tuple[list[Trained], dict[str, str]]:
+    """Train the sources that these events teach anything; also say why others learn nothing."""
+    done, skipped = [], {}
+    places: dict[str, Any] = {"repository": repository, "config": config}
+    for source in sources:
+        try:
+            done.append(train_source(source, dataset, events, **places, progress=stages(source)))
+        except DatasetError as error:
+            skipped[source] = str(error)
     return done, skipped
 
 
@@ -148,6 +171,11 @@ def unsuited(source: str, dataset: Dataset) -> str:
     return ""
 
 
+def reasons(skipped: Mapping[str, str]) -> str:
+    """Return why each was left out, in one line."""
+    return "; ".join(f"{name}: {why}" for name, why in skipped.items())
+
+
 def has_text(items: pl.DataFrame) -> bool:
     """Say whether any item has words: a title other than its id, or a text."""
     named = (pl.col("title") != pl.col("item_id")) & (pl.col("title") != "")
@@ -169,7 +197,8 @@ def _fusion(
     with tempfile.TemporaryDirectory(dir=repository, prefix=".earlier-") as place:
         if (then := module.before(settings, window)) is not None:
             engines = _earlier(dataset, then.known, repository, Path(place), config, stages)
-            window = replace(window, earlier=module.Earlier(then, engines))
+            if engines:
+                window = replace(window, earlier=module.Earlier(then, engines))
         path: Path = module.train(settings, dataset, repository, stages(FUSION), window)
     return _trained(FUSION, path, began)
 
@@ -182,16 +211,22 @@ def _earlier(  # noqa: PLR0917 -- a step of _fusion
     config: TrainConfig,
     stages: Stages,
 ) -> dict[str, Engine]:
-    """Train the repository's sources on earlier events at `place`, and return all of them."""
+    """Train the repository's sources on earlier events at `place`, and return all of them.
+
+    Nothing where those events are too few for one of them.
+    """
     now: dict[str, Engine] = importlib.import_module("models.fusion.train").load_sources(repository)
     found = {}
     for name, engine in now.items():
         found[name] = engine
         if name != "text":  # it learns nothing from events
             report = stages(f"{name} as it was earlier")
-            trained = train_source(
-                name, dataset, events, repository=place, config=config, progress=report
-            )
+            try:
+                trained = train_source(
+                    name, dataset, events, repository=place, config=config, progress=report
+                )
+            except DatasetError:
+                return {}
             found[name] = load(trained.path)
     return found
 

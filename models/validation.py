@@ -40,13 +40,19 @@ def ordered(events: pl.DataFrame) -> bool:
 def hold_out(events: pl.DataFrame, *, share: float = 0.1, seed: int = 0) -> Holdout:
     """Hold out the last `share` of the events by time, or an event of each user.
 
-    A user needs three events for the latter. `wanted` may be empty.
+    A user needs three events for the latter, which is done too where all events are of
+    one moment. `wanted` may be empty.
     """
     if events.height and events["time"].null_count() == 0:
         times = events["time"].sort()
         cut = times[min(int(len(times) * (1 - share)), len(times) - 1)]
-        return Holdout(events.filter(pl.col("time") < cut), events.filter(pl.col("time") >= cut))
-    if not ordered(events):
+        # Many events at the first moment: what comes after it is held out.
+        after = times.filter((times >= cut) & (times > times[0]))
+        if len(after):
+            later = pl.col("time") >= after[0]
+            return Holdout(events.filter(~later), events.filter(later))
+    # Without times the order is the file's, and means nothing in data that came with a split.
+    if events.height and events["split"].null_count() == 0:
         events = events.sort("user_id", "item_key", "order", maintain_order=True)
         drawn = np.random.default_rng(seed).random(events.height)
         events = events.with_columns(place=pl.Series(drawn))

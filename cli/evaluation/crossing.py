@@ -7,7 +7,7 @@ there: the model of one domain then shows its best sellers, as the gateway does.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -22,25 +22,49 @@ from models.evaluate.metrics import Keys
 from models.evaluate.parts import of_domain
 from models.evaluate.report import Table
 from models.evaluate.task import within
+from models.train import reasons
 
 # More target domains than these must be named: each is an evaluation of its own.
 _MOST_DOMAINS = 4
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Target:
+    """A target domain: its items, its part of the work, and who is asked."""
+
+    domain: str
+    keys: Keys  # ascending
+    one: Job  # knows nothing but the domain
+    wanted: Job  # knows all domains; what is looked for is of this one
+    everyone: Asked
+
+
 def cross_domain_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[str, str]]:
-    """Return a table for each target domain; also say which rows are left out."""
-    tables, skipped = [], {}
+    """Return a table for each target domain; also say which domains and rows are left out.
+
+    Raises SplitError, before anything is trained, where no domain can be judged.
+    """
+    targets, skipped = [], {}
     for domain in _targets(job):
-        items = job.dataset.items.filter(pl.col("domain") == domain)
-        table, why = _table(job, domain, items, together=together)
+        try:
+            targets.append(_target(job, domain, together=together))
+        except SplitError as error:
+            skipped[domain] = str(error)
+    if not targets:
+        raise SplitError(f"no domain can be judged: {reasons(skipped)}")
+    if "popular-7d" in job.plan.rows:
+        skipped["popular-7d"] = "the baseline is the best sellers of the domain"
+    tables = []
+    for target in targets:
+        table, why = _table(job, target)
         tables.append(table)
-        skipped.update(why)
+        skipped |= why
     return tables, skipped
 
 
-def _table(
-    job: Job, domain: str, items: pl.DataFrame, *, together: bool
-) -> tuple[Table, dict[str, str]]:
+def _target(job: Job, domain: str, *, together: bool) -> _Target:
+    """Return a target domain; raises SplitError where nobody can be asked about it."""
+    items = job.dataset.items.filter(pl.col("domain") == domain)
     keys = items["item_key"].sort().to_numpy().astype(np.int64)
     one = replace(
         job,
@@ -53,17 +77,33 @@ def _table(
     everyone = ask_for(
         replace(job, parts=wanted, key={**job.key, "target": domain}), together=together
     )
+    return _Target(domain, keys, one, replace(job, parts=wanted), everyone)
+
+
+def _table(job: Job, target: _Target) -> tuple[Table, dict[str, str]]:
+    one, everyone, keys = target.one, target.everyone, target.keys
     among = replace(everyone, task=within(everyone.task, keys, history=False))
     alone_there = replace(
         everyone,
         task=within(everyone.task, keys, history=True),
-        key={**everyone.key, "history": domain},
+        key={**everyone.key, "history": target.domain},
     )
     ranked = {"one": rank_rows(one, alone_there), "all": rank_rows(job, among)}
     entries = _entries(one, alone_there, ranked)
-    table = make_table(replace(job, parts=wanted), among, entries, f"Target domain {domain}")
+    table = make_table(target.wanted, among, entries, f"Target domain {target.domain}")
     table = with_extras(table, job, among, ranked["all"])
-    return table, {**ranked["one"].sources.skipped, **ranked["all"].sources.skipped}
+    return table, _left_out(target.domain, ranked)
+
+
+def _left_out(domain: str, ranked: Mapping[str, Ranked]) -> dict[str, str]:
+    """Say which rows are left out; those that only one domain teaches nothing, by its name."""
+    everywhere = ranked["all"].skipped
+    here = {
+        f"{row}{ONE_DOMAIN} ({domain})": why
+        for row, why in ranked["one"].skipped.items()
+        if row not in everywhere
+    }
+    return {**everywhere, **here}
 
 
 def _entries(one: Job, asked: Asked, ranked: Mapping[str, Ranked]) -> list[Entry]:

@@ -14,7 +14,7 @@ def home_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[str, str
     ranked = rank_rows(job, asked)
     popular, skipped = baselines(job, asked)
     entries = [*popular, *ranked.entries]
-    table = make_table(job, asked, entries, "What users did next")
+    table = make_table(job, asked, entries, "What users did next", {**skipped, **ranked.skipped})
     tables = [with_extras(table, job, asked, ranked)]
     if job.plan.new_items:
         more, none = new_item_tables(job, asked, ranked, entries)
@@ -24,4 +24,4 @@ def home_tables(job: Job, *, together: bool) -> tuple[list[Table], dict[str, str
         more, none = visit_tables(job, ranked)
         tables += more
         skipped |= none
-    return tables, {**skipped, **ranked.sources.skipped}
+    return tables, {**skipped, **ranked.skipped}

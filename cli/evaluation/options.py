@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.output import console, print_json
+from cli.writable import unwritable
 from models.train import PRESETS
 
 
@@ -61,9 +62,12 @@ def wrote_json(found: Mapping[str, Any], file: Path | None) -> bool:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file and the directories above it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    """Write a file and the directories above it; raises UserError where that cannot be done."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(file, error) from None
 
 
 def written(*files: Path | None) -> None:

@@ -100,7 +100,9 @@ def read_models(text: str, settings: tuple[str, ...]) -> tuple[tuple[Model, ...]
     for part in filter(None, (part.strip() for part in text.split(","))):
         label, equals, source = part.partition("=")
         source = source if equals else label
-        if source in SOURCES and label not in models and label not in named:
+        if label in models:
+            raise OptionError(f"{label!r} is named twice; give each another name, as in wide=cf")
+        if source in SOURCES and label not in named:
             models[label] = source
         elif not equals and label in named:
             rows.append(label)

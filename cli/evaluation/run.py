@@ -10,7 +10,7 @@ from cli.evaluation.searching import bought_tables, rated_table
 from cli.evaluation.training import Job, Stages
 from cli.machine import describe
 from models.data.dataset import Dataset
-from models.data.errors import OptionError
+from models.data.errors import OptionError, SplitError
 from models.evaluate.parts import Parts, as_of, base_protocol, make_parts
 from models.evaluate.report import Report, Table
 from models.evaluate.work import Work, file_digest
@@ -69,6 +69,8 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         )
     if plan.new_items and plan.protocol in {"cross-domain", "search"}:
         raise OptionError(f"--new-items goes with a protocol of ranking, not with {plan.protocol}")
+    if plan.domains and plan.protocol != "cross-domain":
+        raise OptionError("--domain names a target of --protocol cross-domain; leave it out")
     if plan.visits and plan.protocol != "time-split":
         raise OptionError("--visits needs visits after a moment: use --protocol time-split")
     _check_ablations(plan)
@@ -78,6 +80,11 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         events = dataset.events
         parts = Parts(events, events.clear(), events.clear(), "nothing is held out: queries judge")
     else:
+        if plan.protocol == "search" and not dataset.events.height:
+            raise SplitError(
+                f"{dataset.path}: there are no events, and no rated query names a product of the "
+                "catalogue; import events, or queries whose products are there"
+            )
         parts = make_parts(
             dataset, plan.protocol, judged=plan.judged, fused=plan.fuses, seed=plan.seed
         )

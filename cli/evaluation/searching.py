@@ -17,14 +17,13 @@ from artifacts.engine import Engine
 from cli.evaluation.ranking import Answers, Asked, Together, kept, model_entries
 from cli.evaluation.tables import (
     Ranked,
-    checked,
     make_table,
     rank_again,
     rank_rows,
     with_extras,
 )
 from cli.evaluation.training import Job, Source, Sources, train_sources
-from models.data.errors import OptionError
+from models.data.errors import OptionError, SplitError
 from models.evaluate.judge import Entry, compared
 from models.evaluate.metrics import Doubles
 from models.evaluate.ranking import Lists
@@ -35,6 +34,7 @@ from models.fusion.config import TEXT
 from models.fusion.queries import basket_searches, by_score, search_lists, typed_searches
 from models.progress import Progress
 from models.text.evaluate import halves, held_out, judged, search_values
+from models.train import reasons, unsuited
 
 _NOTES = {
     "lexical": "words alone",
@@ -51,7 +51,13 @@ def rated_table(job: Job) -> tuple[Table, dict[str, str]]:
     models = tuple(m for m in job.plan.models if m.source == TEXT)
     if not models:
         raise OptionError("rated queries judge the text model: name text in --models")
+    if not (queries["rating"] > 0).any():
+        raise SplitError(
+            f"{job.dataset.path}: no query has a product rated above 0, so no ranking is better "
+            "than another; import other ratings"
+        )
     others = {m.label: "answers no query by itself" for m in job.plan.models if m.source != TEXT}
+    others |= dict.fromkeys(job.plan.rows, "rated queries judge the text model alone")
     job = replace(job, plan=replace(job.plan, models=models))
     sources = train_sources(job)
     several = len(sources.found) > 1
@@ -62,8 +68,8 @@ def rated_table(job: Job) -> tuple[Table, dict[str, str]]:
             entry, found = _rated(job, source, (name, engine), queries)
             entries.append(replace(entry, name=f"{label} {name}" if several else name))
             values.append(found)
-    if not values or not len(next(iter(values[0].values()), ())):
-        raise OptionError(f"{job.dataset.path}: no query has a product rated above 0")
+    if not values:
+        raise SplitError(f"{job.dataset.path}: no row is left to judge: {reasons(sources.skipped)}")
     return _rated_table(job, entries, values, queries), {**others, **sources.skipped}
 
 
@@ -146,9 +152,11 @@ def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
     plan = job.plan
     if TEXT not in {m.source for m in plan.models}:
         raise OptionError("a search needs the text model to find candidates: name text in --models")
+    if why := unsuited(TEXT, job.dataset):
+        raise SplitError(f"{job.dataset.path}: nothing can be searched for, {why}")
     first, *others = _searches(job)
     ranked = rank_rows(job, first.asked, first.ask)
-    table = make_table(job, first.asked, ranked.entries, first.title)
+    table = make_table(job, first.asked, ranked.entries, first.title, ranked.skipped)
     tables = [with_extras(table, job, first.asked, ranked)]
     for other in others:
         rows = rank_again(job, other.asked, ranked, other.ask)
@@ -158,7 +166,7 @@ def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
     skipped = dict.fromkeys(
         [row for row in plan.rows if row.startswith("popular")], "the question is a query"
     )
-    return tables, {**skipped, **ranked.sources.skipped}
+    return tables, {**skipped, **ranked.skipped}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +184,7 @@ class _Searches:
 
 def _searches(job: Job) -> list[_Searches]:
     """Return the kinds of searches there are; raises SplitError where there are none."""
+    _check_words(job)
     known, wanted = job.parts.known, job.parts.wanted
     items, times = job.dataset.items, job.dataset.info.times
     users, seed = job.plan.users, job.plan.seed
@@ -193,8 +202,22 @@ def _searches(job: Job) -> list[_Searches]:
         if texts
     ]
     if not found:
-        checked(kinds[0][2][0], job)
+        raise SplitError(
+            f"{job.dataset.path}: nobody judged has a history and bought, afterwards, anything of "
+            f"a category or by a query ({job.parts.note}); import more events"
+        )
     return found
+
+
+def _check_words(job: Job) -> None:
+    """Raise SplitError where there is nothing that anybody could have asked for."""
+    typed = job.parts.wanted["query"].fill_null("").str.strip_chars() != ""
+    if not typed.any() and not (job.dataset.items["category"] != "").any():
+        raise SplitError(
+            f"{job.dataset.path}: no item has a category and no event judged a query, so nothing "
+            "was searched for; import one of them (--map items.category=COLUMN, --map "
+            "query=COLUMN) or rated queries"
+        )
 
 
 def _strangers(job: Job, searches: _Searches, ranked: Ranked) -> Table:

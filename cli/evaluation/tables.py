@@ -7,10 +7,19 @@ from typing import Any
 from artifacts.fusion import FusionArtifact
 from cli.evaluation.ablation.bench import Bench
 from cli.evaluation.ablation.run import ablations
+from cli.evaluation.plan import CROSSING, Plan
 from cli.evaluation.ranking import Answers, Asked, Together, alone, baselines, model_entries
 from cli.evaluation.subsets import subsets
-from cli.evaluation.training import Job, Sources, refreshed, train_fusion, train_sources
+from cli.evaluation.training import (
+    Job,
+    Sources,
+    fusible,
+    refreshed,
+    train_fusion,
+    train_sources,
+)
 from cli.evaluation.variety import sweeps
+from cli.evaluation.ways import crosses
 from models.curves import curves_of
 from models.data.errors import SplitError
 from models.evaluate.judge import Entry, judge, reliability
@@ -20,7 +29,7 @@ from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
 from models.evaluate.work import code_of
 from models.fusion.config import quantiles_of
-from models.train import has_length
+from models.train import has_length, reasons
 
 Ask = Callable[[Job, Asked, Sources], dict[str, Answers]]
 
@@ -39,6 +48,8 @@ class Ranked:
     fusion: Mapping[str, Any] = field(default_factory=dict)
     # The fusion artifact as it is used, and its key; None where nothing is fused.
     tuned: tuple[FusionArtifact, str] | None = None
+    # What was asked for and is not there, with the reason.
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def ask_for(job: Job, *, together: bool) -> Asked:
@@ -79,11 +90,15 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
     once = plan.with_validation and not plan.fuses and not any(map(has_length, plan.sources))
     # What neither weighs nor stops early says nothing that a second training needs.
     trained = Sources({}) if once else train_sources(job)
-    tuned = train_fusion(job, trained) if plan.fuses else None
+    # Naming no model that could be fused is a mistake; naming some that cannot learn is none.
+    fuses = plan.fuses and (fusible(trained) or not trained.skipped)
+    tuned = train_fusion(job, trained) if fuses else None
     sources = train_sources(job, again=trained) if plan.with_validation else trained
     answers = ask(job, asked, sources)
     first = sources if once else trained
-    ranked = Ranked(model_entries(job, sources, answers, first), sources, answers)
+    missing = {**_unfused(plan, answers, fuses=fuses), **sources.skipped}
+    entries = model_entries(job, sources, answers, first)
+    ranked = Ranked(entries, sources, answers, skipped=missing)
     if not answers:
         return ranked
     fuse = Together(job, asked, sources, answers)
@@ -93,15 +108,31 @@ def rank_rows(job: Job, asked: Asked, ask: Ask = alone) -> Ranked:
         return ranked
     artifact, key = refreshed(tuned[0], sources), tuned[1]
     ranked.entries.extend(fuse.ways(artifact, key))
+    if CROSSING in plan.rows and not crosses(artifact):
+        why = {CROSSING: "all items are of one domain"}
+        ranked = replace(ranked, skipped={**ranked.skipped, **why})
     learned = _learned(artifact, sources, asked.surface)
     ranked = replace(ranked, fusion=learned, tuned=(artifact, key))
     if plan.subsets:
         ranked = replace(ranked, subsets=subsets(job, asked, sources, answers, (artifact, key)))
     if plan.ablate:
         bench = Bench(job, asked, sources, answers, artifact, key)
-        ranked = replace(ranked, ablations=ablations(bench))
+        found, untold = ablations(bench)
+        ranked = replace(ranked, ablations=found, skipped={**ranked.skipped, **untold})
     varied = artifact.vectors.shape[1] > 0 and asked.surface == "HOME"
     return _swept(job, ranked, fuse, (artifact, key)) if varied and "fused" in plan.rows else ranked
+
+
+def _unfused(plan: Plan, answers: Mapping[str, Answers], *, fuses: bool) -> dict[str, str]:
+    """Say which rows of fusions are left out, and why."""
+    found = {}
+    if "rrf" in plan.rows and not answers:
+        found["rrf"] = "there is no model to fuse"
+    if plan.fuses and not fuses:
+        named = [row for row in ("convex", "fused", CROSSING) if row in plan.rows]
+        named += [f"--ablate {kind}" for kind in plan.ablate]
+        found |= dict.fromkeys(named, "no model that reads histories could learn")
+    return found
 
 
 def rank_again(job: Job, asked: Asked, ranked: Ranked, ask: Ask | None = None) -> list[Entry]:
@@ -120,10 +151,22 @@ def rank_again(job: Job, asked: Asked, ranked: Ranked, ask: Ask | None = None) -
     return rows + (fuse.ways(*ranked.tuned) if ranked.tuned is not None else [])
 
 
-def make_table(job: Job, asked: Asked, entries: Sequence[Entry], title: str) -> Table:
-    """Judge the entries; raises SplitError where there is nothing to judge."""
+def make_table(
+    job: Job,
+    asked: Asked,
+    entries: Sequence[Entry],
+    title: str,
+    skipped: Mapping[str, str] | None = None,
+) -> Table:
+    """Judge the entries; raises SplitError where there is nothing to judge.
+
+    `skipped` says why rows are missing.
+    """
     if not entries:
-        raise SplitError(f"{job.dataset.path}: no row is left to judge; name others in --models")
+        why = f" ({reasons(skipped)})" if skipped else ""
+        raise SplitError(
+            f"{job.dataset.path}: no row is left to judge{why}; name others in --models"
+        )
     task = asked.task
     learned = job.parts.known if job.plan.with_validation else job.parts.train
     slices = make_slices(task, job.dataset.items, learned, job.parts.known)

@@ -15,7 +15,7 @@ from artifacts.fusion import FusionArtifact, load_fusion
 from artifacts.loader import load
 from cli.evaluation.plan import Model, Plan
 from models.data.dataset import Dataset
-from models.data.errors import OptionError
+from models.data.errors import DatasetError, OptionError
 from models.evaluate.parts import Parts
 from models.evaluate.work import Work, code_of, digest, file_digest
 from models.export import config_json
@@ -73,12 +73,15 @@ def train_sources(job: Job, *, again: Sources | None = None) -> Sources:
     """Train the plan's models on `parts.train`.
 
     `again` holds such a training, which is then repeated as it was on all known events;
-    what it does not hold chooses anew.
+    what it does not hold chooses anew. A model that these events teach nothing is left
+    out, and one that `again` had to leave out stays so: the fusion has no weight for it.
     """
     found: dict[str, Source] = {}
-    skipped: dict[str, str] = {}
+    skipped = {} if again is None else dict(again.skipped)
     # In the order of training: text first, its encoder serves content too.
     for model in sorted(job.plan.models, key=lambda m: SOURCES.index(m.source)):
+        if model.label in skipped:
+            continue
         if why := unsuited(model.source, job.dataset):
             skipped[model.label] = why
             continue
@@ -88,7 +91,10 @@ def train_sources(job: Job, *, again: Sources | None = None) -> Sources:
             events = job.parts.known
             if (first := again.found.get(model.label)) is not None:
                 config = fixed_config(model.source, config, first.engine.manifest.metrics)
-        found[model.label] = _source(job, model, config, events)
+        try:
+            found[model.label] = _source(job, model, config, events)
+        except DatasetError as error:
+            skipped[model.label] = str(error)
     return Sources({m.label: found[m.label] for m in job.plan.models if m.label in found}, skipped)
 
 
@@ -111,13 +117,19 @@ def _source(job: Job, model: Model, config: Any, events: pl.DataFrame) -> Source
     return Source(model, load(directory), directory, _seconds(home), digest(key))
 
 
+def fusible(sources: Sources) -> bool:
+    """Say whether any of the models can be fused: whether one reads histories."""
+    engines = {name: source.engine for name, source in sources.fused().items()}
+    return bool(readers(engines))
+
+
 def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
     """Tune the fusion on `parts.tune`; what is judged is not in what it gets. Return its key too.
 
     Raises OptionError where no model reads histories.
     """
     plan, fused = job.plan, sources.fused()
-    if not readers({name: source.engine for name, source in fused.items()}):
+    if not fusible(sources):
         raise OptionError(
             "there is nothing to fuse: name a model that reads histories in --models, such as cf"
         )
@@ -131,6 +143,7 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
     window = Window(job.parts.train, job.parts.tune)
     then = before(config, window)
     earlier = {} if then is None else earlier_sources(job, sources, then)
+    then = then if earlier else None
     key = {
         "sources": {name: source.key for name, source in fused.items()},
         "earlier": {name: source.key for name, source in earlier.items()},
@@ -151,14 +164,20 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
 
 
 def earlier_sources(job: Job, sources: Sources, window: Window) -> dict[str, Source]:
-    """Return what is fused as it was when an earlier window began, by source."""
+    """Return what is fused as it was when an earlier window began, by source.
+
+    Nothing where that window's events are too few for one of them.
+    """
     found = {}
     for name, source in sources.fused().items():
         found[name] = source
         if name != TEXT:  # it learns nothing from events
             options = source.model.options
             config = config_of(name, job.plan.preset, job.plan.seed, options)
-            found[name] = _source(job, source.model, config, window.known)
+            try:
+                found[name] = _source(job, source.model, config, window.known)
+            except DatasetError:
+                return {}
     return found
 
 

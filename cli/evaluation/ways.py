@@ -13,6 +13,7 @@ import polars as pl
 
 from artifacts.formulas import Floats
 from artifacts.fusion import CONVEX, FusionArtifact, FusionSettings
+from cli.evaluation.plan import CROSSING
 from cli.evaluation.variety import relevant
 from cli.offline import OfflineFusion
 from models.evaluate.task import Task
@@ -77,11 +78,17 @@ def ways(
     own = artifact.settings_for(surface)
     if not timed:
         own = replace(own, w_trend=0.0)
-    if len(artifact.domain_names) < 2:
+    if not crosses(artifact):
         own = replace(own, w_cross_domain=0.0)
+        rows = tuple(row for row in rows if row != CROSSING)
     if surface == "SEARCH":
         own = relevant(own)  # answers to a query are not varied
     return [way for way in WAYS if way.row in rows and way.differs(own)]
+
+
+def crosses(artifact: FusionArtifact) -> bool:
+    """Say whether there is another domain, without which every weight of that term is the same."""
+    return len(artifact.domain_names) > 1
 
 
 def offline(

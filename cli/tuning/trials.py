@@ -11,7 +11,7 @@ from cli.evaluation.run import make_job
 from cli.evaluation.tables import ask_for, make_table, rank_rows
 from cli.evaluation.training import Job, Stages
 from models.data.dataset import Dataset
-from models.data.errors import OptionError
+from models.data.errors import DatasetError, OptionError
 from models.evaluate.judge import Entry
 from models.evaluate.metrics import per_user
 from models.evaluate.report import Table
@@ -37,6 +37,8 @@ class Bench:
         """Return the ranking that a source with these settings makes; what is kept is found."""
         plan = replace(self.job.plan, models=(Model(self.source, self.source, options),))
         ranked = rank_rows(replace(self.job, plan=plan, stages=stages), self.asked)
+        if why := ranked.skipped.get(self.source):
+            raise DatasetError(why)
         if not ranked.entries:
             raise OptionError(f"{self.source} cannot be judged: it answers no histories")
         return ranked.entries[0]

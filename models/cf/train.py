@@ -77,11 +77,12 @@ def validate(
     method = METHODS[config.method]
     settings = method.settings(config)
     held = hold_out(events)
-    if not held.wanted.height or not held.known.height:
+    both = tasks(held, users=config.validation_users, seed=config.seed)
+    # Nobody to ask: what is held out is of users of whom nothing else is known.
+    if not held.known.height or not both[1].user_ids:
         return Choice(settings[len(settings) // 2]), {}
     most = config.max_tuning_items if method.by_items else None
     keys, x = prepare(config, items, held.known, most=most)
-    both = tasks(held, users=config.validation_users, seed=config.seed)
     judged = judges(
         both[1],
         KeyIndex(keys),

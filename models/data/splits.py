@@ -6,6 +6,7 @@ each user's last event out does it only within the user, and is kept for
 comparison with published numbers.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,6 +38,11 @@ def make_split(dataset: Dataset, protocol: str, *, seed: int = 0) -> Split:
 
     Raises SplitError if there is no such protocol or it does not fit the data.
     """
+    if not dataset.events.height:
+        raise SplitError(
+            f"{dataset.path}: there are no events to hold out; import some, or judge rated "
+            "queries with the protocol search"
+        )
     if protocol == "time-split":
         return time_split(dataset)
     if protocol == "leave-one-out":
@@ -57,21 +63,22 @@ def time_split(
     """Cut at two moments of the global clock: train < T1 <= valid < T2 <= test.
 
     The cutoffs leave `test_fraction` of the events after T2 and `valid_fraction`
-    between T1 and T2 (as nearly as events at one moment, never separated,
-    allow), or span the given days back from the last event. Raises SplitError if
-    an event has no time or a part would be empty.
+    between T1 and T2, as nearly as events at one moment, never separated, allow; or
+    they span the given days back from the last event. Raises SplitError if an event
+    has no time, if all have fewer than three, or if no event lies within the days.
     """
     events = dataset.events
     if dataset.info.times != "time" or events["time"].null_count() or not events.height:
         raise SplitError(
             f"{dataset.path}: events have no time, so they cannot be split by it; "
-            f"use the protocol {_fitting(dataset)}"
+            f"{_remedy(dataset)}"
         )
     if (valid_days is None) != (test_days is None):
         raise SplitError("give both valid_days and test_days, or neither")
     if valid_days is not None and test_days is not None:
         t1, t2 = _cut_by_days(events["time"], valid_days, test_days)
     else:
+        _check_moments(dataset)
         t1, t2 = _cut_by_fractions(events["time"], valid_fraction, test_fraction)
     time = pl.col("time")
     split = Split(
@@ -85,8 +92,7 @@ def time_split(
     for name in ("train", "valid", "test"):
         if not getattr(split, name).height:
             raise SplitError(
-                f"{dataset.path}: no event falls into {name} ({split.note}); "
-                "choose other fractions or days"
+                f"{dataset.path}: no event falls into {name} ({split.note}); choose other days"
             )
     return split
 
@@ -101,7 +107,7 @@ def leave_one_out(dataset: Dataset) -> Split:
     if dataset.info.times == "none":
         raise SplitError(
             f"{dataset.path}: events have no order, so no event is a user's last; "
-            f"use the protocol {_fitting(dataset)}"
+            f"{_remedy(dataset)}"
         )
     later = _with_places(dataset.events)
     wanted, place, enough = pl.col("wanted"), pl.col("left"), pl.col("all") >= 3
@@ -111,7 +117,7 @@ def leave_one_out(dataset: Dataset) -> Split:
     if not test.height:
         raise SplitError(
             f"{dataset.path}: no user has three events or more; "
-            f"use the protocol {_fitting(dataset, but='leave-one-out')}"
+            f"{_remedy(dataset, but='leave-one-out')}"
         )
     short = later.filter(~enough)["user_id"].n_unique()
     note = (
@@ -132,7 +138,7 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     if not events.height or events["split"].null_count():
         raise SplitError(
             f"{dataset.path}: the data came without a split for every event; "
-            f"use the protocol {_fitting(dataset, but='given-split')}"
+            f"{_remedy(dataset, but='given-split')}"
         )
     train, valid, test = (events.filter(pl.col("split") == name) for name in SPLITS)
     if valid.height:
@@ -167,15 +173,31 @@ def _with_places(events: pl.DataFrame) -> pl.DataFrame:
     return counted.sort("user_id", "order", maintain_order=True)
 
 
-def _fitting(dataset: Dataset, but: str = "") -> str:
-    """Name the protocols that fit the data."""
+def _remedy(dataset: Dataset, but: str = "") -> str:
+    """Name the protocols that fit the data, or say what to import where none does."""
     fitting = {
         "time-split": dataset.info.times == "time",
         "leave-one-out": dataset.info.times != "none",
         "given-split": dataset.events.height > 0 and dataset.events["split"].null_count() == 0,
     }
     names = [name for name, fits in fitting.items() if fits and name != but]
-    return " or ".join(names) or "of another dataset: none fits this one"
+    if names:
+        return f"use the protocol {' or '.join(names)}"
+    return (
+        "no protocol fits: import the data anew with times (--map time=COLUMN) or with a split "
+        "(--map split=COLUMN)"
+    )
+
+
+def _check_moments(dataset: Dataset) -> None:
+    """Raise SplitError where there are too few moments to cut between."""
+    moments = dataset.events["time"].n_unique()
+    if moments < 3:
+        raise SplitError(
+            f"{dataset.path}: all events are of {moments} moment{'s'[: moments > 1]}, and three "
+            "are needed to cut train, valid and test by time; import finer times, or "
+            f"{_remedy(dataset, but='time-split')}"
+        )
 
 
 def _cut_by_days(
@@ -193,8 +215,27 @@ def _cut_by_fractions(
     if valid_fraction + test_fraction >= 1:
         raise SplitError("valid_fraction and test_fraction must leave something to train on")
     ordered, count = times.sort(), len(times)
-    t1 = _moment(ordered, int(count * (1 - test_fraction - valid_fraction)))
-    return t1, _moment(ordered, int(count * (1 - test_fraction)))
+    wanted = (
+        int(count * (1 - test_fraction - valid_fraction)),
+        min(int(count * (1 - test_fraction)), count - 1),
+    )
+    # The first event of each moment: nothing else can begin a part.
+    starts = np.flatnonzero(np.append(True, (ordered.diff()[1:].dt.total_microseconds() > 0)))
+    t1, t2 = _apart(starts.tolist(), *wanted)
+    return _moment(ordered, t1), _moment(ordered, t2)
+
+
+def _apart(starts: list[int], t1: int, t2: int) -> tuple[int, int]:
+    """Return the starts of the moments that hold t1 and t2; where a part would be empty, near ones.
+
+    There are three starts at least.
+    """
+    first, second = (bisect_right(starts, at) - 1 for at in (t1, t2))
+    first = max(first, 1)
+    if first < second:
+        return starts[first], starts[second]
+    near = [(starts[n], starts[n + 1]) for n in (first - 1, first) if 0 < n < len(starts) - 1]
+    return min(near, key=lambda cuts: abs(cuts[0] - t1) + abs(cuts[1] - t2))
 
 
 def _moment(times: pl.Series, index: int) -> datetime:

@@ -57,10 +57,7 @@ def live_ablations(bench: Bench) -> tuple[Ablation, ...]:
         parts.known, parts.wanted, exclude_seen=plan.exclude_seen, users=most, seed=plan.seed
     )
     if not task.user_ids:
-        raise SplitError(
-            f"{bench.job.dataset.path}: nobody judged has a visit of more than {SESSION} items; "
-            "leave out --ablate live"
-        )
+        raise SplitError(f"nobody judged has a visit of more than {SESSION} items")
     found: list[Ablation] = []
     views = _views(bench, task)
     for view in views:

@@ -6,6 +6,7 @@ from cli.evaluation.ablation.bench import Bench
 from cli.evaluation.ablation.history import history_ablation
 from cli.evaluation.ablation.live import live_ablations
 from cli.evaluation.ablation.utility import utility_ablation
+from models.data.errors import SplitError
 from models.evaluate.report import Ablation
 
 _KINDS: Mapping[str, Callable[[Bench], tuple[Ablation, ...]]] = {
@@ -15,6 +16,13 @@ _KINDS: Mapping[str, Callable[[Bench], tuple[Ablation, ...]]] = {
 }
 
 
-def ablations(bench: Bench) -> tuple[Ablation, ...]:
-    """Run what the plan names, in its order; raises SplitError where the data cannot tell."""
-    return tuple(found for kind in bench.job.plan.ablate for found in _KINDS[kind](bench))
+def ablations(bench: Bench) -> tuple[tuple[Ablation, ...], dict[str, str]]:
+    """Run what the plan names, in its order; also say what the data cannot tell, and why."""
+    found: list[Ablation] = []
+    skipped = {}
+    for kind in bench.job.plan.ablate:
+        try:
+            found += _KINDS[kind](bench)
+        except SplitError as error:
+            skipped[f"--ablate {kind}"] = str(error)
+    return tuple(found), skipped

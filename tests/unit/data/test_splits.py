@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -152,10 +153,34 @@ def test_a_protocol_that_does_not_fit_names_one_that_does(
         make_split(made, protocol)
 
 
-def test_everything_at_one_moment_cannot_be_split_by_time() -> None:
-    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[1, 1, 1])
-    with pytest.raises(SplitError, match="no event falls into train"):
+@pytest.mark.parametrize(("hours", "said"), [([1, 1, 1], "1 moment,"), ([1, 2, 2], "2 moments,")])
+def test_fewer_than_three_moments_cannot_be_split_by_time(hours: list[float], said: str) -> None:
+    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=hours)
+    with pytest.raises(SplitError, match=f"all events are of {said}.*protocol leave-one-out"):
         time_split(whole)
+
+
+@pytest.mark.parametrize(
+    ("hours", "sizes"),
+    [
+        ([1] * 18 + [2, 3], (18, 1, 1)),  # the first moment holds both cuts
+        ([1, 2] + [3] * 18, (1, 1, 18)),  # the last one does
+        ([1] * 6 + [2] * 4 + [3] * 8 + [4] * 2, (10, 8, 2)),  # one in between, T2 is nearer
+        ([1] * 6 + [2] * 9 + [3] * 5, (6, 9, 5)),  # T1 alone can move
+    ],
+)
+def test_coarse_times_are_cut_at_the_nearest_moments_that_leave_no_part_empty(
+    hours: list[float], sizes: tuple[int, int, int]
+) -> None:
+    whole = dataset([("a", str(i)) for i in range(1, len(hours) + 1)], hours=hours)
+    split = time_split(whole)
+    assert tuple(getattr(split, part).height for part in PARTS) == sizes
+
+
+def test_days_without_events_are_told() -> None:
+    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[0, 240, 480])
+    with pytest.raises(SplitError, match=r"no event falls into valid .*; choose other days"):
+        time_split(whole, valid_days=1, test_days=1)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +196,16 @@ def test_cutoffs_that_make_no_sense_are_refused(options: dict[str, float], messa
     whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=[1, 2, 3])
     with pytest.raises(SplitError, match=message):
         time_split(whole, **options)
+
+
+def test_what_no_protocol_can_split_says_what_to_import() -> None:
+    bare = dataset([("a", "1"), ("a", "2")], times="none")
+    for protocol in ("time-split", "leave-one-out", "given-split"):
+        with pytest.raises(SplitError, match=r"no protocol fits: .*--map time=.*--map split="):
+            make_split(bare, protocol)
+    empty = replace(bare, events=bare.events.clear())
+    with pytest.raises(SplitError, match="no events to hold out"):
+        make_split(empty, "time-split")
 
 
 def test_every_protocol_splits_what_fits_it() -> None:

@@ -250,7 +250,8 @@ def test_a_fusion_needs_a_source(shop: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--protocol", "time-split", "--models", "cf,oracle"], "'oracle' is not one of popular"),
-        (["--protocol", "time-split", "--models", "cf,cf"], "'cf' is not one of"),
+        (["--protocol", "time-split", "--models", "cf,cf"], "'cf' is named twice"),
+        (["--protocol", "time-split", "--domain", "TOYS"], "leave it out"),
         (["--protocol", "time-split", "--models", " , "], "no row is named"),
         (["--protocol", "time-split", "--models", "cf", "--set", "als.x=1"], "'als.x=1' is not"),
         (["--protocol", "time-split", "--models", "cf", "--set", "cf.size=1"], "no setting 'size'"),
@@ -281,11 +282,76 @@ def test_a_wrong_request_says_what_there_is(shop: Path, arguments: list[str], me
     assert message in " ".join(result.output.split())
 
 
+# No item has so many events.
+MANY = ("--set", "cf.min_item_events=100000")
+
+
+def test_a_model_that_cannot_learn_is_left_out_by_its_name(shop: Path) -> None:
+    models = ("--models", "popular,cf,wide=cf,convex", "--set", "wide.min_item_events=100000")
+    report = json.loads(evaluate(shop, *models, "--json", "-").stdout)
+    assert [row["name"] for row in report["tables"][0]["rows"]] == ["popular", "cf", "convex"]
+    assert "fewer than two items" in report["skipped"]["wide"]
+
+
+@pytest.mark.parametrize("more", [(), ("--with-validation",)], ids=["train", "all that is known"])
+def test_what_would_fuse_models_that_cannot_learn_is_left_out_too(
+    shop: Path, more: tuple[str, ...]
+) -> None:
+    models = ("--models", "popular,cf,rrf,fused", *MANY, "--ablate", "utility")
+    report = json.loads(evaluate(shop, *models, *more, "--json", "-").stdout)
+    assert [row["name"] for row in report["tables"][0]["rows"]] == ["popular"]
+    assert set(report["skipped"]) == {"cf", "rrf", "fused", "--ablate utility"}
+
+
+def test_where_no_row_is_left_every_reason_is_told(shop: Path) -> None:
+    models = ("--models", "cf,wide=cf", *MANY, "--set", "wide.min_item_events=100000")
+    result = evaluate(shop, *models)
+    assert result.exit_code == 1
+    assert result.stderr.count("fewer than two items") == 2
+    assert "cf: events: " in result.stderr
+    assert "wide: events: " in result.stderr
+
+
+def test_without_visits_their_ablation_is_left_out_and_the_report_stays(tmp_path: Path) -> None:
+    write_shop(tmp_path / "data", visit=1)
+    models = ("--models", "cf,fused", "--ablate", "live", "--ablate", "utility")
+    report = json.loads(evaluate(tmp_path / "data", *models, "--json", "-").stdout)
+    assert "has a visit of more than 5 items" in report["skipped"]["--ablate live"]
+    assert {found["kind"] for found in report["tables"][0]["ablations"]} == {"utility"}
+
+
+def test_the_numbers_are_kept_where_the_page_fails(
+    evaluated: tuple[Result, Path], shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> str:
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("cli.evaluate.page", fails)
+    kept, lost = evaluated[1] / "kept.json", evaluated[1] / "lost.html"
+    with pytest.raises(RuntimeError, match="no page"):
+        evaluate(shop, "--models", "popular", "--json", str(kept), "--html", str(lost))
+    assert json.loads(kept.read_text())["tables"]
+
+
 def test_a_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     arguments = ["evaluate", str(tmp_path / "no"), "--protocol", "time-split"]
     result = CliRunner().invoke(plait, arguments)
     assert result.exit_code == 1
     assert "plait import" in result.output
+
+
+def test_rows_that_need_a_model_or_another_domain_are_named(tmp_path: Path) -> None:
+    write_shop(tmp_path / "data")
+    items = tmp_path / "data" / "items.parquet"
+    pl.read_parquet(items).with_columns(domain=pl.lit("DELI")).write_parquet(items)
+    skipped = []
+    for models in ("popular,rrf", "cf,crossing"):
+        report = json.loads(evaluate(tmp_path / "data", "--models", models, "--json", "-").stdout)
+        assert len(report["tables"][0]["rows"]) == 1
+        skipped.append(report["skipped"])
+    assert skipped == [
+        {"rrf": "there is no model to fuse"}, {"crossing": "all items are of one domain"},
+    ]  # fmt: skip
 
 
 def test_every_subset_of_the_sources_is_judged_where_it_is_asked_for(

@@ -108,6 +108,40 @@ def test_domains_are_named_where_there_are_many(two_shops: Dataset, tmp_path: Pa
         report(single, tmp_path, "cross-domain", "cf")
 
 
+def test_a_domain_that_nobody_is_asked_about_is_left_out_by_its_name(
+    two_shops: Dataset, tmp_path: Path
+) -> None:
+    films = pl.col("item_key").is_in(
+        two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
+    )
+    unseen = two_shops.events.filter(~films | (pl.col("split") == "train"))
+    some = write_dataset(
+        tmp_path / "some", items=two_shops.items, events=unseen, info=two_shops.info
+    )
+    found = report(some, tmp_path, "cross-domain", "cf,popular-7d")
+    assert [table.title for table in found.tables] == ["Target domain books"]
+    assert set(found.skipped) == {"films", "popular-7d"}
+    assert "nobody judged has a history and a target" in found.skipped["films"]
+    with pytest.raises(SplitError, match="no domain can be judged: films: "):
+        report(some, tmp_path, "cross-domain", "cf", domains=("films",))
+
+
+def test_a_row_that_one_domain_teaches_nothing_is_left_out_there_alone(
+    two_shops: Dataset, tmp_path: Path
+) -> None:
+    films = pl.col("item_key").is_in(
+        two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
+    )
+    fresh = two_shops.events.filter(~films | (pl.col("split") == "test"))
+    some = write_dataset(
+        tmp_path / "some", items=two_shops.items, events=fresh, info=two_shops.info
+    )
+    found = report(some, tmp_path, "cross-domain", "cf,convex", domains=("films",))
+    assert [row.name for row in found.tables[0].rows] == ["popular", "cf", "convex"]
+    assert "fewer than two items" in found.skipped[f"cf{ONE_DOMAIN} (films)"]
+    assert "could learn" in found.skipped[f"convex{ONE_DOMAIN} (films)"]
+
+
 def test_rated_queries_judge_words_meaning_and_both(tmp_path: Path) -> None:
     goods, bought = shop(users=4, per_aisle=6)
     relevant = goods.with_columns(rating=(pl.col("category") == "Yogurt").cast(pl.Int64) * 3)
@@ -121,15 +155,50 @@ def test_rated_queries_judge_words_meaning_and_both(tmp_path: Path) -> None:
         tmp_path / "data", items=goods, events=bought, queries=pl.concat(judged),
         info=DatasetInfo("shop", "made", "time"),
     )  # fmt: skip
-    found = report(data, tmp_path, "search", "text,cf")
+    found = report(data, tmp_path, "search", "text,cf,popular,rrf")
     table = found.tables[0]
     assert [row.name for row in table.rows] == ["lexical", "dense", "hybrid"]
     assert found.main == "condensed_ndcg@10"
     assert (table.unit, table.users, table.users_without_history) == ("queries", 1, 1)
-    assert found.skipped == {"cf": "answers no query by itself"}
+    alone = "rated queries judge the text model alone"
+    assert found.skipped == {"cf": "answers no query by itself", "popular": alone, "rrf": alone}
     hybrid = table.rows[2].metrics
     assert hybrid["condensed_ndcg@5"] == pytest.approx(1)
     assert hybrid["full_ndcg@5"] == pytest.approx(1)
+
+
+RATED = {"query": pl.String, "item_key": pl.Int64, "rating": pl.Int64}
+
+
+@pytest.mark.parametrize("rating", [0, None], ids=["rated 0", "no rating left"])
+def test_ratings_that_judge_nothing_are_told_before_any_training(
+    tmp_path: Path, rating: int | None
+) -> None:
+    goods, bought = shop(users=4, per_aisle=6)
+    rows = [] if rating is None else [("yogurt", goods["item_key"][0], rating)]
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought.clear(),
+        queries=pl.DataFrame(rows, schema=RATED, orient="row"),
+        info=DatasetInfo("shop", "made", "none"),
+    )  # fmt: skip
+    message = "no rated query names a product" if rating is None else "rated above 0"
+    with pytest.raises(SplitError, match=message):
+        report(data, tmp_path, "search", "text")
+    assert not list((tmp_path / "work").glob("text-*"))
+
+
+def test_where_nobody_could_ask_for_anything_no_option_is_blamed(tmp_path: Path) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    info = DatasetInfo("shop", "made", "time")
+    mute = write_dataset(
+        tmp_path / "mute", items=goods.with_columns(category=pl.lit("")), events=bought, info=info
+    )
+    with pytest.raises(SplitError, match="no item has a category and no event judged a query"):
+        report(mute, tmp_path, "search", "text")
+    nameless = goods.with_columns(title=pl.col("item_id"), text=pl.lit(""))
+    wordless = write_dataset(tmp_path / "wordless", items=nameless, events=bought, info=info)
+    with pytest.raises(SplitError, match="neither titles nor text"):
+        report(wordless, tmp_path, "search", "text")
 
 
 def test_a_search_for_what_was_bought_is_better_if_the_shopper_is_known(tmp_path: Path) -> None:

@@ -169,6 +169,29 @@ def test_no_events_leave_nothing_to_hold_out():
     assert not held.wanted.height
 
 
+def test_where_most_happened_at_the_first_moment_what_came_after_is_held_out():
+    _, events = shop()
+    cut = events["time"].sort()[int(0.95 * events.height)]
+    early = events.with_columns(
+        time=pl.when(pl.col("time") < cut).then(pl.col("time").min()).otherwise("time")
+    )
+    held = hold_out(early)
+    assert held.known["time"].n_unique() == 1
+    assert held.wanted["time"].to_numpy().min() == cut.replace(tzinfo=None)
+
+
+def test_where_all_happened_at_one_moment_an_event_of_each_user_is_held_out():
+    _, events = shop()
+    once = events.with_columns(time=pl.lit(events["time"][0]))
+    timeless = events.with_columns(time=pl.lit(None, events.schema["time"]))
+    held = hold_out(once)
+    assert held.wanted.select("user_id", "order").equals(
+        hold_out(timeless).wanted.select("user_id", "order")
+    )
+    assert held.wanted["time"].null_count() == 0
+    assert held.known.height + held.wanted.height == events.height
+
+
 def test_where_the_order_of_a_file_means_nothing_an_event_of_each_user_is_drawn():
     _, events = shop()
     unordered = events.with_columns(

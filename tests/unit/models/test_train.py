@@ -12,6 +12,7 @@ from artifacts.loader import load
 from artifacts.manifest import read
 from cli.main import plait
 from models.data.dataset import DatasetInfo, write_dataset
+from models.data.errors import DatasetError
 from models.train import TrainConfig, preset_of, train_all
 from models.validation import hold_out
 from tests.support.shop import shop
@@ -101,6 +102,35 @@ def test_a_dataset_without_words_leaves_the_text_source_out(dataset, tmp_path):
     done, skipped = train_all(wordless, tmp_path / "models", config)
     assert [t.source for t in done] == ["cf"]
     assert "titles" in skipped["text"]
+
+
+def test_what_can_learn_is_published_and_what_cannot_is_named(dataset, tmp_path):
+    lone = dataset.events.unique("user_id", keep="first", maintain_order=True)
+    config = TrainConfig(sources=("cf", "sequence"), preset="quick")
+    done, skipped = train_all(replace(dataset, events=lone), tmp_path, config)
+    assert [t.source for t in done] == ["cf", "fusion"]
+    assert "no user has two events" in skipped["sequence"]
+
+
+def test_where_nothing_can_learn_every_source_is_named(dataset, tmp_path):
+    config = TrainConfig(sources=("cf", "sequence"), preset="quick")
+    one = dataset.events.head(1)
+    with pytest.raises(DatasetError, match=r"no model can learn .*cf: .*; sequence: "):
+        train_all(replace(dataset, events=one), tmp_path, config)
+    assert not list(tmp_path.glob("*/[0-9]*"))
+
+
+def test_an_earlier_window_that_teaches_a_source_nothing_is_done_without(dataset, tmp_path):
+    """One item is sold for long, then all of them."""
+    events = dataset.events.sort("time")
+    keys = events["item_key"]
+    first = pl.int_range(pl.len()) < int(0.8 * events.height)
+    bare = events.with_columns(item_key=pl.when(first).then(keys[0]).otherwise("item_key"))
+    options = {"fusion": {"least_questions": 20, "moments": 2}}
+    config = TrainConfig(sources=("cf",), preset="quick", options=options)
+    done, skipped = train_all(replace(dataset, events=bare), tmp_path, config)
+    assert [t.source for t in done] == ["cf", "fusion"]
+    assert not skipped
 
 
 def test_a_trainer_without_presets_is_used_as_it_is():

@@ -1,0 +1,78 @@
+"""Output that cannot be written is told before the work, in one line."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from cli.evaluation.options import write
+from cli.failures import UserError
+from cli.writable import check_directory, check_file
+from tests.unit.cli.conftest import Run
+from tests.unit.evaluate.shop import write_shop
+
+# Nobody writes there, not even root.
+NOWHERE = "/proc/nowhere"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shop") / "data"
+    write_shop(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "SHOP", "--protocol", "time-split", "--json", NOWHERE),
+        ("evaluate", "SHOP", "--protocol", "time-split", "--html", "FILE/report.html"),
+        ("evaluate", "SHOP", "--protocol", "time-split", "--work", f"{NOWHERE}/work"),
+        ("tune", "SHOP", "cf", "--protocol", "time-split", "--study", f"{NOWHERE}/journal"),
+        ("tune", "SHOP", "cf", "--protocol", "time-split", "--json", "FILE/found.json"),
+        ("train", "SHOP", NOWHERE),
+        ("import", "csv", "SHOP", "FILE/data"),
+    ],
+    ids=lambda arguments: " ".join((arguments[0], *arguments[-2:])).replace("/", "_"),
+)
+def test_output_that_cannot_be_written_is_told_before_the_work(
+    run: Run, shop: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    given = [a.replace("SHOP", str(shop)).replace("FILE", str(file)) for a in arguments]
+    result = run(*given)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "cannot be written" in result.output
+    assert "choose another place" in result.output
+    assert file.read_text() == "mine"
+
+
+def test_trying_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text("older")
+    check_file(file)
+    check_file(tmp_path / "new" / "report.json")
+    check_directory(tmp_path / "new" / "work")
+    check_file(Path("-"))
+    check_file(None)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert file.read_text() == "older"
+
+
+def test_a_pipe_is_left_to_its_reader(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    tried = threading.Thread(target=check_file, args=(pipe,), daemon=True)
+    tried.start()
+    tried.join(timeout=5)
+    assert not tried.is_alive()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_what_fails_in_the_end_is_one_line_too() -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write(Path(NOWHERE), "text")
