@@ -153,8 +153,8 @@ def taught(job: Job) -> Taught:
     window = Window(job.parts.train, job.parts.tune)
     learning = _tables(job, by.artifact, by.config, by.engines, window)
     earlier: list[Table] = []
-    if (then := before(by.config, window)) is not None:
-        were = earlier_sources(job, by.trained, then)
+    then = before(by.config, window)
+    if then is not None and (were := earlier_sources(job, by.trained, then)):
         past = {name: were[name].engine for name in by.engines}
         earlier = _tables(job, by.artifact, by.config, past, then)
     stages = _stages_ms(job, by.artifact, by.engines, by.task)

@@ -143,7 +143,8 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
     window = Window(job.parts.train, job.parts.tune)
     then = before(config, window)
     earlier = {} if then is None else earlier_sources(job, sources, then)
-    then = then if earlier else None
+    if not earlier:  # its events are too few
+        then = None
     key = {
         "sources": {name: source.key for name, source in fused.items()},
         "earlier": {name: source.key for name, source in earlier.items()},

@@ -65,7 +65,7 @@ def time_split(
     The cutoffs leave `test_fraction` of the events after T2 and `valid_fraction`
     between T1 and T2, as nearly as events at one moment, never separated, allow; or
     they span the given days back from the last event. Raises SplitError if an event
-    has no time, if all have fewer than three, or if no event lies within the days.
+    has no time, if there are fewer than three moments, or if the days leave a part empty.
     """
     events = dataset.events
     if dataset.info.times != "time" or events["time"].null_count() or not events.height:
