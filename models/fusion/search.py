@@ -18,7 +18,7 @@ Doubles = npt.NDArray[np.float64]
 
 # Every source that is asked keeps this much: it may be the only one that knows an item.
 # Where a single source is ahead of such a blend, less.
-_LEAST, _LESS = 0.02, 0.002
+_LEAST, _LESS = 0.02, 0.0002
 _GRID: dict[str, tuple[float, ...]] = {
     "trend": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
     "cross_domain": (0.0, 0.005, 0.01, 0.02, 0.05, 0.1),
@@ -54,7 +54,7 @@ def search(
 ) -> Found:
     """Find blend weights, then the weights of `terms` one after another, then both again.
 
-    `least` [S] is what each source keeps in any case, 0.02 by default, and a tenth of that
+    `least` [S] is what each source keeps in any case, 0.02 by default, and a hundredth of that
     where one of them alone is ahead of what is found.
     """
     given = np.zeros(sources, np.float32) if least is None else least

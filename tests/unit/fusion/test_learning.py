@@ -211,7 +211,7 @@ def test_the_search_finds_the_source_that_knows() -> None:
     assert found.weights.argmax() == 1
     assert found.weights.sum() == pytest.approx(1)
     # It alone is ahead of any blend in which the others keep their usual part.
-    assert found.weights.min() == pytest.approx(0.002)
+    assert found.weights.min() == pytest.approx(0.0002)
     assert found.ndcg > 0.8 * found.alone[1] > found.alone[0]
 
 
