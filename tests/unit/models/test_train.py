@@ -133,6 +133,20 @@ def test_an_earlier_window_that_teaches_a_source_nothing_is_done_without(dataset
     assert not skipped
 
 
+@pytest.mark.parametrize("preset", ["quick", "demo", "full"])
+def test_what_any_preset_trains_can_be_published(dataset, tmp_path, preset):
+    """What only one of them sets, as dropout, must not meet an export at a user's first."""
+    hurried: dict[str, dict[str, object]] = {
+        "sequence": {"steps": 4, "evaluations": 1, "finishing_steps": 1},
+        "content": {"steps": 4, "further_steps": 1},
+        "fusion": {"ranker": False},
+    }
+    config = TrainConfig(sources=("cf", "sequence", "content"), preset=preset, options=hurried)
+    done, skipped = train_all(dataset, tmp_path, config)
+    assert [t.source for t in done] == ["cf", "sequence", "content", "fusion"]
+    assert not skipped
+
+
 def test_a_trainer_without_presets_is_used_as_it_is():
     class Trainer:
         Config = TrainConfig
