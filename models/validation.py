@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
+from models.data.splits import has_split
 from models.evaluate.metrics import summarise
 from models.evaluate.ranking import Asking, rank
 from models.evaluate.task import Task, make_task
@@ -34,7 +35,7 @@ def ordered(events: pl.DataFrame) -> bool:
     Data without times that came with a split have the order of their file, which means
     nothing: what was left out was drawn (models/data/importers/lightgcn.py, pairs.py).
     """
-    return events["time"].null_count() == 0 or events["split"].null_count() > 0
+    return events["time"].null_count() == 0 or not has_split(events)
 
 
 def hold_out(events: pl.DataFrame, *, share: float = 0.1, seed: int = 0) -> Holdout:
@@ -52,7 +53,7 @@ def hold_out(events: pl.DataFrame, *, share: float = 0.1, seed: int = 0) -> Hold
             later = pl.col("time") >= after[0]
             return Holdout(events.filter(~later), events.filter(later))
     # Without times the order is the file's, and means nothing in data that came with a split.
-    if events.height and events["split"].null_count() == 0:
+    if has_split(events):
         events = events.sort("user_id", "item_key", "order", maintain_order=True)
         drawn = np.random.default_rng(seed).random(events.height)
         events = events.with_columns(place=pl.Series(drawn))

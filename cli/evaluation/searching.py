@@ -31,7 +31,7 @@ from models.evaluate.report import SliceResult, Table
 from models.evaluate.task import by_strangers
 from models.evaluate.work import Arrays, code_of, digest
 from models.fusion.config import TEXT
-from models.fusion.queries import basket_searches, by_score, search_lists, typed_searches
+from models.fusion.queries import basket_searches, by_score, search_lists, typed, typed_searches
 from models.progress import Progress
 from models.text.evaluate import halves, held_out, judged, search_values
 from models.train import reasons, unsuited
@@ -211,8 +211,7 @@ def _searches(job: Job) -> list[_Searches]:
 
 def _check_words(job: Job) -> None:
     """Raise SplitError where there is nothing that anybody could have asked for."""
-    typed = job.parts.wanted["query"].fill_null("").str.strip_chars() != ""
-    if not typed.any() and not (job.dataset.items["category"] != "").any():
+    if not typed(job.parts.wanted).height and not (job.dataset.items["category"] != "").any():
         raise SplitError(
             f"{job.dataset.path}: no item has a category and no event judged a query, so nothing "
             "was searched for; import one of them (--map items.category=COLUMN, --map "

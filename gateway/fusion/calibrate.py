@@ -27,7 +27,7 @@ def calibrate(query: Query, pool: Pool) -> Pool:
 
 def _apart(query: Query, pool: Pool) -> Bools | None:
     """Say which candidates are no alternatives [P]; None: all are."""
-    apart: Bools = pool.dropped != 0
+    apart: Bools = ~pool.kept
     if query.surface == "SESSION" and len(query.session):
         apart |= member(pool.rows, query.session, len(query.columns.keys))
     return apart if np.count_nonzero(apart) else None

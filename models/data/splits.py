@@ -135,7 +135,7 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     and always leaves one. Raises SplitError if the data came without a split.
     """
     events = dataset.events
-    if not events.height or events["split"].null_count():
+    if not has_split(events):
         raise SplitError(
             f"{dataset.path}: the data came without a split for every event; "
             f"{_remedy(dataset, but='given-split')}"
@@ -158,6 +158,11 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     return Split(train.filter(~chosen), train.filter(chosen), test, note)
 
 
+def has_split(events: pl.DataFrame) -> bool:
+    """Say whether the data came with a split for every event."""
+    return events.height > 0 and events["split"].null_count() == 0
+
+
 def _with_places(events: pl.DataFrame) -> pl.DataFrame:
     """Add to events, in order: wanted (no dislike), left and all.
 
@@ -178,7 +183,7 @@ def _remedy(dataset: Dataset, but: str = "") -> str:
     fitting = {
         "time-split": dataset.info.times == "time",
         "leave-one-out": dataset.info.times != "none",
-        "given-split": dataset.events.height > 0 and dataset.events["split"].null_count() == 0,
+        "given-split": has_split(dataset.events),
     }
     names = [name for name, fits in fitting.items() if fits and name != but]
     if names:

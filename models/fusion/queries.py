@@ -31,7 +31,7 @@ def search_task(
     """
     buyers = known.select("user_id").unique()
     taken = wanted.filter(pl.col("type") != "dislike").join(buyers, on="user_id", how="semi")
-    real = _drawn(_typed(taken), searches, seed)
+    real = _drawn(typed(taken), searches, seed)
     made = _made_up(items, taken, searches - real.n_unique("asker"), seed)
     asked = pl.concat([real, made], how="diagonal")
     past = asked.select("asker", "user_id").unique(maintain_order=True)
@@ -45,30 +45,34 @@ def typed_searches(
     known: pl.DataFrame, wanted: pl.DataFrame, *, users: int | None = None, seed: int = 0
 ) -> tuple[Task, tuple[str, ...]]:
     """Return each user's first typed search after what is known, and what it led to."""
-    typed = _typed(wanted.filter(pl.col("type") != "dislike")).sort("time", "order")
-    first = typed.unique("user_id", keep="first", maintain_order=True)
-    targets = typed.join(first, on=["user_id", "text"], how="semi", maintain_order="left")
+    asked = typed(wanted.filter(pl.col("type") != "dislike")).sort("time", "order")
+    first = asked.unique("user_id", keep="first", maintain_order=True)
+    targets = asked.join(first, on=["user_id", "text"], how="semi", maintain_order="left")
     task = make_task(known, targets, exclude_seen=False, users=users, seed=seed)
     return task, _of_askers(task, targets)
 
 
-def _typed(events: pl.DataFrame) -> pl.DataFrame:
+def typed(events: pl.DataFrame) -> pl.DataFrame:
     """Return the events that a query led to, with its `text` as searches compare it."""
-    text = pl.col("query").fill_null("").str.strip_chars().str.to_lowercase()
-    return events.with_columns(text=text).filter(pl.col("text") != "")
+    return events.with_columns(text=_words()).filter(pl.col("text") != "")
 
 
-def _drawn(typed: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+def _words() -> pl.Expr:
+    """What was typed before an event; "" for nothing."""
+    return pl.col("query").fill_null("").str.strip_chars().str.to_lowercase()
+
+
+def _drawn(asked: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     """Return `most` searches, all that each led to; `asker` names the search."""
-    each = typed.select("user_id", "text").unique().sort("user_id", "text")
+    each = asked.select("user_id", "text").unique().sort("user_id", "text")
     each = _named(each.sample(min(most, each.height), seed=seed), "?")
-    return typed.join(each, on=["user_id", "text"], maintain_order="left")
+    return asked.join(each, on=["user_id", "text"], maintain_order="left")
 
 
 def _made_up(items: pl.DataFrame, bought: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     """Return `most` searches for what was bought without one, as far as it is described."""
     described = items.filter(pl.col("title") != pl.col("item_id"))
-    untyped = bought.filter(pl.col("query").fill_null("").str.strip_chars() == "")
+    untyped = bought.filter(_words() == "")
     words = described.select("item_key", "title", "category")
     bought = untyped.join(words, on="item_key", how="inner", maintain_order="left")
     drawn = bought.sample(min(most, bought.height), seed=seed).with_row_index("number")

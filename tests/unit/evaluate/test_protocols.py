@@ -108,16 +108,19 @@ def test_domains_are_named_where_there_are_many(two_shops: Dataset, tmp_path: Pa
         report(single, tmp_path, "cross-domain", "cf")
 
 
-def test_a_domain_that_nobody_is_asked_about_is_left_out_by_its_name(
-    two_shops: Dataset, tmp_path: Path
-) -> None:
+def with_films_of(two_shops: Dataset, split: str, home: Path) -> Dataset:
+    """The two shops, without the events on films of any other split."""
     films = pl.col("item_key").is_in(
         two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
     )
-    unseen = two_shops.events.filter(~films | (pl.col("split") == "train"))
-    some = write_dataset(
-        tmp_path / "some", items=two_shops.items, events=unseen, info=two_shops.info
-    )
+    events = two_shops.events.filter(~films | (pl.col("split") == split))
+    return write_dataset(home / "some", items=two_shops.items, events=events, info=two_shops.info)
+
+
+def test_a_domain_that_nobody_is_asked_about_is_left_out_by_its_name(
+    two_shops: Dataset, tmp_path: Path
+) -> None:
+    some = with_films_of(two_shops, "train", tmp_path)
     found = report(some, tmp_path, "cross-domain", "cf,popular-7d")
     assert [table.title for table in found.tables] == ["Target domain books"]
     assert set(found.skipped) == {"films", "popular-7d"}
@@ -129,13 +132,7 @@ def test_a_domain_that_nobody_is_asked_about_is_left_out_by_its_name(
 def test_a_row_that_one_domain_teaches_nothing_is_left_out_there_alone(
     two_shops: Dataset, tmp_path: Path
 ) -> None:
-    films = pl.col("item_key").is_in(
-        two_shops.items.filter(pl.col("domain") == "films")["item_key"].implode()
-    )
-    fresh = two_shops.events.filter(~films | (pl.col("split") == "test"))
-    some = write_dataset(
-        tmp_path / "some", items=two_shops.items, events=fresh, info=two_shops.info
-    )
+    some = with_films_of(two_shops, "test", tmp_path)
     found = report(some, tmp_path, "cross-domain", "cf,convex", domains=("films",))
     assert [row.name for row in found.tables[0].rows] == ["popular", "cf", "convex"]
     assert "fewer than two items" in found.skipped[f"cf{ONE_DOMAIN} (films)"]
