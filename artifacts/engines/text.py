@@ -20,6 +20,7 @@ import numpy as np
 import tantivy
 
 from artifacts.engine import Answer, Bools, Question, Scores
+from artifacts.engines.distinct import WHERE, Distinct
 from artifacts.engines.encoder import WIDTH, TextEncoder
 from artifacts.engines.graph import left_pad
 from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, LexicalIndex
@@ -32,11 +33,8 @@ from artifacts.session import open_session
 from plait.v1.manifest_pb2 import Manifest
 
 _INPUTS = {"vector", "history", "history_weight", "candidates"}
-_FOUND = ["rows", "scores"]
+_FOUND = ["texts", "scores"]
 _OUTPUTS = ["candidate_scores", "text_vector"]
-# Which distinct vector (from 0, in the order of the table) each row has, int32 [n]; there
-# where an index searches.
-WHERE = "where.npy"
 # Weight of the dense half, unless the manifest's engine_parameters say otherwise.
 DENSE_WEIGHT = 0.8
 # The dense half nominates at least this many items of a query.
@@ -69,7 +67,7 @@ class _Words:
 
 @dataclass(frozen=True, slots=True)
 class _Dense:
-    """One run of the graph; see models/text/model.py, DenseSearch."""
+    """The dense half of a batch; rows [B, k] end in 0 where there are no more."""
 
     rows: Keys
     scores: Scores
@@ -91,7 +89,7 @@ class TextEngine:
         self._learned = learned_in(parameters)
         self._max_history = int(parameters.get("max_history", 0))
         probes = int(parameters.get(PROBES, 0))
-        self._finder = _Finder(directory, probes, len(keys)) if probes else None
+        self._nearest = NearestSearch.open(directory, probes) if probes else None
         inputs = {i.name for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
         wanted = _INPUTS if probes else _INPUTS | {"k"}
@@ -102,6 +100,7 @@ class TextEngine:
                 f"{sorted(outputs)}, the engine 'text' wants {sorted(wanted)} and "
                 f"{sorted(promised)}; train the version anew"
             )
+        self._texts = Distinct(directory / WHERE, len(keys))
 
     def run(self, question: Question) -> Answer:
         """Answer a batch; a row with neither a query nor a known item has no opinion."""
@@ -138,9 +137,10 @@ class TextEngine:
     def _retrieve(self, question: Question, queries: tuple[str, ...], vector: Scores) -> Answer:
         k = np.ones(len(queries), np.int64) if question.k is None else question.k
         top = max(1, int(k.max(initial=1)))
-        depth = min(max(_LEAST_DEPTH, 2 * top), len(self._index))
         limit = max(_LEXICAL_DEPTH, 2 * top)
         words = {row: self._words(text, limit) for row, text in enumerate(queries) if text}
+        # Words change the order of what meaning finds; without any, it stands.
+        depth = min(max(_LEAST_DEPTH, 2 * top) if words else top, len(self._index))
         widest = max((len(w.rows) for w in words.values()), default=1)
         nominated = np.zeros((len(queries), max(1, widest)), np.int64)
         for row, found in words.items():
@@ -216,47 +216,17 @@ class TextEngine:
             "history_weight": weight,
             "candidates": candidates,
         }
-        top = max(1, min(k, len(self._index)))
-        if self._finder is None:
-            feed["k"] = np.array([top], np.int64)
-            return _Dense(*self._session.run([*_FOUND, *_OUTPUTS], feed)), unknown
-        scores, used = self._session.run(_OUTPUTS, feed)
-        return _Dense(*self._finder.find(used, top), scores, used), unknown
+        few = max(1, min(k, len(self._texts)))
+        if self._nearest is None:
+            feed["k"] = np.array([few], np.int64)
+            found, cosines, scores, used = self._session.run([*_FOUND, *_OUTPUTS], feed)
+        else:
+            scores, used = self._session.run(_OUTPUTS, feed)
+            found, cosines = self._nearest.search(used, few)
+        return _Dense(*self._texts.rows(found, cosines, k), scores, used), unknown
 
 
 def _blend(cosine: Scores, lexical: Scores, words: _Words) -> Scores:
     weight = words.weight
     blended: Scores = weight * np.maximum(cosine, 0) + (1 - weight) * (lexical / words.scale)
     return np.clip(blended, 0, 1)
-
-
-class _Finder:
-    """Finds items by an index over the distinct vectors (nearest.py)."""
-
-    def __init__(self, directory: Path, probes: int, size: int) -> None:
-        self._search = NearestSearch.open(directory, probes)
-        try:
-            where = np.load(directory / WHERE, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ArtifactCorrupt(f"{directory / WHERE}: cannot be read ({error})") from None
-        if where.shape != (size,):
-            raise ArtifactCorrupt(
-                f"{directory / WHERE}: {where.shape} for {size} items; train the version anew"
-            )
-        # The rows of each vector stand together.
-        self._rows = np.argsort(where, kind="stable").astype(np.int64) + 1
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(where))])
-
-    def find(self, vectors: Scores, k: int) -> tuple[Keys, Scores]:
-        """Return the best k rows of each vector and their scores [B, k], 0 and -inf behind them."""
-        found, cosines = self._search.search(vectors, min(k, len(self._starts) - 1))
-        rows = np.zeros((len(vectors), k), np.int64)
-        scores = np.full((len(vectors), k), -np.inf, np.float32)
-        for at in range(len(vectors)):
-            distinct = found[at][found[at] > 0] - 1
-            firsts, sizes = self._starts[distinct], np.diff(self._starts)[distinct]
-            each = np.repeat(firsts + sizes - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
-            many = min(k, len(each))
-            rows[at, :many] = self._rows[each[:many]]
-            scores[at, :many] = np.repeat(cosines[at, : len(distinct)], sizes)[:many]
-        return rows, scores

@@ -117,7 +117,7 @@ class DenseSearch(nn.Module):
     """Items by the cosine between their text and a query, or what was liked before.
 
     Products share texts (sizes, colours, packagings), so each distinct vector is
-    stored and multiplied once, and its score handed out to the rows that have it.
+    stored, multiplied and looked for once; the engine names the rows that have it.
     """
 
     vectors: Tensor
@@ -133,20 +133,20 @@ class DenseSearch(nn.Module):
     def forward(
         self, vector: Tensor, history: Tensor, weight: Tensor, candidates: Tensor, k: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score all items by `vector`, or by the history's profile where it is all zeros.
+        """Score all texts by `vector`, or by the history's profile where it is all zeros.
 
         vector float32 [B, d], history int64 [B, L], weight float32 [B, L],
-        candidates int64 [B, C], k int64 [1] -> rows [B, k], scores [B, k],
-        candidate_scores [B, C], and the vector that was used [B, d].
+        candidates int64 [B, C], k int64 [1] -> the best distinct vectors, from 1 [B, k],
+        their scores [B, k], candidate_scores [B, C], and the vector that was used [B, d].
         """
         liked = self.vectors[self.where[history]]  # [B, L, d]
         profile = functional.normalize((liked * weight[:, :, None]).sum(1), dim=1)
         asked = (vector != 0).any(1, keepdim=True)  # [B, 1]
         used = torch.where(asked, vector, profile)
-        scores = (used @ self.vectors.t())[:, self.where]  # [B, u + 1] -> [B, n + 1]
+        scores = used @ self.vectors.t()  # [B, u + 1]
         # A tensor as k keeps it an input of the graph.
         best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
-        return best.indices + 1, best.values, scores.gather(1, candidates), used
+        return best.indices + 1, best.values, scores.gather(1, self.where[candidates]), used
 
 
 class IndexedSearch(nn.Module):

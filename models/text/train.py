@@ -18,11 +18,12 @@ from tokenizers import Tokenizer
 
 from artifacts import layout
 from artifacts.engine import Scores
+from artifacts.engines.distinct import WHERE
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, LexicalIndex, build_lexical
 from artifacts.engines.nearest import TABLE
 from artifacts.engines.query_weight import PREFIX
-from artifacts.engines.text import DENSE_WEIGHT, WHERE, TextEngine
+from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
@@ -233,10 +234,15 @@ def export_search(vectors: Scores, path: Path) -> float:
     vectors float32 [n, d], unit or zero rows. Raises ExportMismatch.
     """
     distinct, where = distinct_rows(vectors)
+    np.save(path.parent / WHERE, where.astype(np.int32))
     model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where)).eval()
-    names = (_INPUTS, ("rows", "scores", *_SEARCHED))
-    _export(model, path, _probe(len(vectors), 2, 3, 4, vectors.shape[1]), names)
-    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1]), names)
+    names = (_INPUTS, ("texts", "scores", *_SEARCHED))
+    probes = [
+        _probe(len(vectors), *sizes, vectors.shape[1], most=len(distinct))
+        for sizes in ((2, 3, 4), (3, 5, 2))
+    ]
+    _export(model, path, probes[0], names)
+    return _worst(model, path, probes[1], names)
 
 
 def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
@@ -282,7 +288,7 @@ def _export(
     names: tuple[tuple[str, ...], tuple[str, ...]],
 ) -> None:
     second = {"history": "L", "history_weight": "L", "candidates": "C", "candidate_scores": "C"}
-    second |= {"rows": "k", "scores": "k"}
+    second |= {"texts": "k", "scores": "k"}
     axes = {n: {0: "B"} for n in (*names[0], *names[1]) if n != "k"}
     for name, axis in second.items():
         if name in axes:
@@ -317,21 +323,24 @@ def _worst(
     return max(
         check_parity(name, a.numpy(), b, tolerance=EXPORT_TOLERANCE)
         for name, a, b in zip(names[1], trained, exported, strict=True)
-        if name != "rows"  # equal scores may change places
+        if name != "texts"  # equal scores may change places
     )
 
 
 def _probe(
-    n: int, batch: int, length: int, candidates: int, width: int
+    n: int, batch: int, length: int, candidates: int, width: int, *, most: int = 1
 ) -> tuple[torch.Tensor, ...]:
-    """Return inputs of the graph for a catalogue of n items; the last row has no query."""
+    """Return inputs of the graph for a catalogue of n items; the last row has no query.
+
+    Asked is for the best three, or for `most` where that is fewer.
+    """
     random = torch.Generator().manual_seed(batch)
     vector = torch.nn.functional.normalize(torch.randn(batch, width, generator=random), dim=1)
     vector[-1] = 0
     history = torch.randint(0, n + 1, (batch, length), generator=random)
     weight = torch.rand(batch, length, generator=random)
     rows = torch.randint(0, n + 1, (batch, candidates), generator=random)
-    return vector, history, weight, rows, torch.tensor([min(3, n)])
+    return vector, history, weight, rows, torch.tensor([min(3, most)])
 
 
 def _histories(

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from artifacts import layout
 from artifacts import manifest as manifests
 from artifacts.engine import record_sample
+from artifacts.engines.distinct import WHERE
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, build_lexical
 from artifacts.engines.text import TextEngine
@@ -95,7 +96,8 @@ def write_encoder(directory: Path) -> None:
 
 
 def _write_search(directory: Path, vectors: np.ndarray) -> None:
-    """Compare a query's vector, or else the history's, with every item's."""
+    """Compare a query's vector, or else the history's, with every item's; no two are equal."""
+    np.save(directory / WHERE, np.arange(len(vectors), dtype=np.int32))
     table = np.concatenate([np.zeros((1, WIDTH), np.float32), vectors])
     hidden = np.zeros(len(table), np.float32)
     hidden[0] = -np.inf
@@ -109,7 +111,7 @@ def _write_search(directory: Path, vectors: np.ndarray) -> None:
         helper.make_node("Where", ["asked", "vector", "profile"], ["text_vector"]),
         helper.make_node("MatMul", ["text_vector", "items"], ["all"]),
         helper.make_node("Add", ["all", "hidden"], ["allowed"]),
-        helper.make_node("TopK", ["allowed", "k"], ["scores", "rows"]),
+        helper.make_node("TopK", ["allowed", "k"], ["scores", "texts"]),
         helper.make_node("GatherElements", ["all", "candidates"], ["candidate_scores"], axis=1),
     ]
     onnx.save(
@@ -123,7 +125,7 @@ def _write_search(directory: Path, vectors: np.ndarray) -> None:
                 "k": (1,),
             },
             {
-                "rows": ("B", "K"),
+                "texts": ("B", "K"),
                 "scores": ("B", "K"),
                 "candidate_scores": ("B", "C"),
                 "text_vector": ("B", WIDTH),
@@ -136,7 +138,7 @@ def _write_search(directory: Path, vectors: np.ndarray) -> None:
                 "one": np.array([1]),
                 "two": np.array([2]),
             },
-            integers={"history", "candidates", "k", "rows"},
+            integers={"history", "candidates", "k", "texts"},
         ),
         directory / manifests.MODEL,
     )
