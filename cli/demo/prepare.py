@@ -17,7 +17,10 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from artifacts.layout import versions
+from artifacts.errors import ArtifactError
+from artifacts.fusion import load_fusion
+from artifacts.layout import find, versions
+from artifacts.loader import load
 from cli.bars import bars
 from cli.demo.places import Places, Portion
 from cli.failures import UserError
@@ -82,7 +85,7 @@ def cut(imported: Imported, portion: Portion) -> Imported:
 def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
     """Train and publish all models unless this very dataset and these settings made them."""
     stamp = stamp_of(places, preset)
-    if models_fit(places, stamp):
+    if models_fit(places, stamp) and servable(places, out):
         out.print(f"{places.models}: trained on this dataset already", markup=False)
         return
     try:
@@ -124,6 +127,18 @@ def models_fit(places: Places, stamp: Mapping[str, str]) -> bool:
     return {**stamp, "versions": made} == noted and all(
         made.get(name) in versions(places.models, name) for name in TRAINED
     )
+
+
+def servable(places: Places, out: Console) -> bool:
+    """Whether this release can serve the newest versions; says what is wrong where it cannot."""
+    try:
+        for source in SOURCES:
+            load(find(places.models, source))
+        load_fusion(find(places.models, FUSION))
+    except ArtifactError as error:
+        out.print(str(error), markup=False)
+        return False
+    return True
 
 
 def note_training(places: Places, stamp: Mapping[str, str]) -> None:

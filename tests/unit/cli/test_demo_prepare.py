@@ -1,12 +1,18 @@
 """Models are kept while the same data and settings would make them again."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli.demo.places import Places
-from cli.demo.prepare import TRAINED, models_fit, note_training, stamp_of
+from cli.demo.prepare import TRAINED, models_fit, note_training, servable, stamp_of
+from models.train import SOURCES
+from tests.integration.gateway.world import publish_fusion
+from tests.support.artifacts import Tiny, publish
+from tests.support.text_artifact import publish_text
 
 
 @pytest.fixture
@@ -44,3 +50,20 @@ def test_models_of_a_release_that_noted_no_settings_do(places: Places) -> None:
     old = {k: v for k, v in json.loads(noted.read_text()).items() if k != "settings"}
     noted.write_text(json.dumps(old))
     assert not models_fit(places, stamp_of(places, "quick"))
+
+
+def test_models_that_this_release_cannot_serve_do_and_it_says_why(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    for source in SOURCES:
+        if source == "text":
+            publish_text(places.models)
+        else:
+            publish(places.models, Tiny(source=source))
+    publish_fusion(places.models)
+    said = io.StringIO()
+    assert servable(places, Console(file=said, width=400))
+    assert not said.getvalue()
+    # As a release left it that kept no such file.
+    (places.models / "text" / "1" / "where.npy").unlink()
+    assert not servable(places, Console(file=said, width=400))
+    assert "where.npy" in said.getvalue()
