@@ -237,12 +237,9 @@ def export_search(vectors: Scores, path: Path) -> float:
     np.save(path.parent / WHERE, where.astype(np.int32))
     model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where)).eval()
     names = (_INPUTS, ("texts", "scores", *_SEARCHED))
-    probes = [
-        _probe(len(vectors), *sizes, vectors.shape[1], most=len(distinct))
-        for sizes in ((2, 3, 4), (3, 5, 2))
-    ]
-    _export(model, path, probes[0], names)
-    return _worst(model, path, probes[1], names)
+    few = torch.tensor([min(3, len(distinct))])
+    _export(model, path, (*_probe(len(vectors), 2, 3, 4, vectors.shape[1]), few), names)
+    return _worst(model, path, (*_probe(len(vectors), 3, 5, 2, vectors.shape[1]), few), names)
 
 
 def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
@@ -257,14 +254,14 @@ def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
     few = IndexedSearch(torch.from_numpy(distinct[:8]), torch.from_numpy(where)).eval()
     # The table in the export has a few vectors; asked is about items that have these.
     rows = torch.from_numpy(np.flatnonzero(where < len(few.vectors))[:2] + 1)
-    probe = list(_probe(len(vectors), 2, 3, 4, vectors.shape[1])[:-1])
+    probe = list(_probe(len(vectors), 2, 3, 4, vectors.shape[1]))
     probe[1], probe[3] = rows[probe[1] % len(rows)], rows[probe[3] % len(rows)]
     _export(few, path, tuple(probe), names)
     map_table(path, "vectors", path.parent / TABLE)
     # Mapped, and private to us: torch takes no read-only array.
     table = np.load(path.parent / TABLE, mmap_mode="c", allow_pickle=False)
     model = IndexedSearch(torch.from_numpy(table), torch.from_numpy(where)).eval()
-    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1])[:-1], names)
+    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1]), names)
 
 
 def distinct_rows(vectors: Scores) -> tuple[Scores, Keys]:
@@ -328,19 +325,16 @@ def _worst(
 
 
 def _probe(
-    n: int, batch: int, length: int, candidates: int, width: int, *, most: int = 1
+    n: int, batch: int, length: int, candidates: int, width: int
 ) -> tuple[torch.Tensor, ...]:
-    """Return inputs of the graph for a catalogue of n items; the last row has no query.
-
-    Asked is for the best three, or for `most` where that is fewer.
-    """
+    """Return inputs of the graph but k for a catalogue of n items; the last row has no query."""
     random = torch.Generator().manual_seed(batch)
     vector = torch.nn.functional.normalize(torch.randn(batch, width, generator=random), dim=1)
     vector[-1] = 0
     history = torch.randint(0, n + 1, (batch, length), generator=random)
     weight = torch.rand(batch, length, generator=random)
     rows = torch.randint(0, n + 1, (batch, candidates), generator=random)
-    return vector, history, weight, rows, torch.tensor([min(3, most)])
+    return vector, history, weight, rows
 
 
 def _histories(
