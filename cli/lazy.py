@@ -5,6 +5,7 @@ needs neither. One line of help per command lives here in the table, so that
 `plait --help` imports nothing either.
 """
 
+import errno
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ from services.runtime.config import ConfigError
 _OURS = {"artifacts", "cli", "gateway", "models", "plait", "inference", "services"}
 # Failures that come from what the user gave; their messages say what to do.
 _EXPECTED = (ArtifactError, DataError, ConfigError, StoreError)
+# Failures of the machine amid the work, and what helps.
+_THE_MACHINES = {
+    errno.ENOSPC: "free some space and run it again",
+    errno.EDQUOT: "free some space and run it again",
+    errno.EROFS: "choose another place",
+    errno.EACCES: "choose another place, or have its owner allow it",
+    errno.EPERM: "choose another place, or have its owner allow it",
+    errno.EIO: "the disk is damaged or gone",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files (ulimit -n)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +92,13 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except _EXPECTED as error:
             raise UserError(str(error)) from None
+        except OSError as error:
+            if error.errno not in _THE_MACHINES:
+                raise
+            # A copy names what it read, then what it wrote.
+            named = error.filename2 or error.filename
+            place = f"{named}: " if named else ""
+            raise UserError(
+                f"{place}{error.strerror}; what was being written is not to be used, "
+                f"{_THE_MACHINES[error.errno]}"
+            ) from None

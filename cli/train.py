@@ -1,6 +1,7 @@
 """`plait train`: from a dataset to a repository of artifacts."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from cli.options import example
 from cli.output import console, print_json, table
 from cli.writable import check_directory
 from models.cf.config import METHODS
-from models.data.dataset import load_dataset
+from models.data.dataset import Dataset, load_dataset
 from models.export import ExportMismatch
 from models.fusion.exposures import learn_weights
 from models.text.train import LEFT_OUT
-from models.train import FUSION, PRESETS, SOURCES, TrainConfig, Trained, train_all
+from models.train import FUSION, PRESETS, SOURCES, Stages, TrainConfig, Trained, train_all
 
 # The metrics worth a column, in this order; the rest is in the manifest.
 _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
@@ -84,16 +85,40 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
         options=read_settings(sets, (*SOURCES, FUSION)),
     )
     check_directory(repository)
-    data = load_dataset(dataset)
-    try:
-        with bars() as stages:
-            done, skipped = train_all(data, repository, config, stages)
-    except ExportMismatch as error:
-        raise UserError(f"{error} Nothing was published for it.") from None
+    done, skipped = train_watched(load_dataset(dataset), repository, config)
     if options["as_json"]:
         print_json({"trained": [_json(t) for t in done], "skipped": skipped})
         return
     show_trained(done, skipped)
+
+
+def train_watched(
+    data: Dataset,
+    repository: Path,
+    config: TrainConfig,
+    announced: Callable[[Stages], Stages] = lambda stages: stages,
+) -> tuple[list[Trained], dict[str, str]]:
+    """Train with bars; where it ends early, however it does, say what it has published.
+
+    `announced` may say more of each stage. Raises UserError where an export is wrong, and
+    what `train_all` raises.
+    """
+    there: list[Trained] = []
+    try:
+        with bars() as stages:
+            return train_all(data, repository, config, announced(stages), there.append)
+    except ExportMismatch as error:
+        _tell_published(there)
+        raise UserError(f"{error} Nothing was published for it.") from None
+    except BaseException:
+        _tell_published(there)
+        raise
+
+
+def _tell_published(there: Sequence[Trained]) -> None:
+    if there:
+        names = ", ".join(f"{t.source} {t.path.name}" for t in there)
+        click.echo(f"Published before it ended, whole and to be loaded: {names}.", err=True)
 
 
 def show_trained(done: list[Trained], skipped: dict[str, str]) -> None:

@@ -69,28 +69,31 @@ def train_all(
     repository: Path,
     config: TrainConfig,
     stages: Stages = lambda _: silent,
+    published: Callable[[Trained], None] = lambda _: None,
 ) -> tuple[list[Trained], dict[str, str]]:
     """Train and publish; return the versions, and why sources were left out, by name.
 
-    Raises DataError and ArtifactError with messages for people; DatasetError where no
+    `published` hears of each version as soon as it is there: it stays, whatever comes
+    after it. Raises DataError and ArtifactError with messages for people; DatasetError where no
     source is left.
     """
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)
     first = held.known if config.fusion else dataset.events
-    places: dict[str, Any] = {"repository": repository, "config": config}
-    done, unable = _train_each(sources, dataset, first, **places, stages=stages)
+    places: dict[str, Any] = {"repository": repository, "config": config, "stages": stages}
+    done, unable = _train_each(sources, dataset, first, **places, published=published)
     skipped |= unable
     if not done:
         raise DatasetError(f"{dataset.path}: no model can learn from it: {reasons(skipped)}")
     if not config.fusion:
         return done, skipped
-    done.append(_fusion(dataset, held, **places, stages=stages))
+    done.append(_fusion(dataset, held, **places))
+    published(done[-1])
     if config.refit:
         # The text source learns nothing from events.
         again = [s for s in sources if s not in {"text", *skipped}]
-        done += _train_each(again, dataset, dataset.events, **places, stages=stages)[0]
+        done += _train_each(again, dataset, dataset.events, **places, published=published)[0]
     return done, skipped
 
 
@@ -101,6 +104,7 @@ def _train_each(  # noqa: PLR0917 -- a step of train_all
     repository: Path,
     config: TrainConfig,
     stages: Stages,
+    published: Callable[[Trained], None],
 ) -> tuple[list[Trained], dict[str, str]]:
     """Train the sources that these events teach anything; also say why others learn nothing."""
     done, skipped = [], {}
@@ -110,6 +114,8 @@ def _train_each(  # noqa: PLR0917 -- a step of train_all
             done.append(train_source(source, dataset, events, **places, progress=stages(source)))
         except DatasetError as error:
             skipped[source] = str(error)
+            continue
+        published(done[-1])
     return done, skipped
 
 

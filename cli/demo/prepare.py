@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,21 +22,18 @@ from artifacts.errors import ArtifactError
 from artifacts.fusion import load_fusion
 from artifacts.layout import find, versions
 from artifacts.loader import load
-from cli.bars import bars
 from cli.demo.places import Places, Portion
-from cli.failures import UserError
 from cli.import_ import show_import
 from cli.seed import describe, seed_state
-from cli.train import show_trained
+from cli.train import show_trained, train_watched
 from gateway.schema import lock
 from models.data.dataset import Dataset, load_dataset, write_dataset
 from models.data.errors import DatasetError
 from models.data.importers import FORMATS, Imported, Options
 from models.data.importers.complete_journey import SOURCE as CITATION
 from models.data.report import keep
-from models.export import ExportMismatch
 from models.progress import Progress
-from models.train import FUSION, SOURCES, Stages, TrainConfig, config_of, train_all
+from models.train import FUSION, SOURCES, Stages, TrainConfig, config_of
 
 FORMAT = "complete-journey"
 TRAINED = (*SOURCES, FUSION)
@@ -88,18 +86,13 @@ def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
     if models_fit(places, stamp) and servable(places, out):
         out.print(f"{places.models}: trained on this dataset already", markup=False)
         return
-    try:
-        with bars() as stages:
-            done, skipped = train_all(
-                data, places.models, TrainConfig(preset=preset), _announced(stages, out)
-            )
-    except ExportMismatch as error:
-        raise UserError(f"{error} Nothing was published for it.") from None
+    config = TrainConfig(preset=preset)
+    done, skipped = train_watched(data, places.models, config, partial(_announced, out))
     show_trained(done, skipped)
     note_training(places, stamp)
 
 
-def _announced(stages: Stages, out: Console) -> Stages:
+def _announced(out: Console, stages: Stages) -> Stages:
     """Say each stage in a line of its own where nobody can see a bar move."""
 
     def stage(name: str) -> Progress:

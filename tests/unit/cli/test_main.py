@@ -1,5 +1,7 @@
 """The group: quick to start, an example with every command, no traceback for the expected."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -19,6 +21,13 @@ HEAVY = ("torch", "polars", "onnxruntime", "scipy", "onnx", "tantivy", "numpy")
 def breaks() -> None:
     """Fail in a way that is expected."""
     raise DatasetError("var/data: not found; import it")
+
+
+@click.command()
+@click.argument("number", type=int)
+def stops(number: int) -> None:
+    """Fail as a copy does."""
+    raise OSError(number, os.strerror(number), "read", None, "written")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -72,3 +81,22 @@ def test_an_unknown_command_is_refused(run: Run) -> None:
 def test_the_version_is_the_packages(run: Run) -> None:
     assert run("--version").output.startswith("plait, version ")
     assert isinstance(plait, LazyGroup)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "written: No space left on device; .* free some space"),
+        (errno.EACCES, "written: Permission denied; .* choose another place"),
+    ],
+)
+def test_a_failure_of_the_machine_amid_the_work_is_one_line(number: int, said: str) -> None:
+    group = LazyGroup(commands={"x": Command(f"{__name__}:stops", "Stop.")})
+    with pytest.raises(UserError, match=said):
+        group.main(["x", str(number)], standalone_mode=False)
+
+
+def test_a_file_that_only_a_mistake_looks_for_keeps_its_traceback() -> None:
+    group = LazyGroup(commands={"x": Command(f"{__name__}:stops", "Stop.")})
+    with pytest.raises(FileNotFoundError):
+        group.main(["x", str(errno.ENOENT)], standalone_mode=False)

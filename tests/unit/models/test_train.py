@@ -15,6 +15,7 @@ from models.data.dataset import DatasetInfo, write_dataset
 from models.data.errors import DatasetError
 from models.train import TrainConfig, preset_of, train_all
 from models.validation import hold_out
+from tests.support.disks import small_disk
 from tests.support.shop import shop
 
 
@@ -162,6 +163,21 @@ def test_the_command_prints_versions_for_people_and_machines(dataset, tmp_path):
     machine = CliRunner().invoke(plait, [*arguments, "--preset", "quick", "--json"])
     shown = json.loads(machine.stdout)
     assert [(t["source"], t["version"]) for t in shown["trained"]] == [("cf", 2)]
+
+
+def test_a_training_that_ends_early_says_what_it_published_and_leaves_no_draft(dataset, tmp_path):
+    """The text encoder that content brings along does not fit on the disk."""
+    with small_disk(tmp_path / "disk", 1) as disk:
+        if disk is None:
+            pytest.skip("this process may not mount a file system")
+        models = disk.root / "models"
+        arguments = ["train", str(dataset.path), str(models), "--sources", "cf,content"]
+        result = CliRunner().invoke(plait, [*arguments, "--preset", "quick"])
+        left = {str(path.relative_to(models)) for path in models.glob("*/*")}
+    assert result.exit_code == 1
+    assert "Published before it ended, whole and to be loaded: cf 1." in result.output
+    assert "encoder.onnx: No space left on device" in result.output
+    assert left == {"cf/1"}
 
 
 def test_a_source_nobody_knows_is_named():
