@@ -24,7 +24,7 @@ from benchmarks.open_loop import Shot, open_loop, poisson, quantile
 from benchmarks.virtual_time import run
 from cli.output import console, table
 from gateway.admission.gate import Gate
-from gateway.admission.lanes import CEILING, FLOOR, START
+from gateway.admission.lanes import CEILING, FLOOR, RANKINGS_WAITING, START
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
 from gateway.config import GatewayConfig
@@ -168,7 +168,10 @@ def load(
     async def offer() -> list[Shot]:
         clock = asyncio.get_running_loop().time
         chance = random.Random(0)  # noqa: S311 -- not for secrets
-        gate = Gate({"HOME": 0}, limit, Notes("rankings", ("HOME",)), clock=clock)
+        gate = Gate(
+            {"HOME": 0}, limit, Notes("rankings", ("HOME",)),
+            queue_share=RANKINGS_WAITING, clock=clock,
+        )  # fmt: skip
 
         async def call(_: int) -> str:
             left = ALLOWED - late * chance.random()

@@ -13,6 +13,10 @@ from collections.abc import Awaitable, Callable, Hashable
 from gateway.rounds import Round, Rounds
 from gateway.types import Question, SourceAnswer
 
+# Rows in a call that is sent ahead, at least. With fewer the hop costs more than the pause
+# that it saves (docs/decisions/0017).
+LEAST_AHEAD = 4
+
 
 class Row:
     """One shopper's question on its way to one source; `answer` is None until there is one."""
@@ -107,7 +111,7 @@ class Coalescer:
 
     @property
     def ready(self) -> bool:
-        """Whether rows wait, and a call may be made for them."""
+        """Whether rows wait, and it has a server that no call has."""
         return bool(self._waiting) and len(self._flying) < self.max_calls
 
     @property
@@ -116,14 +120,26 @@ class Coalescer:
         return sum(not call.made_in.over for call in self._flying) < self.max_calls
 
     @property
+    def spare(self) -> bool:
+        """Whether its servers, none of them late, may each be sent a call ahead."""
+        in_time = not any(call.made_in.over for call in self._flying)
+        return in_time and len(self._flying) < 2 * self.max_calls
+
+    @property
     def complete(self) -> bool:
         """Whether the rows that wait are its part of all rankings that are being made."""
         share = self._rounds.traffic.inside // (self.max_calls + 1)
         return len(self._waiting) >= min(self._max_rows, share)
 
-    def send(self, made_in: Round) -> None:
-        """Make all calls that may be made."""
-        while len(self._flying) < self.max_calls and (rows := self._take()):
+    @property
+    def plenty(self) -> bool:
+        """Whether so many rows wait that a call ahead is worth its hop."""
+        return len(self._waiting) >= LEAST_AHEAD and self.complete
+
+    def send(self, made_in: Round, *, ahead: bool) -> None:
+        """Make all calls that may be made; `ahead`, also those that wait at a busy server."""
+        most = 2 * self.max_calls if ahead and self.spare else self.max_calls
+        while len(self._flying) < most and (rows := self._take()):
             call = Call(rows, made_in)
             self._flying.append(call)
             made_in.add()

@@ -71,7 +71,8 @@ class GatewayConfig(ServerConfig):
     # (its max_batch_rows). More: less CPU each under load, longer calls.
     rows_per_call: int = 64
     # Calls in flight for each replica of a source; questions that come meanwhile wait and
-    # share the next. More: less waiting behind a slow call, smaller batches.
+    # share the next, of which as many again may be sent ahead under load. More: less
+    # waiting behind a slow call, smaller batches.
     calls_in_flight: int = 1
     # Places ordered for variety (about 3 us each), and the least a ranking holds if the
     # rules allow it.
@@ -80,8 +81,8 @@ class GatewayConfig(ServerConfig):
 
     # Part of max_deadline_ms that a ranking should take at most under load; as many are
     # worked on at once as manage that. Larger: fuller batches, so more rankings a second,
-    # and longer waits; half as much again is spent in the queue, so at most 0.6.
-    load_share: float = 0.25
+    # and longer waits; up to an eighth as much again is spent in the queue.
+    load_share: float = 0.3
     # Who is served first when not all can be: surfaces of one rank side by side, the first
     # rank first. The last rank is refused first, and under lasting overload altogether.
     surface_order: tuple[str, ...] = ("SEARCH CART", "HOME ITEM SESSION", "RANK")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 # Few values, so that questions of one moment are alike and share a batch.
 LADDER = (1.0, 0.8, 0.6, 0.45, 0.3)
 # Load, as a part of what is too much, from which a step down is due, and below which up.
-_HIGH, _LOW = 0.7, 0.45
+_HIGH, _LOW = 0.58, 0.38
 # Seconds that a step is given to show its effect.
 _DOWN_PAUSE, _UP_PAUSE = 0.2, 0.5
 

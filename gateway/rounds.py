@@ -10,7 +10,9 @@ it answers.
 While the gateway itself is what holds shoppers up, a round also waits until half of
 those inside can ride in it: two halves that take turns, one asked about and one merged,
 use the machine better than many small calls. (Sources with more servers have more calls
-in flight, and each a smaller part.)
+in flight, and each a smaller part.) Where the sources are what holds them up, the second
+half is there before the first is answered: it is sent ahead, so that a server need not
+wait between two calls until a busy gateway has heard of the one and sent the other.
 """
 
 import asyncio
@@ -75,7 +77,7 @@ class Member(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether rows wait, and a call may be made for them."""
+        """Whether rows wait, and it has a server that no call has."""
         ...
 
     @property
@@ -88,8 +90,18 @@ class Member(Protocol):
         """Whether as many rows wait as are worth waiting for."""
         ...
 
-    def send(self, made_in: Round) -> None:
-        """Make all calls that may be made."""
+    @property
+    def spare(self) -> bool:
+        """Whether its servers, none of them late, may each be sent a call ahead."""
+        ...
+
+    @property
+    def plenty(self) -> bool:
+        """Whether so many rows wait that a call ahead is worth its hop."""
+        ...
+
+    def send(self, made_in: Round, *, ahead: bool) -> None:
+        """Make all calls that may be made; `ahead`, also those that wait at a busy server."""
         ...
 
 
@@ -117,8 +129,12 @@ class Rounds:
         asyncio.get_running_loop().call_soon(self._settle, self.traffic.moves, 0, _MOST_TURNS)
 
     def _possible(self) -> bool:
-        members = self._members
-        return any(m.ready for m in members) and all(m.free for m in members)
+        if self._free():
+            return any(m.ready for m in self._members)
+        return any(m.plenty for m in self._members) and all(m.spare for m in self._members)
+
+    def _free(self) -> bool:
+        return all(m.free for m in self._members)
 
     def _settle(self, before: int, quiet: int, turns: int) -> None:
         """Begin, unless the loop is at work for shoppers who may still join.
@@ -136,8 +152,9 @@ class Rounds:
 
     def _begin(self) -> None:
         made = Round(self._clock(), self._ended)
+        ahead = not self._free()
         for member in self._members:
-            member.send(made)
+            member.send(made, ahead=ahead)
         if made.left:
             made.wait(min(_LONGEST_HOLD, _PATIENCE * self._usual), self.soon)
 

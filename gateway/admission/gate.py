@@ -16,9 +16,6 @@ from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
 from services.runtime.errors import DeadlineExceeded, ResourceExhausted
 
-# Places in the queue for each place inside: a full queue makes a call wait for about
-# this part of the time that it takes.
-_QUEUE_SHARE = 0.5
 # Between two pushbacks in a row; the golden ratio spreads any number of them evenly.
 _GOLDEN = 0.618034
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -73,17 +70,21 @@ class Gate:
         limit: Limit,
         notes: Notes,
         *,
+        queue_share: float = 0.5,
         moved: Callable[[float, float], None] = lambda *_: None,
         came: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`ranks`: 0 is served first; `moved` hears of the load and the time, window by window.
 
-        `came` hears of every call, whatever becomes of it.
+        `queue_share`: places in the queue for each place inside; a full queue makes a call
+        wait for about this part of the time that it takes. `came` hears of every call,
+        whatever becomes of it.
         """
         self._ranks = ranks
         self._limit = limit
         self._notes = notes
+        self._queue_share = queue_share
         self._moved = moved
         self._came = came
         self._clock = clock
@@ -156,7 +157,7 @@ class Gate:
 
     def _room(self, rank: int) -> float:
         """How many may wait when one of this rank comes: half the queue is for the first alone."""
-        whole = max(1.0, _QUEUE_SHARE * self._limit.value)
+        whole = max(1.0, self._queue_share * self._limit.value)
         return whole * (1 - rank / (2 * max(1, len(self._queues) - 1)))
 
     def _expected_wait(self) -> float:

@@ -21,6 +21,9 @@ PROFILES = "PROFILES"
 # on a machine that has become slow (python -m benchmarks.limits). The start: somewhat more
 # than two cores carry, the first windows correct it. The most only bounds memory.
 FLOOR, START, CEILING = 12, 64, 1000
+# Of rankings few wait, enough that one rank goes before another: a place inside costs an
+# answer as much time as one in the queue and fills a batch besides (docs/decisions/0010).
+RANKINGS_WAITING = 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
         ranks,
         _adaptive(config.load_share * config.max_deadline_ms / 1000),
         Notes("rankings", tuple(ranks)),
+        queue_share=RANKINGS_WAITING,
         moved=quality.note,
         came=traffic.arrive,
     )

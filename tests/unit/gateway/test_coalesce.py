@@ -53,7 +53,7 @@ async def test_a_source_at_rest_is_asked_at_once() -> None:
 async def test_rows_that_come_meanwhile_share_the_next_call() -> None:
     server = Server()
     coalescer = Coalescer(server.send, Rounds(Traffic()), max_rows=8, max_calls=1)
-    first, later = row(), [row() for _ in range(5)]
+    first, later = row(), [row() for _ in range(3)]
     coalescer.add(first)
     await turns()
     for each in later:
@@ -65,6 +65,28 @@ async def test_rows_that_come_meanwhile_share_the_next_call() -> None:
     assert server.calls == [[first], later]
     assert first.answer is ANSWER
     assert later[0].answer is None
+
+
+async def test_enough_rows_are_sent_ahead_to_wait_at_the_server_and_no_more_after_them() -> None:
+    server, traffic = Server(), Traffic()
+    coalescer = Coalescer(server.send, Rounds(traffic), max_rows=8, max_calls=1)
+    for _ in range(10):
+        traffic.enter()
+    first, ahead, waiting = [row() for _ in range(5)], [row() for _ in range(5)], [row(), row()]
+    for part in (first, ahead[:4]):
+        for each in part:
+            coalescer.add(each)
+        await turns()
+    assert server.calls == [first]  # four of ten that are inside: the others may still join
+    for each in (ahead[4], *waiting):
+        coalescer.add(each)
+        await turns()
+    assert server.calls == [first, ahead]
+    server.gate.release()
+    await turns()
+    assert first[0].answer is ANSWER
+    # A server that has a call is sent no small one after it.
+    assert server.calls == [first, ahead]
 
 
 async def test_rows_of_one_turn_of_the_loop_ride_together() -> None:

@@ -24,7 +24,7 @@ def test_between_high_and_low_it_stays_where_it_is() -> None:
     quality = Quality()
     now = moved(quality, load=0.9, seconds=0.1)
     assert quality.factor == LADDER[1]
-    moved(quality, load=0.6, seconds=60.0, since=now)
+    moved(quality, load=0.4, seconds=60.0, since=now)
     assert quality.factor == LADDER[1]
 
 

@@ -17,6 +17,7 @@ class Member:
     servers: int = 1
     rows: int = 0
     complete: bool = True
+    plenty: bool = False
     sent: list[int] = field(default_factory=list)
     flying: list[Round] = field(default_factory=list)
 
@@ -28,8 +29,13 @@ class Member:
     def free(self) -> bool:
         return sum(not made_in.over for made_in in self.flying) < self.servers
 
-    def send(self, made_in: Round) -> None:
-        if self.ready:
+    @property
+    def spare(self) -> bool:
+        late = any(made_in.over for made_in in self.flying)
+        return not late and len(self.flying) < 2 * self.servers
+
+    def send(self, made_in: Round, *, ahead: bool) -> None:
+        if self.ready or (ahead and self.rows and self.spare):
             self.sent.append(self.rows)
             self.rows = 0
             self.flying.append(made_in)
@@ -114,6 +120,25 @@ def test_how_long_is_learnt_from_all_but_the_slowest() -> None:
         sent = len(a.sent)
         await asyncio.sleep(0.005)
         assert len(a.sent) == sent + 1
+
+    run(story())
+
+
+def test_where_enough_wait_a_second_round_is_sent_ahead_but_not_to_one_that_is_late() -> None:
+    async def story() -> None:
+        quick, slow = Member(), Member()
+        rounds = rounds_of(quick, slow)
+        await add(rounds, quick, slow)
+        quick.end()
+        slow.plenty = True
+        await add(rounds, quick, slow)
+        assert (quick.sent, slow.sent) == ([1, 1], [1, 1])
+        await add(rounds, quick, slow)
+        assert (quick.sent, slow.sent) == ([1, 1], [1, 1])
+        await asyncio.sleep(0.051)  # now both are late: those that are free go on
+        quick.end()
+        await add(rounds, quick)
+        assert (quick.sent, slow.sent) == ([1, 1, 2], [1, 1])
 
     run(story())
 

@@ -9,6 +9,7 @@ from benchmarks.limits import ALLOWED, Machine, adaptive, capacity, fixed, load
 from benchmarks.open_loop import Shot, open_loop, poisson
 from benchmarks.virtual_time import run
 from gateway.admission.gate import Gate
+from gateway.admission.lanes import RANKINGS_WAITING
 from gateway.admission.limit import Limit
 from gateway.admission.notes import Notes
 from gateway.quality import Quality
@@ -77,7 +78,7 @@ async def overload_then_calm(
     works = machine()
     gate = Gate(
         {"HOME": 0}, adaptive(Limit)(), Notes("rankings", ("HOME",)),
-        moved=quality.note, clock=clock,
+        queue_share=RANKINGS_WAITING, moved=quality.note, clock=clock,
     )  # fmt: skip
 
     async def call(_: int) -> str:
