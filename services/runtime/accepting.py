@@ -33,7 +33,9 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]
         """Return the next call; without a pause where it has come already."""
         while self._asked < AHEAD:
             self._asked += 1
-            asyncio.ensure_future(super()._request_call()).add_done_callback(self._hear)
+            # Not ensure_future, which wraps gRPC's kind of coroutine in another first.
+            task = asyncio.get_running_loop().create_task(super()._request_call())
+            task.add_done_callback(self._hear)
         while not self._came:
             self._heard.clear()
             await self._heard.wait()
