@@ -31,7 +31,7 @@ from gateway.config import GatewayConfig
 from services.runtime.errors import PlaitError
 
 # As the gateway's default: what a ranking may take, and what it should take.
-ALLOWED = 0.235
+ALLOWED = (GatewayConfig.max_deadline_ms - GatewayConfig.merge_reserve_ms) / 1000
 TARGET = GatewayConfig.load_share * GatewayConfig.max_deadline_ms / 1000
 # Spent before the gate at most, where calls queue in the transport.
 LATE = 0.1
@@ -137,7 +137,7 @@ LAWS: dict[str, Callable[[], Limit]] = {
     "gradient, no-load time": adaptive(NoLoad),
     "gradient to the target": adaptive(Limit),
     "the same, floor 4": adaptive(Limit, floor=4),
-    "the same, floor 8": adaptive(Limit, floor=8),
+    "the same, floor 12": adaptive(Limit, floor=12),
     "the same, target 20 %": adaptive(Limit, 0.2 * 0.25),
     "the same, target 45 %": adaptive(Limit, 0.45 * 0.25),
 }

@@ -60,8 +60,9 @@ class GatewayConfig(ServerConfig):
     # Longest a ranking may take. Larger: slow models are still heard; smaller: a slow
     # model costs less. A client that allows less gets its answer earlier.
     max_deadline_ms: int = 250
-    # Kept back for merging and replying; too small and the answer itself is late.
-    merge_reserve_ms: int = 15
+    # Kept back for merging and replying, on a busy machine too; too small and the answer
+    # itself is late.
+    merge_reserve_ms: int = 25
     # Part of its time a search may spend on finding, before others score what was found.
     search_share: float = 0.6
     # Candidates asked of each source. More: better recall and deeper paging, more bytes

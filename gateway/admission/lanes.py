@@ -17,10 +17,10 @@ from services.runtime import metrics
 EVENTS = "EVENTS"
 CATALOGUE = "CATALOGUE"
 PROFILES = "PROFILES"
-# The least: fewer at once leave batches empty, so that each costs more; 16 would all be late
+# The least: fewer at once leave batches empty, so that each costs more; 12 would all be late
 # on a machine that has become slow (python -m benchmarks.limits). The start: somewhat more
 # than two cores carry, the first windows correct it. The most only bounds memory.
-FLOOR, START, CEILING = 12, 64, 1000
+FLOOR, START, CEILING = 8, 64, 1000
 # Of rankings few wait, enough that one rank goes before another: a place inside costs an
 # answer as much time as one in the queue and fills a batch besides (docs/decisions/0010).
 RANKINGS_WAITING = 0.125
