@@ -1,7 +1,10 @@
 """The search for weights: every blend on a grid, judged by NDCG on held-out events.
 
 A handful of numbers and thousands of cases: a grid finds the optimum as well as
-anything cleverer, cannot diverge and is the same on every machine.
+anything cleverer, cannot diverge and is the same on every machine. Which blend of a grid
+is best follows chance where the cases are few, so the blend kept is the mean of those that
+are best for samples of the cases (bagging: L. Breiman, "Bagging predictors", Machine
+Learning 24, 1996); docs/fusion.md has the figures.
 """
 
 from collections.abc import Sequence
@@ -24,8 +27,9 @@ _GRID: dict[str, tuple[float, ...]] = {
     "cross_domain": (0.0, 0.005, 0.01, 0.02, 0.05, 0.1),
     "session": (0.0, 0.02, 0.05, 0.1, 0.2, 0.4),
 }
-# Grids of blends, each around the best of the one before.
-_STEPS = (0.2, 0.1, 0.05)
+# The grid of blends, and the samples of the cases, drawn with replacement.
+_STEP = 0.1
+_SAMPLES = 60
 # Where the data cannot tell, these stay: held-out events show what sold, not what fresh
 # trends, a session or another domain would have sold.
 _DEFAULTS = {"trend": 0.05, "cross_domain": 0.02, "session": 0.1}
@@ -54,8 +58,8 @@ def search(
 ) -> Found:
     """Find blend weights, then the weights of `terms` one after another, then both again.
 
-    `least` [S] is what each source keeps in any case, 0.02 by default, and a hundredth of that
-    where one of them alone is ahead of what is found.
+    `cases` holds one at least. `least` [S] is what each source keeps in any case, 0.02 by
+    default, and a hundredth of that where one of them alone is ahead of what is found.
     """
     given = np.zeros(sources, np.float32) if least is None else least
     found = _searched(cases, terms, np.maximum(given, _LEAST).astype(np.float32), k)
@@ -92,10 +96,16 @@ def _searched(cases: Sequence[Case], terms: Sequence[str], least: Floats, k: int
 
 def mean_ndcg(cases: Sequence[Case], weights: Floats, terms: Floats, k: int) -> Doubles:
     """Return the mean NDCG@k of N settings, weights [N, S] and terms [N, T], float64 [N]."""
+    total: Doubles = _ndcg(cases, weights, terms, k).sum(axis=0)
+    return total / max(len(cases), 1)
+
+
+def _ndcg(cases: Sequence[Case], weights: Floats, terms: Floats, k: int) -> Doubles:
+    """Return the NDCG@k of each case under N settings, float64 [C, N]."""
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    total = np.zeros(len(weights))
-    for case in cases:
+    found = np.zeros((len(cases), len(weights)))
+    for number, case in enumerate(cases):
         if not len(case.target):
             continue
         score = blend(case, weights, terms)
@@ -105,9 +115,9 @@ def mean_ndcg(cases: Sequence[Case], weights: Floats, terms: Floats, k: int) -> 
             top = np.take_along_axis(top, order, axis=1)
         else:
             top = np.argsort(-score, axis=1, kind="stable")
-        found = case.target[top] @ discount[: top.shape[1]]
-        total += found / ideal[min(case.wanted, k)]
-    return total / max(len(cases), 1)
+        gained = case.target[top] @ discount[: top.shape[1]]
+        found[number] = gained / ideal[min(case.wanted, k)]
+    return found
 
 
 def blend(case: Case, weights: Floats, terms: Floats) -> Floats:
@@ -138,19 +148,14 @@ def simplex(least: Floats, step: float) -> Floats:
 
 
 def _best_blend(cases: Sequence[Case], least: Floats, terms: Floats, k: int) -> Floats:
-    """Search a coarse grid, then finer ones around the best so far."""
-    best: Floats | None = None
-    before = 1.0
-    for step in _STEPS:
-        blends = simplex(least, step)
-        if best is not None:
-            near = np.abs(blends - best[None]).max(axis=1) <= before + 1e-6
-            blends = np.concatenate([best[None], blends[near]])
-        values = mean_ndcg(cases, blends, np.repeat(terms[None], len(blends), axis=0), k)
-        best, before = blends[int(values.argmax())], step
-    if best is None:
-        raise ValueError("no step to search with")
-    return best
+    """Return the mean of the blends that are best for samples of the cases."""
+    blends = simplex(least, _STEP)
+    values = _ndcg(cases, blends, np.repeat(terms[None], len(blends), axis=0), k)
+    chance = np.random.default_rng(0)
+    even = np.full(len(cases), 1 / len(cases))
+    drawn = chance.multinomial(len(cases), even, size=_SAMPLES)
+    best: Floats = blends[(drawn @ values).argmax(axis=1)].mean(axis=0, dtype=np.float64)
+    return best.astype(np.float32)
 
 
 def _best_term(cases: Sequence[Case], weights: Floats, chosen: Floats, name: str, k: int) -> Floats:
