@@ -215,6 +215,14 @@ def test_the_search_finds_the_source_that_knows() -> None:
     assert found.ndcg > 0.8 * found.alone[1] > found.alone[0]
 
 
+def test_one_case_more_or_less_does_not_decide_which_of_two_sources_weighs() -> None:
+    """Of few cases each source knows half: the best of the grid gives one all, then the other."""
+    rng = np.random.default_rng(3)
+    cases = [case(number % 2, 2, rng) for number in range(12)]
+    blends = [search(some, 2, (), k=10).weights[0] for some in (cases, cases[1:], cases[:-1])]
+    assert all(0.25 < weight < 0.75 for weight in blends)
+
+
 def test_a_useless_adjustment_gets_no_weight_and_a_useful_one_does() -> None:
     rng = np.random.default_rng(1)
     cases = []
