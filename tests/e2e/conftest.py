@@ -56,7 +56,8 @@ def plait(
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     root = tmp_path_factory.mktemp("ground")
-    done = plait("demo", "--prepare-only", "--root", str(root), *PORTION)
+    # On a machine that others use it may take several times its minute and a half.
+    done = plait("demo", "--prepare-only", "--root", str(root), *PORTION, seconds=900.0)
     assert done.returncode == 0, done.stdout + done.stderr
     places = Places(root)
     data = load_dataset(places.dataset)
