@@ -23,15 +23,18 @@ _OURS = {"artifacts", "cli", "gateway", "models", "plait", "inference", "service
 # Failures that come from what the user gave; their messages say what to do.
 _EXPECTED = (ArtifactError, DataError, ConfigError, StoreError)
 # Failures of the machine amid the work, and what helps.
+_SPACE = "what was being written is not to be used: free some space and run it again"
+_FILES = "allow more open files (ulimit -n) and run it again"
+_ALLOWED = "have its owner allow it, or choose another place"
 _THE_MACHINES = {
-    errno.ENOSPC: "free some space and run it again",
-    errno.EDQUOT: "free some space and run it again",
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
     errno.EROFS: "choose another place",
-    errno.EACCES: "choose another place, or have its owner allow it",
-    errno.EPERM: "choose another place, or have its owner allow it",
+    errno.EACCES: _ALLOWED,
+    errno.EPERM: _ALLOWED,
     errno.EIO: "the disk is damaged or gone",
-    errno.EMFILE: "allow more open files (ulimit -n)",
-    errno.ENFILE: "allow more open files (ulimit -n)",
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
 }
 
 
@@ -98,7 +101,4 @@ class LazyGroup(click.Group):
             # A copy names what it read, then what it wrote.
             named = error.filename2 or error.filename
             place = f"{named}: " if named else ""
-            raise UserError(
-                f"{place}{error.strerror}; what was being written is not to be used, "
-                f"{_THE_MACHINES[error.errno]}"
-            ) from None
+            raise UserError(f"{place}{error.strerror}; {_THE_MACHINES[error.errno]}") from None
