@@ -9,6 +9,7 @@ it has answered a set of fixed requests with the same top 20 as the others, and
 every answer that counts has been checked.
 
 python -m benchmarks.compare [--only NAME,...] [--parts closed,open,costs] [--quick]
+                             [--beside before=../before]
 """
 
 import argparse
@@ -36,6 +37,7 @@ from benchmarks.systems.environment import pinned
 from benchmarks.systems.plait import Plait
 from benchmarks.systems.process import ROOT
 from benchmarks.tables import show
+from benchmarks.versions import MEANT, WRITTEN, versions
 from cli.failures import UserError
 
 PARTS = ("closed", "open", "costs")
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
         write_state(work / "state.sqlite", shop, SHOPPERS, costs.LENGTHS)
-        systems = line_up(models, work, arguments.only)
+        systems = line_up(models, work, arguments.only, arguments.beside)
         with (
             Client(models, arguments.seed) as client,
             closing(Contest(systems, client, examiner, say)) as contest,
@@ -173,6 +175,13 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write everything here as well")
     add("--only", type=_names, default=[], metavar="NAME,...", help="only these systems")
+    add(
+        "--beside",
+        action="append",
+        default=[],
+        metavar=WRITTEN,
+        help=f"another version of Plait as well, {MEANT}",
+    )
     add("--parts", type=_names, default=PARTS, metavar="PART,...", help=", ".join(PARTS))
     add("--seconds", type=float, default=2.5, help="measured per round and load")
     add("--callers", type=_names, default=["1", "16", "64"], help="numbers of callers")
@@ -181,6 +190,7 @@ def parse() -> argparse.Namespace:
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
     add("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    arguments.beside = list(versions(arguments.beside).values())
     if arguments.quick:
         arguments.seconds, arguments.rounds = 1.0, 1
     if not {"closed"} <= set(arguments.parts) <= set(PARTS):

@@ -1,11 +1,12 @@
 """What happens at three times the load that the machine can carry?
 
 Finds the capacity (closed loop), then offers a multiple of it by the clock for a
-minute, then half of it. Reported: goodput as a share of the capacity, how fast
-refusals come back, which surfaces were served, how soon all is as before, and
-CPU-milliseconds of each process. The client runs on the same machine and takes
-its share of it (its CPU is in the table). Refusals are timed twice: at the client,
-from when a call was due, and in the gateway, from when its code first saw the call.
+minute, then half of it, then finds the capacity again. Reported: goodput as a share of
+the capacity, the mean of both; how fast refusals come back, which surfaces were served,
+how soon all is as before, and CPU-milliseconds of each process. The client runs on the
+same machine and takes its share of it (its CPU is in the table). Refusals are
+timed twice: at the client, from when a call was due, and in the gateway, from when its
+code first saw the call.
 
 With --without the same is done with a part of the protection taken away, turn by turn,
 every round with processes of its own; reported are medians over the rounds.
@@ -116,10 +117,7 @@ def _round(without: str, plan: Plan, arguments: argparse.Namespace) -> Round:
             restart=False,
         )
         with Fleet(config) as fleet:
-            seen = _drive(fleet, work, plan, arguments)
-    offered, capacity = seen["overload"], seen["capacity"]
-    offered["share_of_capacity"] = offered["goodput_per_second"] / capacity["goodput_per_second"]
-    return seen
+            return _drive(fleet, work, plan, arguments)
 
 
 def topology(without: str) -> Topology:

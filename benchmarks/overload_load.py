@@ -1,4 +1,8 @@
-"""The client of the overload benchmark, in a process of its own: capacity, overload, afterwards.
+"""The client of the overload benchmark, in a process of its own.
+
+It measures the capacity, overloads, calms down and measures the capacity again. What
+overload is compared with is the mean of both: a machine that others use has another
+speed a minute later, and one capacity, before, would take that for the overload's doing.
 
 Asks for rankings on all surfaces, as a shop would. Prints "phase NAME" when a
 phase begins (CPU is read from then on) and one JSON line at the end. It speaks to the
@@ -12,7 +16,8 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,33 +170,50 @@ async def measure(ask: Call, surface: Any, plan: Plan, seed: int) -> dict[str, A
     shots = await open_loop(ask, poisson(plan.calm * rate, plan.after, seed + 1), len(shots))
     found["after"] = figures(shots, plan.after, surface)
     found["after"]["recovered_after_s"] = recovered_after(shots)
+    print("phase again", flush=True)
+    shots = await closed_loop(ask, plan.callers, plan.capacity, len(shots))
+    found["again"] = figures(shots, plan.capacity, surface)
     print("phase end", flush=True)
+    carried = (rate + found["again"]["goodput_per_second"]) / 2
+    found["overload"]["capacity_per_second"] = carried
+    found["overload"]["share_of_capacity"] = found["overload"]["goodput_per_second"] / max(
+        carried, 1e-9
+    )
     return found
 
 
-async def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Connect, measure, disconnect."""
-    plan = Plan(**json.loads(arguments.plan))
-    users = json.loads((arguments.work / "users.json").read_text())
-    histories = json.loads((arguments.work / "histories.json").read_text())
-    host, port = arguments.address.rsplit(":", 1)
+@asynccontextmanager
+async def asking(address: str, work: Path, *, patience: float, seed: int) -> AsyncIterator[Asker]:
+    """Connect for as long as the block lasts.
+
+    `work` has what `serving.prepare` wrote; callers wait `patience` seconds.
+    """
+    users = json.loads((work / "users.json").read_text())
+    histories = json.loads((work / "histories.json").read_text())
+    host, port = address.rsplit(":", 1)
     loop = asyncio.get_running_loop()
 
     async def way(method: str) -> Http2:
         _, made = await loop.create_connection(
-            lambda: Http2(arguments.address, _SERVICE + method, arguments.timeout),
-            host,
-            int(port),
+            lambda: Http2(address, _SERVICE + method, patience), host, int(port)
         )
         return made
 
     ways = Ways(await way("Recommend"), await way("Search"))
     try:
-        asker = Asker(ways, users, histories, timeout=arguments.timeout, seed=arguments.seed)
-        return await measure(asker.ask, asker.surface, plan, arguments.seed)
+        yield Asker(ways, users, histories, timeout=patience, seed=seed)
     finally:
         ways.recommend.close()
         ways.search.close()
+
+
+async def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Connect, measure, disconnect."""
+    plan = Plan(**json.loads(arguments.plan))
+    async with asking(
+        arguments.address, arguments.work, patience=arguments.timeout, seed=arguments.seed
+    ) as asker:
+        return await measure(asker.ask, asker.surface, plan, arguments.seed)
 
 
 def main() -> None:

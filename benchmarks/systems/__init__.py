@@ -10,11 +10,16 @@ from benchmarks.systems.plait import DEFAULTS, Embedded, FurtherGateway, Plait, 
 from benchmarks.systems.ray_serve import RayServe
 from benchmarks.systems.system import System
 from benchmarks.systems.triton import Triton
+from benchmarks.versions import Version
 from cli.failures import UserError
 
 
-def line_up(repository: Path, work: Path, only: Sequence[str]) -> dict[str, System]:
+def line_up(
+    repository: Path, work: Path, only: Sequence[str], beside: Sequence[Version] = ()
+) -> dict[str, System]:
     """Return the systems to measure by short name, in the order of the table.
+
+    `beside`: versions of Plait that are measured too, whatever `only` names.
 
     Two are measured only where they are named: Ray Serve and BentoML with each request
     asked alone, which is how their guides compose models, and two to six times slower.
@@ -42,7 +47,12 @@ def line_up(repository: Path, work: Path, only: Sequence[str]) -> dict[str, Syst
     if unknown:
         there = ", ".join(every | on_request)
         raise UserError(f"--only: no system {sorted(unknown)}; there are {there}")
-    needed = {"plait"} if any(name.startswith("plait") for name in only) else set()
+    # Others of Plait ask the services of the first, or are to be compared with it.
+    needed = {"plait"} if beside or any(name.startswith("plait") for name in only) else set()
+    versions: dict[str, System] = {
+        f"plait={version.name}": Plait(repository, work / "state.sqlite", work, version)
+        for version in beside
+    }
     if not only:
-        return every
-    return {n: s for n, s in (every | on_request).items() if n in needed | set(only)}
+        return every | versions
+    return {n: s for n, s in (every | on_request).items() if n in needed | set(only)} | versions

@@ -14,6 +14,7 @@ from benchmarks.job.publish import MERGE_ONLY, WHOLE
 from benchmarks.job.wire import RECOMMEND
 from benchmarks.systems.process import NotAvailable
 from benchmarks.systems.system import Door
+from benchmarks.versions import Version
 from cli.child import Child
 from cli.fleet_config import FleetConfig, child_environment
 from cli.health import health
@@ -41,8 +42,18 @@ class Plait:
     label = "first"
     resident = True
 
-    def __init__(self, repository: Path, state: Path, work: Path) -> None:
-        """`state` is copied for each gateway into `work`: one gateway, one file."""
+    def __init__(
+        self, repository: Path, state: Path, work: Path, version: Version | None = None
+    ) -> None:
+        """`state` is copied for each gateway into `work`: one gateway, one file.
+
+        `version`: another checkout or other settings, to be measured beside this one.
+        """
+        self._environment: Mapping[str, str] = {}
+        if version is not None:
+            self.name = f"{self.name}, {version.name}"
+            self.label = f"version-{version.name}"
+            self._environment = version.environment
         self._repository = repository
         self._state = state
         self._work = work
@@ -54,7 +65,7 @@ class Plait:
             repository=self._repository,
             state=self.own_state(self.label),
             topology=self.topology(),
-            settings=gateway_settings(JOB),
+            settings={**gateway_settings(JOB), **self._environment},
             restart=False,
         )
         self._fleet = Fleet(config)

@@ -1,5 +1,6 @@
 """The overload benchmark: what is run, and what is made of it."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import pytest
 from benchmarks import machine
 from benchmarks.open_loop import Shot
 from benchmarks.overload import WHOLE, show, topology
-from benchmarks.overload_load import figures, recovered_after
+from benchmarks.overload_load import Plan, figures, measure, recovered_after
 from benchmarks.serving import median
 from benchmarks.unguarded import PARTS
+from benchmarks.virtual_time import run
 from cli.topology import NAMES
 
 
@@ -31,6 +33,25 @@ def test_recovered_is_when_the_last_call_without_an_answer_was_due() -> None:
     shots = [shot(0, "refused"), shot(2, "refused"), shot(4, "partial"), shot(6, "ok")]
     assert recovered_after(shots) == 2.0
     assert recovered_after(shots[2:]) == 0.0
+
+
+def test_the_capacity_is_the_mean_of_before_and_after_the_overload() -> None:
+    """The machine slows down by half in between, and the overload is not blamed for it."""
+
+    async def ask(number: int) -> str:
+        await asyncio.sleep(0.1 if asyncio.get_running_loop().time() < 22.0 else 0.2)
+        return "ok"
+
+    plan = Plan(
+        callers=4, warm_up=1.0, capacity=10.0, overload=10.0, times=1.0, after=5.0, calm=0.5
+    )
+    found = run(measure(ask, lambda _: "HOME", plan, seed=1))
+    assert found["capacity"]["goodput_per_second"] == pytest.approx(40.0, rel=0.05)
+    assert found["again"]["goodput_per_second"] == pytest.approx(20.0, rel=0.05)
+    assert found["overload"]["capacity_per_second"] == pytest.approx(30.0, rel=0.05)
+    assert found["overload"]["share_of_capacity"] == pytest.approx(
+        found["overload"]["goodput_per_second"] / found["overload"]["capacity_per_second"]
+    )
 
 
 def test_a_variant_runs_the_gateway_without_a_part_and_the_services_as_they_are() -> None:
@@ -65,6 +86,7 @@ def test_the_medians_can_be_read_by_people(capsys: pytest.CaptureFixture[str]) -
         "capacity": phase,
         "overload": phase | {"share_of_capacity": 0.875},
         "after": phase | {"recovered_after_s": 0.5},
+        "again": phase,
     }
     result = {
         "question": "three times",
