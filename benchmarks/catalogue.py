@@ -26,7 +26,8 @@ from artifacts import manifest
 from artifacts.errors import ArtifactError
 from artifacts.layout import find
 from benchmarks import large_data, machine
-from benchmarks.serving import Round, load, median, users_and_histories
+from benchmarks.demo_shop import users_and_histories
+from benchmarks.serving import Round, load, median
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table

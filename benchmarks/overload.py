@@ -28,19 +28,16 @@ from typing import Any
 
 import psutil
 
-from artifacts.errors import ArtifactError
-from artifacts.layout import find
-from benchmarks import machine
+from benchmarks import demo_shop, machine
 from benchmarks.overload_load import Plan
-from benchmarks.serving import Round, median, prepare
+from benchmarks.serving import Round, median
 from benchmarks.unguarded import PARTS
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table
 from cli.processes import Fleet
 from cli.scrape import Buckets, scrape
-from cli.topology import NAMES, SOURCES, Endpoint, Topology, on_free_ports
-from models.data.errors import DataError
+from cli.topology import NAMES, Endpoint, Topology, on_free_ports
 
 _CLIENT = "client"
 WHOLE = "as it is"
@@ -70,22 +67,12 @@ class Mark:
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing."""
     arguments = _arguments()
-    try:
-        result = run(arguments)
-    except (ArtifactError, DataError, UserError) as error:
-        message = error.message if isinstance(error, UserError) else str(error)
-        print(f"{message}\nThe benchmark needs the demo's data and models: make train",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+    return demo_shop.main(lambda: run(arguments), show, arguments)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure each variant in each round; return all of it, and medians."""
-    versions = {name: find(arguments.repository, name).name for name in (*SOURCES, "fusion")}
+    versions = demo_shop.versions(arguments.repository)
     plan = Plan(arguments.callers, 3.0, arguments.capacity_seconds, arguments.seconds,
                 arguments.times, 10.0, 0.5, arguments.rate)  # fmt: skip
     rounds: dict[str, list[Round]] = {name: [] for name in (WHOLE, *arguments.without)}
@@ -106,7 +93,7 @@ def _round(without: str, plan: Plan, arguments: argparse.Namespace) -> Round:
     """Start five processes on a copy of the data, measure, stop."""
     with tempfile.TemporaryDirectory(prefix="plait-overload-") as name:
         work = Path(name)
-        prepare(arguments, work)
+        demo_shop.prepare(arguments, work)
         settings = {"PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl")}
         settings |= dict(s.split("=", 1) for s in arguments.set)
         config = FleetConfig(
@@ -202,7 +189,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
     parser.add_argument("--times", type=float, default=3.0, help="overload, times the capacity")
     parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
@@ -212,10 +198,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--capacity-seconds", type=float, default=10.0)
     parser.add_argument("--callers", type=int, default=16, help="that find the capacity")
     parser.add_argument("--timeout", type=float, default=0.5, help="seconds a caller waits")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repository", type=Path, default=Path("var/models"))
-    parser.add_argument("--dataset", type=Path, default=Path("var/data/complete-journey"))
-    parser.add_argument("--seeded", type=Path, default=Path("var/demo/seed.sqlite"))
+    demo_shop.add_arguments(parser)
     parser.add_argument("--set", action="append", default=[], metavar="PLAIT_GATEWAY_X=VALUE",
                         help="a setting of the processes under test")  # fmt: skip
     return parser.parse_args()

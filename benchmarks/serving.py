@@ -11,7 +11,6 @@ python -m benchmarks.serving [--json FILE] [--seconds N] [--callers 1,16,64]
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,50 +19,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import psutil
 
-from artifacts.errors import ArtifactError
-from artifacts.layout import find
-from benchmarks import machine
+from benchmarks import demo_shop, machine
 from benchmarks.report import show
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.processes import Fleet
-from cli.seed import seed_state
-from cli.topology import NAMES, SOURCES, on_free_ports
-from models.data.dataset import Dataset, load_dataset
-from models.data.errors import DataError
+from cli.topology import NAMES, on_free_ports
 
 Round = dict[str, Any]
-_HOUSEHOLDS = 512
-_HISTORY = 200
 
 
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing."""
     arguments = _arguments()
-    try:
-        result = run(arguments)
-    except (ArtifactError, DataError, UserError) as error:
-        message = error.message if isinstance(error, UserError) else str(error)
-        print(f"{message}\nThe benchmark needs the demo's data and models: make train",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+    return demo_shop.main(lambda: run(arguments), show, arguments)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Start the five processes on a copy of the data, measure, stop; return the result."""
-    versions = {name: find(arguments.repository, name).name for name in (*SOURCES, "fusion")}
+    versions = demo_shop.versions(arguments.repository)
     callers = [int(n) for n in arguments.callers.split(",")]
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
-        prepare(arguments, work)
+        demo_shop.prepare(arguments, work)
         config = FleetConfig(
             repository=arguments.repository,
             state=work / "state.sqlite",
@@ -103,31 +84,6 @@ def median(rounds: Sequence[Round]) -> Round:
         values = [r[key] for r in rounds if key in r]
         made[key] = median(values) if isinstance(value, Mapping) else statistics.median(values)
     return made
-
-
-def prepare(arguments: argparse.Namespace, work: Path) -> None:
-    """Put a seeded store, household ids and their histories into the working directory."""
-    data = load_dataset(arguments.dataset)
-    seeded = arguments.seeded
-    if seeded is not None and seeded.exists():
-        shutil.copyfile(seeded, work / "state.sqlite")
-    else:
-        seed_state(data, work / "state.sqlite")
-    users_and_histories(data, work, arguments.seed)
-
-
-def users_and_histories(data: Dataset, work: Path, seed: int) -> None:
-    """Write some users' ids and newest items, of those with 20 events or more."""
-    recent = (
-        data.events.sort("user_id", "order")
-        .group_by("user_id", maintain_order=True)
-        .agg(pl.col("item_key").tail(_HISTORY))
-        .filter(pl.col("item_key").list.len() >= 20)
-        .sample(fraction=1.0, shuffle=True, seed=seed)
-        .head(_HOUSEHOLDS)
-    )
-    (work / "users.json").write_text(json.dumps(recent["user_id"].to_list()))
-    (work / "histories.json").write_text(json.dumps(recent["item_key"].to_list()))
 
 
 def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> Round:
@@ -189,14 +145,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and load")
     parser.add_argument("--callers", default="1,16,64", help="numbers of callers")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repository", type=Path, default=Path("var/models"))
-    parser.add_argument("--dataset", type=Path, default=Path("var/data/complete-journey"))
-    parser.add_argument("--seeded", type=Path, default=Path("var/demo/seed.sqlite"))
+    demo_shop.add_arguments(parser)
     return parser.parse_args()
 
 

@@ -14,7 +14,6 @@ python -m benchmarks.turns before=../before now [--loads 16,300/s,900/s]
 import argparse
 import asyncio
 import itertools
-import json
 import statistics
 import sys
 import tempfile
@@ -24,20 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import ArtifactError
-from artifacts.layout import find
-from benchmarks import machine
+from benchmarks import demo_shop, machine
 from benchmarks.measure import cpu_seconds, tree
 from benchmarks.open_loop import Shot, closed_loop, open_loop, poisson
 from benchmarks.overload_load import asking, figures
-from benchmarks.serving import prepare
 from benchmarks.versions import MEANT, WRITTEN, Version, versions
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table
 from cli.processes import Fleet
-from cli.topology import NAMES, SOURCES, on_free_ports
-from models.data.errors import DataError
+from cli.topology import NAMES, on_free_ports
 
 Figures = dict[str, Any]
 # Asked before each measured stretch and not counted: connections, caches, and for a version
@@ -117,35 +112,26 @@ class Running:
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing."""
     arguments = _arguments()
-    try:
-        compared = versions(arguments.version)
+
+    def made() -> Figures:
         loads = {text: Load.read(text) for text in arguments.loads.split(",")}
-        result = run(arguments, compared, loads)
-    except UserError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    except (ArtifactError, DataError) as error:
-        print(f"{error}\nThe benchmark needs the demo's data and models: make train",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+        return run(arguments, versions(arguments.version), loads)
+
+    return demo_shop.main(made, show, arguments)
 
 
 def run(
     arguments: argparse.Namespace, compared: Mapping[str, Version], loads: Mapping[str, Load]
 ) -> Figures:
     """Start every version, load them in turn, stop all; return every round and medians."""
-    models = {name: find(arguments.repository, name).name for name in (*SOURCES, "fusion")}
+    models = demo_shop.versions(arguments.repository)
     seen: dict[str, dict[str, list[Figures]]] = {n: {v: [] for v in compared} for n in loads}
     with tempfile.TemporaryDirectory(prefix="plait-turns-") as name, ExitStack() as stack:
         running: dict[str, Running] = {}
         for each in compared.values():
             work = Path(name) / each.name
             work.mkdir()
-            prepare(arguments, work)
+            demo_shop.prepare(arguments, work)
             fleet = Fleet(_config(each, work, arguments))
             running[each.name] = Running(stack.enter_context(fleet), work)
         for number, (said, load) in itertools.product(range(arguments.rounds), loads.items()):
@@ -227,11 +213,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=8)
     add("--seconds", type=float, default=4.0, help="of each turn")
     add("--timeout", type=float, default=0.5, help="seconds a caller waits")
-    add("--seed", type=int, default=0)
-    add("--json", type=Path, metavar="FILE", help="write everything here as well")
-    add("--repository", type=Path, default=Path("var/models"))
-    add("--dataset", type=Path, default=Path("var/data/complete-journey"))
-    add("--seeded", type=Path, default=Path("var/demo/seed.sqlite"))
+    demo_shop.add_arguments(parser)
     return parser.parse_args()
 
 
