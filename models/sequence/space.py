@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from models.sequence.train import Config
+from models.sequence.config import Config
 from models.space import Between, OneOf, Space
 
 _ALL: Mapping[str, Space] = {

@@ -7,7 +7,6 @@ to fine-tune the encoder (tune.py), or a weight for each query (weigh.py).
 
 import shutil
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,46 +17,36 @@ from tokenizers import Tokenizer
 
 from artifacts import layout
 from artifacts.engine import Scores
-from artifacts.engines.distinct import WHERE
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, LexicalIndex, build_lexical
-from artifacts.engines.nearest import TABLE
 from artifacts.engines.query_weight import PREFIX
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
-from artifacts.session import open_session
 from models.data.errors import DatasetError
-from models.export import Origin, check_parity, finish, new_manifest, wire_inputs, wire_outputs
+from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
 from models.index import (
     INDEX_FROM,
     Index,
     build_index,
-    map_table,
     measured,
     measures,
-    save_index,
     settings,
 )
 from models.progress import Progress, part
 from models.text.documents import document, item_texts
 from models.text.encode import encode_texts, fingerprint, package_directory, prepare_encoder
 from models.text.evaluate import known_items, sample_queries
-from models.text.model import DenseSearch, IndexedSearch, load_encoder
+from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_indexed, export_search
+from models.text.model import load_encoder
 from models.text.pairs import Known, Pair, known_of, make_pairs
 from models.text.tune import Tuning, fine_tune
 from models.text.weigh import Weighed, weigh
 
-# A cosine in ONNX against the same in torch.
-EXPORT_TOLERANCE = 1e-5
-_INPUTS = ("vector", "history", "history_weight", "candidates", "k")
-_SEARCHED = ("candidate_scores", "text_vector")
 # The metric of an artifact that reads queries only: which part of its index's lists the
 # profiles of shoppers would have needed.
 LEFT_OUT = "profiles_left_out"
-# Rows compared at once.
-_BLOCK = 4_096
 # Pairs that are made for a fine-tuning.
 _PAIRS = 4_000
 
@@ -226,115 +215,6 @@ def _unit(vectors: Scores) -> Scores:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Scores = (vectors / np.maximum(length, 1e-9))[length[:, 0] > 0].astype(np.float32)
     return unit
-
-
-def export_search(vectors: Scores, path: Path) -> float:
-    """Write the dense half as ONNX; return its largest difference from torch.
-
-    vectors float32 [n, d], unit or zero rows. Raises ExportMismatch.
-    """
-    distinct, where = distinct_rows(vectors)
-    np.save(path.parent / WHERE, where.astype(np.int32))
-    model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where)).eval()
-    names = (_INPUTS, ("texts", "scores", *_SEARCHED))
-    few = torch.tensor([min(3, len(distinct))])
-    _export(model, path, (*_probe(len(vectors), 2, 3, 4, vectors.shape[1]), few), names)
-    return _worst(model, path, (*_probe(len(vectors), 3, 5, 2, vectors.shape[1]), few), names)
-
-
-def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
-    """Write the dense half of a large catalogue, with the index of its distinct vectors."""
-    distinct, where = distinct_rows(vectors)
-    place = np.empty_like(index.order)
-    place[index.order] = np.arange(len(index.order))
-    where = place[where]
-    np.save(path.parent / WHERE, where.astype(np.int32))
-    save_index(path.parent, distinct, index)
-    names = (_INPUTS[:-1], _SEARCHED)
-    few = IndexedSearch(torch.from_numpy(distinct[:8]), torch.from_numpy(where)).eval()
-    # The table in the export has a few vectors; asked is about items that have these.
-    rows = torch.from_numpy(np.flatnonzero(where < len(few.vectors))[:2] + 1)
-    probe = list(_probe(len(vectors), 2, 3, 4, vectors.shape[1]))
-    probe[1], probe[3] = rows[probe[1] % len(rows)], rows[probe[3] % len(rows)]
-    _export(few, path, tuple(probe), names)
-    map_table(path, "vectors", path.parent / TABLE)
-    # Mapped, and private to us: torch takes no read-only array.
-    table = np.load(path.parent / TABLE, mmap_mode="c", allow_pickle=False)
-    model = IndexedSearch(torch.from_numpy(table), torch.from_numpy(where)).eval()
-    return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1]), names)
-
-
-def distinct_rows(vectors: Scores) -> tuple[Scores, Keys]:
-    """Return the distinct rows [u, d] and which of them each row is, int64 [n].
-
-    Compared by 64-bit sums of their bits: a million rows of width 384 are not sorted
-    number by number, nor copied for it.
-    """
-    odd = np.random.default_rng(0).integers(0, 2**63, vectors.shape[1], np.uint64) * 2 + 1
-    bits = np.ascontiguousarray(vectors, np.float32).view(np.uint32)
-    blocks = [bits[at : at + _BLOCK] for at in range(0, len(bits), _BLOCK)]
-    sums = np.concatenate([block.astype(np.uint64) @ odd for block in blocks])
-    _, first, where = np.unique(sums, return_index=True, return_inverse=True)
-    return vectors[first], where.astype(np.int64)
-
-
-def _export(
-    model: torch.nn.Module,
-    path: Path,
-    given: tuple[torch.Tensor, ...],
-    names: tuple[tuple[str, ...], tuple[str, ...]],
-) -> None:
-    second = {"history": "L", "history_weight": "L", "candidates": "C", "candidate_scores": "C"}
-    second |= {"texts": "k", "scores": "k"}
-    axes = {n: {0: "B"} for n in (*names[0], *names[1]) if n != "k"}
-    for name, axis in second.items():
-        if name in axes:
-            axes[name][1] = axis
-    with warnings.catch_warnings():
-        # The newer exporter needs packages we do not ship; this one does all we use.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            given,
-            str(path),
-            input_names=list(names[0]),
-            output_names=list(names[1]),
-            dynamic_axes=axes,
-            opset_version=17,
-            dynamo=False,
-            # Folding would store the transposed vectors a second time.
-            do_constant_folding=False,
-        )
-
-
-def _worst(
-    model: torch.nn.Module,
-    path: Path,
-    given: tuple[torch.Tensor, ...],
-    names: tuple[tuple[str, ...], tuple[str, ...]],
-) -> float:
-    with torch.no_grad():
-        trained = model(*given)
-    feed = {name: tensor.numpy() for name, tensor in zip(names[0], given, strict=True)}
-    exported = open_session(path).run(list(names[1]), feed)
-    return max(
-        check_parity(name, a.numpy(), b, tolerance=EXPORT_TOLERANCE)
-        for name, a, b in zip(names[1], trained, exported, strict=True)
-        if name != "texts"  # equal scores may change places
-    )
-
-
-def _probe(
-    n: int, batch: int, length: int, candidates: int, width: int
-) -> tuple[torch.Tensor, ...]:
-    """Return inputs of the graph but k for a catalogue of n items; the last row has no query."""
-    random = torch.Generator().manual_seed(batch)
-    vector = torch.nn.functional.normalize(torch.randn(batch, width, generator=random), dim=1)
-    vector[-1] = 0
-    history = torch.randint(0, n + 1, (batch, length), generator=random)
-    weight = torch.rand(batch, length, generator=random)
-    rows = torch.randint(0, n + 1, (batch, candidates), generator=random)
-    return vector, history, weight, rows
 
 
 def _histories(
