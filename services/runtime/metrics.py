@@ -9,11 +9,14 @@ one service, counts add up and of a gauge the largest counts (workers/summed.py)
 from functools import partial
 
 import prometheus_client
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
+from services.runtime import histogram
 from services.runtime.workers.place import share_counts
 
 _SHARED = share_counts()
+# What workers share must be in their files at once: another process is asked for it.
+Histogram = prometheus_client.Histogram if _SHARED else histogram.Histogram
 Gauge = partial(prometheus_client.Gauge, multiprocess_mode="livemax")
 
 BUCKETS = (
