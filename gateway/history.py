@@ -16,6 +16,8 @@ from gateway.trails import extended
 from gateway.types import Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
+# A plain number: what an enumeration is asked for takes longer than the comparison.
+_PURCHASE = int(EventType.PURCHASE)
 # How much an event says that the shopper wants the item, the most certain being 1; as in
 # training. Index is the type; a search names no item.
 TYPE_WEIGHT = np.zeros(8, np.float32)
@@ -65,7 +67,7 @@ class History:
     @property
     def bought(self) -> Bools:
         """Which events were purchases [L]."""
-        bought: Bools = self.types == EventType.PURCHASE
+        bought: Bools = self.types == _PURCHASE
         return bought
 
 

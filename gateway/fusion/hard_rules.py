@@ -21,14 +21,26 @@ _BY_ITEM = ("excluded", "disliked", "purchased", "context", "unavailable")
 
 def verdicts(query: Query, rows: Rows) -> Iterator[tuple[str, Bools]]:
     """Yield (reason, which rows are out [len(rows)]), most telling reason first."""
-    rules, columns = query.rules, query.columns
-    context = query.context if query.surface in _ABOUT_ITEMS else _NO_ROWS
-    found = _judge(
-        rows, rules.exclude, rules.disliked, rules.purchased, context,
-        columns.available, rules.include_unavailable,
-    )  # fmt: skip
-    if found.any():
+    found = _by_item(query, rows)
+    if np.count_nonzero(found):
         yield from ((reason, found == n) for n, reason in enumerate(_BY_ITEM, 1))
+    yield from _filtered(query, rows)
+
+
+def _by_item(query: Query, rows: Rows) -> npt.NDArray[np.uint8]:
+    """Return which of _BY_ITEM puts each row out; 0 for none [len(rows)]."""
+    rules = query.rules
+    context = query.context if query.surface in _ABOUT_ITEMS else _NO_ROWS
+    found: npt.NDArray[np.uint8] = _judge(
+        rows, rules.exclude, rules.disliked, rules.purchased, context,
+        query.columns.available, rules.include_unavailable,
+    )  # fmt: skip
+    return found
+
+
+def _filtered(query: Query, rows: Rows) -> Iterator[tuple[str, Bools]]:
+    """Yield (reason, which rows the caller's filters put out [len(rows)])."""
+    rules, columns = query.rules, query.columns
     if rules.min_price is not None or rules.max_price is not None:
         yield from _price(query, rows)
     restricted = (
@@ -73,8 +85,8 @@ def _judge(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hol
 
 def allowed(query: Query, rows: Rows) -> Bools:
     """Say which rows no hard rule forbids [len(rows)]."""
-    fine = np.ones(len(rows), np.bool_)
-    for _, out in verdicts(query, rows):
+    fine: Bools = _by_item(query, rows) == 0
+    for _, out in _filtered(query, rows):
         fine &= ~out
     return fine
 

@@ -20,7 +20,7 @@ def order(query: Query, pool: Pool) -> Pool:
     """Set pool.order: indices of the kept candidates, first place first."""
     total = pool.total
     kept, key = _keyed(pool.dropped, pool.tier, pool.place, total, total.view(np.int32))
-    by_key = np.argsort(key, kind="stable")
+    by_key = key.argsort(kind="stable")
     # Behind the first places lie many whose score is 0; their order is not worth its price.
     found, tied = _taken(kept, key, by_key, query.limit)
     if tied:

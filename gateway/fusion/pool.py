@@ -102,7 +102,7 @@ def _short(query: Query, rows: Rows, *, answered: bool) -> bool:
     """Say whether there are fewer than `limit` items that the rules allow, where that matters."""
     if query.surface == "RANK" or (query.surface == "SEARCH" and answered):
         return False
-    return len(rows) < query.limit or int(allowed(query, rows).sum()) < query.limit
+    return len(rows) < query.limit or int(np.count_nonzero(allowed(query, rows))) < query.limit
 
 
 def _fresh(rows: Rows, scores: Floats) -> Pool:
