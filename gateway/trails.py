@@ -18,6 +18,7 @@ from gateway.reads import MOST_KEYS
 from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
+_OPINIONS = (EventType.LIKE, EventType.DISLIKE)
 EMPTY = Trail(
     keys=np.zeros(0, np.int64),
     types=np.zeros(0, np.int8),
@@ -115,16 +116,37 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     types = np.concatenate([trail.types, np.array([e.type for e, _ in fresh], np.int8)])
     ids = np.concatenate([trail.ids, _ints(marker for _, marker in fresh)])
     purchased = {e.key for e, _ in fresh if e.type == EventType.PURCHASE}
-    liked = {e.key for e, _ in fresh if e.type == EventType.LIKE}
-    disliked = {e.key for e, _ in fresh if e.type == EventType.DISLIKE}
+    opinions = _newest_opinions(trail, [e for e, _ in fresh if e.type in _OPINIONS])
+    liked = {e.key for e in opinions if e.type == EventType.LIKE}
+    disliked = {e.key for e in opinions if e.type == EventType.DISLIKE}
     return Trail(
         keys=keys[newest],
         types=types[newest],
         times=times[newest],
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
-        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked - liked),
+        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked),
     )
+
+
+def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
+    """Return those of likes and dislikes that decide, as the store reads them.
+
+    The newest of an item does, of the same moment the last to come; one that comes late
+    changes nothing.
+    """
+    newest: dict[int, Event] = {}
+    for event in fresh:
+        before = newest.get(event.key)
+        if event.time_ms >= (before.time_ms if before else _opinion_ms(trail, event.key)):
+            newest[event.key] = event
+    return list(newest.values())
+
+
+def _opinion_ms(trail: Trail, key: int) -> int:
+    """Return when an item was liked or disliked last, 0 where the trail does not tell."""
+    mine = (trail.keys == key) & np.isin(trail.types, _OPINIONS)
+    return int(trail.times[mine].max(initial=0))
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:

@@ -14,6 +14,7 @@ from gateway.errors import StoreFailed, StoreInUse
 from gateway.reads import MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
 from gateway.store import Store, StoreSettings
+from gateway.trails import EMPTY, extended
 from gateway.types import Event, EventType, Item
 from gateway.writer import GroupCommit
 
@@ -61,6 +62,35 @@ async def test_the_newest_opinion_of_an_item_decides(store: Store) -> None:
     opinions = [event(1, 1, DISLIKE), event(1, 2, LIKE), event(2, 1, LIKE), event(2, 2, DISLIKE)]
     await store.record(opinions, ignore)
     assert (await store.trail("u")).disliked.tolist() == [2]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one call", "a call each"])
+@pytest.mark.parametrize(
+    ("first", "second", "disliked"),
+    [
+        ((LIKE, 1), (DISLIKE, 2), True),
+        ((DISLIKE, 1), (LIKE, 2), False),
+        ((DISLIKE, 2), (LIKE, 1), True),
+        ((LIKE, 2), (DISLIKE, 1), False),
+        ((LIKE, 1), (DISLIKE, 1), True),
+        ((DISLIKE, 1), (LIKE, 1), False),
+    ],
+)
+async def test_memory_and_file_agree_on_which_opinion_is_the_newest(
+    store: Store,
+    first: tuple[EventType, int],
+    second: tuple[EventType, int],
+    *,
+    disliked: bool,
+    together: bool,
+) -> None:
+    one, other = (event(1, time_ms, kind) for kind, time_ms in (first, second))
+    remembered = EMPTY
+    for call in [[one, other]] if together else [[one], [other]]:
+        await store.record(call, ignore)
+        remembered = extended(remembered, call, 5)
+    read = await store.trail("u")
+    assert bool(len(read.disliked)) == bool(len(remembered.disliked)) == disliked
 
 
 async def test_what_is_made_durable_is_taken_in_even_if_the_caller_has_gone(store: Store) -> None:
