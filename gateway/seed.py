@@ -55,8 +55,10 @@ def seed(
 
     Events in (user, time) order load fastest. `progress` gets the number of
     events written so far after each batch. Raises SeedError if the file exists
-    and `replace` is not set, and StoreInUse while a gateway runs on it.
+    and `replace` is not set, StoreInUse while a gateway runs on it, and StoreFailed
+    where that cannot be told.
     """
+    path = path.resolve()  # what a link leads to, as the store does
     holder = schema.lock(path)
     try:
         if path.exists() and not replace:

@@ -203,6 +203,44 @@ def batch(*rows: tuple[str, int]) -> EventBatch:
     )  # fmt: skip
 
 
+async def test_a_first_start_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    state = tmp_path / "state.sqlite"
+    with closing(sqlite3.connect(state)) as cut_short:
+        cut_short.execute("PRAGMA journal_mode = WAL")  # the first thing that is written
+    assert state.stat().st_size
+    store = Store(state, StoreSettings(5))
+    store.start()
+    await store.record([event(1)], ignore)
+    assert (await store.trail("u")).keys.tolist() == [1]
+    store.stop()
+
+
+async def test_a_link_to_a_state_file_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    file, link = tmp_path / "large" / "state.sqlite", tmp_path / "state.sqlite"
+    link.symlink_to(file)
+    store = Store(link, StoreSettings(5))
+    store.start()
+    await store.record([event(1)], ignore)
+    with pytest.raises(StoreInUse):
+        Store(file, StoreSettings(5)).start()
+    with pytest.raises(StoreInUse):
+        seed(link, [], [], replace=True)
+    store.stop()
+    seed(link, [Item("a", 1)], [], replace=True)
+    assert link.is_symlink()
+    store = Store(file, StoreSettings(5))
+    store.start()
+    assert [item.key for item, _ in store.items()] == [1]
+    store.stop()
+
+
+def test_a_place_where_no_file_can_be_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="cannot be locked"):
+        Store(tmp_path / "file" / "state.sqlite", StoreSettings(5)).start()
+
+
 async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     path = tmp_path / "new" / "state.sqlite"
     progress: list[int] = []
