@@ -56,7 +56,7 @@ class Trails:
         task = self._loading.get(user_id)
         if task is None:
             task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
-            task.add_done_callback(lambda _: self._loaded(user_id))
+            task.add_done_callback(lambda done: self._loaded(user_id, done))
         try:
             # Others may wait for the same read: a caller that goes must not end it.
             return await asyncio.shield(task)
@@ -80,7 +80,9 @@ class Trails:
             self._trails.popitem(last=False)
         return trail
 
-    def _loaded(self, user_id: str) -> None:
+    def _loaded(self, user_id: str, done: "asyncio.Task[Trail]") -> None:
+        if not done.cancelled():
+            done.exception()  # whoever waited may have gone: then it is nobody's
         self._loading.pop(user_id, None)
         self._overtaken.discard(user_id)
 
