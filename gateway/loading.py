@@ -49,10 +49,12 @@ def load_state(
     store.start()
     try:
         try:
-            return _load(config, fusion, store)
+            with store.undisturbed():  # the upkeep may find damage that is not read here
+                return _load(config, fusion, store)
         except StoreDamaged:
             store.repair()
-            return _load(config, fusion, store)
+            with store.undisturbed():
+                return _load(config, fusion, store)
     except BaseException:
         store.stop()
         raise

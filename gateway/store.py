@@ -124,6 +124,15 @@ class Store:
             self._open()
             self.condition.repaired()
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Keep the file from being replaced for the length of the block; any thread.
+
+        For the reads at start: a repair would close what they read from.
+        """
+        with self._repairing:
+            yield
+
     def _open(self) -> None:
         self._opened = Opened(
             self._path, self.condition, sync_ms=self._settings.sync_ms, observe=self._observe
