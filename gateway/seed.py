@@ -76,6 +76,8 @@ def seed(
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise SeedError(f"{path}: cannot be written ({error.strerror})") from None
+    except sqlite3.OperationalError as error:  # the disk's fault, not that of a row
+        raise SeedError(f"{path}: cannot be written ({error}); is there room?") from None
     finally:
         os.close(holder)
 
@@ -100,6 +102,8 @@ def _fill(
                     progress(done)
             connection.execute("COMMIT")
             connection.executescript(f"{schema.INDEXES} PRAGMA optimize;")
+        except sqlite3.OperationalError:
+            raise
         except (sqlite3.Error, OverflowError, ValueError) as error:
             raise SeedError(f"a row cannot be stored ({error}); check the data") from None
     with draft.open("rb") as written:

@@ -17,6 +17,7 @@ from gateway.store import Store, StoreSettings
 from gateway.trails import EMPTY, extended
 from gateway.types import Event, EventType, Item
 from gateway.writer import GroupCommit
+from tests.support.disks import small_disk
 
 BUY, LIKE, DISLIKE = EventType.PURCHASE, EventType.LIKE, EventType.DISLIKE
 
@@ -258,6 +259,20 @@ async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     assert (await store.trail("u")).keys.tolist() == [1, 2, 5]
     store.stop()
     assert (path.stat().st_mode & 0o777) == 0o644
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["no room", "little room"])
+def test_a_disk_without_room_is_not_taken_for_bad_data(tmp_path: Path, *, full: bool) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        if disk is None:
+            pytest.skip("mounting a small file system takes root")
+        (disk.root / "state.sqlite.lock").touch()
+        if full:
+            disk.fill()
+        large = (Item(str(key), key, "word " * 200) for key in range(1, 5_000))
+        with pytest.raises(SeedError, match=r"cannot be written \(.*full\)"):
+            seed(disk.root / "state.sqlite", large, [])
+        assert not (disk.root / "state.sqlite").exists()
 
 
 def test_seeding_replaces_only_when_asked_and_all_or_nothing(tmp_path: Path) -> None:
