@@ -75,7 +75,7 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
     keys_path = directory / ITEM_KEYS
     try:
         keys: Keys = np.load(keys_path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:  # the last where it is empty
         raise ArtifactCorrupt(f"{keys_path}: cannot be read ({error})") from None
     if catalogue_hash(keys) != manifest.catalogue_hash:
         raise CatalogueMismatch(

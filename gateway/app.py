@@ -38,6 +38,8 @@ from services.runtime.health import Health
 _log = logging.getLogger(__name__)
 # The health name that says whether events can be made durable.
 STORE = "store"
+# Seconds before items that a repaired file lacks are written again, where that failed.
+_RESTORE_AGAIN = 5.0
 
 
 class GatewayApplication:
@@ -59,6 +61,9 @@ class GatewayApplication:
         self._health: Health | None = None
         self._state: State | None = None
         self._assembled: Assembled | None = None
+        # Whether the file was repaired before there was anything to give it from.
+        self._lacking = False
+        self._restoring: asyncio.Task[None] | None = None
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the five services."""
@@ -98,6 +103,8 @@ class GatewayApplication:
         await self._contact()
         known = Known(self._state, fusion, record)
         self._assembled = assemble(config, self._connections, known, self._exposures)
+        if self._lacking:
+            self._restoring = asyncio.create_task(self._restore())
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
@@ -140,13 +147,27 @@ class GatewayApplication:
 
     async def _complete(self, health: Health) -> None:
         """Give a repaired file the items that only memory still has, and say that it is well."""
-        try:
-            if self._assembled is not None:
-                await self._assembled.parts.keeper.restore()
-        except StoreError as error:
-            _log.error("items that the repaired file lacks", extra={"reason": str(error)})
+        await self._restore()
         if self._state is None or self._state.store.condition.state is Condition.OK:
             await health.set(STORE, ready=True)
+
+    async def _restore(self) -> None:
+        """Store the items that a repaired file lacks; again and again where that fails.
+
+        Nobody else would: they were acknowledged, and after a restart nobody has them.
+        """
+        said = False
+        while (assembled := self._assembled) is not None:
+            try:
+                await assembled.parts.keeper.restore()
+            except StoreError as error:
+                if not said:
+                    _log.error("items that the repaired file lacks", extra={"reason": str(error)})
+                said = True
+            else:
+                return
+            await asyncio.sleep(_RESTORE_AGAIN)
+        self._lacking = True
 
     async def _contact(self) -> None:
         """Connect to the sources; wait a moment for them, but for none that is away."""

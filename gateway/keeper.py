@@ -1,7 +1,10 @@
 """Keeping the catalogue: on disk first, then in memory, then acknowledged."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +22,8 @@ from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
 _log = logging.getLogger(__name__)
 # Items written at a time after a repair; events of shoppers are not to wait long behind them.
 _BLOCK = 500
+# Seconds that changes which are on their way get before `restore` looks at them again.
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class CatalogueKeeper:
         self._new_items = new_items
         self._embedder = embedder
         self._embed_seconds = embed_seconds
+        # How many changes of each item are on their way to the disk.
+        self._on_the_way: Counter[int] = Counter()
 
     async def upsert(self, items: Sequence[Item], remaining: float | None) -> Upserted:
         """Add or replace items, all or none; `remaining`: seconds the client leaves.
@@ -69,7 +76,8 @@ class CatalogueKeeper:
             self.count()
 
         try:
-            await self._store.upsert_items(items, reworded, then)
+            with self._changing([item.key for item in items]):
+                await self._store.upsert_items(items, reworded, then)
         except StoreFailed as error:
             pause = self._store.condition.pause_ms
             raise Unavailable(f"no item was stored: {error}", pause) from None
@@ -95,7 +103,8 @@ class CatalogueKeeper:
             self.count()
 
         try:
-            await self._store.delete_items(keys, then)
+            with self._changing(keys):
+                await self._store.delete_items(keys, then)
         except StoreFailed as error:
             pause = self._store.condition.pause_ms
             raise Unavailable(f"no item was deleted: {error}", pause) from None
@@ -106,18 +115,37 @@ class CatalogueKeeper:
 
         Raises StoreError where the file does not take it.
         """
-        columns = self._catalogue.columns
-        lost = np.flatnonzero(~np.isin(columns.keys, await self._store.item_keys()))
-        written = 0
-        for start in range(0, len(lost), _BLOCK):
-            rows = lost[start : start + _BLOCK].tolist()
-            # Looked at late: what was deleted meanwhile stays deleted.
-            items = [self._catalogue.item(row) for row in rows if self._catalogue.has(row)]
-            await self._store.upsert_items(items, (), lambda _: None)
-            written += len(items)
+        written, complete = 0, False
+        while not complete:
+            complete = True
+            stored = await self._store.item_keys()
+            lost = np.flatnonzero(~np.isin(self._catalogue.columns.keys, stored))
+            for start in range(0, len(lost), _BLOCK):
+                rows = lost[start : start + _BLOCK].tolist()
+                # Looked at late: what was deleted meanwhile stays deleted.
+                there = [self._catalogue.item(row) for row in rows if self._catalogue.has(row)]
+                # What memory has would be written over what it will have in a moment.
+                items = [item for item in there if not self._on_the_way[item.key]]
+                complete = complete and len(items) == len(there)
+                await self._store.upsert_items(items, (), lambda _: None)
+                written += len(items)
+            if not complete:
+                await asyncio.sleep(_PAUSE)
         if written:
             _log.warning("items that the repaired file lacked are stored again: %d", written)
         return written
+
+    @contextmanager
+    def _changing(self, keys: Sequence[int]) -> Iterator[None]:
+        """Note that changes of these items are on their way, for the length of the block."""
+        self._on_the_way.update(keys)
+        try:
+            yield
+        finally:
+            self._on_the_way.subtract(keys)
+            for key in keys:
+                if not self._on_the_way[key]:
+                    del self._on_the_way[key]
 
     def get(self, item_id: str) -> Item:
         """Return an item; raises NotFound."""

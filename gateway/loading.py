@@ -49,10 +49,12 @@ def load_state(
     store.start()
     try:
         try:
-            return _load(config, fusion, store)
+            with store.undisturbed():  # the upkeep may find damage that is not read here
+                return _load(config, fusion, store)
         except StoreDamaged:
             store.repair()
-            return _load(config, fusion, store)
+            with store.undisturbed():
+                return _load(config, fusion, store)
     except BaseException:
         store.stop()
         raise
@@ -88,8 +90,10 @@ def _load_new_items(
         new_items.put(item)
     for source in config.item_encoders:
         stored = {k: v for k, v in store.embeddings(source).items() if k in by_key}
-        for version in {version for version, _ in stored.values()}:
-            made = {k: vector for k, (v, vector) in stored.items() if v == version}
+        # By width too: a repository that was begun anew counts its versions from 1 again.
+        # Vectors of two widths cannot be kept together; those that give way are made again.
+        for version, width in {(version, len(vector)) for version, vector in stored.values()}:
+            made = {k: x for k, (v, x) in stored.items() if (v, len(x)) == (version, width)}
             matrix = np.stack(list(made.values()))
             new_items.put_vectors(source, version, [by_key[k] for k in made], matrix)
     return new_items

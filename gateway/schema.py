@@ -20,6 +20,8 @@ SCHEMA_VERSION = 1
 WAL_BYTES = 64 << 20
 # Stored in the file's header, so that another program's database is not taken for ours.
 _APPLICATION_ID = 0x504C4149  # "PLAI"
+# What any program writes into the header of a file of its own.
+_NUMBERS = ("application_id", "user_version")
 
 TABLES = """
 CREATE TABLE items (
@@ -96,17 +98,16 @@ def create(path: Path) -> sqlite3.Connection:
 
 
 def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
-    """Open the state file for writing; an absent or empty one is made.
+    """Open the state file for writing; an absent one, or one without tables, is made.
 
     `strict`: a commit returns only once it is synced. Raises StoreCorrupt,
     StoreDamaged or StoreFailed naming the file and what to do.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = not path.exists() or path.stat().st_size == 0
         with ExitStack() as failed:
             connection = failed.enter_context(closing(_connect(path)))
-            _prepare(path, connection, new=new, strict=strict)
+            _prepare(path, connection, strict=strict)
             failed.pop_all()
     except sqlite3.DatabaseError as error:
         raise _explained(path, error) from None
@@ -115,8 +116,8 @@ def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(path: Path, connection: sqlite3.Connection, *, new: bool, strict: bool) -> None:
-    if new:
+def _prepare(path: Path, connection: sqlite3.Connection, *, strict: bool) -> None:
+    if _holds_nothing(connection):
         connection.executescript("PRAGMA journal_mode = WAL;")
         connection.executescript(
             f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
@@ -148,19 +149,28 @@ def log_of(path: Path) -> Path:
 
 
 def lock(path: Path) -> int:
-    """Hold the state file for this process; raises StoreInUse. Close the handle to let go.
+    """Hold the state file for this process. Close the handle to let go.
 
-    The kernel lets go when the process dies, however it dies.
+    The kernel lets go when the process dies, however it dies. Raises StoreInUse, and
+    StoreFailed where it cannot be told whether the file is held.
     """
     beside = path.with_name(f"{path.name}.lock")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(handle)
+            raise
+    except BlockingIOError:
         raise StoreInUse(
             f"{path}: held by another gateway; stop it, or give this one its own state file"
+        ) from None
+    except OSError as error:
+        raise StoreFailed(
+            f"{beside}: cannot be locked ({error.strerror}); is the directory writable, and is "
+            "there room?"
         ) from None
     return handle
 
@@ -168,6 +178,17 @@ def lock(path: Path) -> int:
 def _connect(path: Path) -> sqlite3.Connection:
     # Used by one thread at a time, which SQLite's own mutex need not know.
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def _holds_nothing(connection: sqlite3.Connection) -> bool:
+    """Say whether nobody has written anything yet.
+
+    A first start that was cut short, by a full disk or a kill, leaves a file that is not
+    empty and has no tables: the next one must be able to go on.
+    """
+    numbers = [connection.execute(f"PRAGMA {n}").fetchone()[0] for n in _NUMBERS]
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not any((*numbers, tables))
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:

@@ -55,8 +55,10 @@ def seed(
 
     Events in (user, time) order load fastest. `progress` gets the number of
     events written so far after each batch. Raises SeedError if the file exists
-    and `replace` is not set, and StoreInUse while a gateway runs on it.
+    and `replace` is not set, StoreInUse while a gateway runs on it, and StoreFailed
+    where that cannot be told.
     """
+    path = path.resolve()  # what a link leads to, as the store does
     holder = schema.lock(path)
     try:
         if path.exists() and not replace:
@@ -74,6 +76,8 @@ def seed(
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise SeedError(f"{path}: cannot be written ({error.strerror})") from None
+    except sqlite3.OperationalError as error:  # the disk's fault, not that of a row
+        raise SeedError(f"{path}: cannot be written ({error}); is there room?") from None
     finally:
         os.close(holder)
 
@@ -98,6 +102,8 @@ def _fill(
                     progress(done)
             connection.execute("COMMIT")
             connection.executescript(f"{schema.INDEXES} PRAGMA optimize;")
+        except sqlite3.OperationalError:
+            raise
         except (sqlite3.Error, OverflowError, ValueError) as error:
             raise SeedError(f"a row cannot be stored ({error}); check the data") from None
     with draft.open("rb") as written:

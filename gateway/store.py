@@ -63,7 +63,9 @@ class Store:
         tell: Callable[[State], None] | None = None,
     ) -> None:
         """`observe` gets the seconds of every commit, `tell` every change of condition."""
-        self._path = path
+        # SQLite keeps its log beside the file that a link leads to, and that file is the one
+        # to be locked and replaced.
+        self._path = path = path.resolve()
         self._settings = settings
         self._observe = observe
         self._lock: int | None = None
@@ -121,6 +123,15 @@ class Store:
                     self._retired = None
             self._open()
             self.condition.repaired()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Keep the file from being replaced for the length of the block; any thread.
+
+        For the reads at start: a repair would close what they read from.
+        """
+        with self._repairing:
+            yield
 
     def _open(self) -> None:
         self._opened = Opened(

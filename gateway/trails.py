@@ -18,6 +18,7 @@ from gateway.reads import MOST_KEYS
 from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
+_OPINIONS = (EventType.LIKE, EventType.DISLIKE)
 EMPTY = Trail(
     keys=np.zeros(0, np.int64),
     types=np.zeros(0, np.int8),
@@ -55,7 +56,7 @@ class Trails:
         task = self._loading.get(user_id)
         if task is None:
             task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
-            task.add_done_callback(lambda _: self._loaded(user_id))
+            task.add_done_callback(lambda done: self._loaded(user_id, done))
         try:
             # Others may wait for the same read: a caller that goes must not end it.
             return await asyncio.shield(task)
@@ -79,7 +80,9 @@ class Trails:
             self._trails.popitem(last=False)
         return trail
 
-    def _loaded(self, user_id: str) -> None:
+    def _loaded(self, user_id: str, done: "asyncio.Task[Trail]") -> None:
+        if not done.cancelled():
+            done.exception()  # whoever waited may have gone: then it is nobody's
         self._loading.pop(user_id, None)
         self._overtaken.discard(user_id)
 
@@ -115,16 +118,37 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     types = np.concatenate([trail.types, np.array([e.type for e, _ in fresh], np.int8)])
     ids = np.concatenate([trail.ids, _ints(marker for _, marker in fresh)])
     purchased = {e.key for e, _ in fresh if e.type == EventType.PURCHASE}
-    liked = {e.key for e, _ in fresh if e.type == EventType.LIKE}
-    disliked = {e.key for e, _ in fresh if e.type == EventType.DISLIKE}
+    opinions = _newest_opinions(trail, [e for e, _ in fresh if e.type in _OPINIONS])
+    liked = {e.key for e in opinions if e.type == EventType.LIKE}
+    disliked = {e.key for e in opinions if e.type == EventType.DISLIKE}
     return Trail(
         keys=keys[newest],
         types=types[newest],
         times=times[newest],
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
-        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked - liked),
+        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked),
     )
+
+
+def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
+    """Return those of likes and dislikes that decide, as the store reads them.
+
+    The newest of an item does, of the same moment the last to come; one that comes late
+    changes nothing.
+    """
+    newest: dict[int, Event] = {}
+    for event in fresh:
+        before = newest.get(event.key)
+        if event.time_ms >= (before.time_ms if before else _opinion_ms(trail, event.key)):
+            newest[event.key] = event
+    return list(newest.values())
+
+
+def _opinion_ms(trail: Trail, key: int) -> int:
+    """Return when an item was liked or disliked last, 0 where the trail does not tell."""
+    mine = (trail.keys == key) & np.isin(trail.types, _OPINIONS)
+    return int(trail.times[mine].max(initial=0))
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:

@@ -89,6 +89,7 @@ class Trends:
         half_life_ms = max(days, 1e-3) * 86_400_000.0
         if half_life_ms == self._half_life_ms:
             return
+        now_ms = self._present(now_ms)
         growth, self._half_life_ms, self._start_ms = self._growth(now_ms), half_life_ms, now_ms
         for market in self._markets.values():
             market.weights = market.weights / growth
@@ -98,6 +99,14 @@ class Trends:
     def _growth(self, time_ms: float) -> float:
         """How much an event at this time counts beside one at the start."""
         return math.exp2((time_ms - self._start_ms) / self._half_life_ms)
+
+    def _present(self, now_ms: int) -> int:
+        """Return the time it is: not before the scale's start, whatever the clock says.
+
+        A machine that starts before its clock is set knows events of what is the future
+        to it; beside these, what happens now would count nothing at all.
+        """
+        return max(now_ms, self._start_ms)
 
     def oldest_ms(self) -> int:
         """Return the time before which events no longer matter."""
@@ -109,6 +118,7 @@ class Trends:
             stored, market = snapshots[name], self._market(name)
             if market is None:
                 continue
+            self._keep_in_range(stored.time_ms)
             known = rows_of[name] >= 0
             rows = rows_of[name][known]
             self._fit(market, int(rows.max(initial=-1)) + 1)
@@ -118,6 +128,7 @@ class Trends:
 
     def replay(self, events: MarketEvents, rows: Rows) -> None:
         """Count stored events [E] at start; `rows` are those of their items, -1 unknown."""
+        self._keep_in_range(int(events.times.max(initial=self._start_ms)))
         grown = np.exp2((events.times - self._start_ms) / self._half_life_ms)
         quantity = np.clip(events.quantities, 1.0, _MOST_QUANTITY)
         worth = _TYPE_WEIGHT[events.types] * quantity * grown
@@ -166,7 +177,7 @@ class Trends:
         self._keep_in_range(now_ms)
         found = self._markets.get(market, self._markets[COMMON])
         self._fit(found, size)
-        return MarketNow(found, size, _LEAST_PEAK * self._growth(now_ms))
+        return MarketNow(found, size, _LEAST_PEAK * self._growth(self._present(now_ms)))
 
     def trending(self, market: str, now_ms: int) -> Rows:
         """Return the rows that sell most in a market, no order; the array never changes."""
@@ -184,6 +195,7 @@ class Trends:
     def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:
         """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""
         self._keep_in_range(now_ms)
+        now_ms = self._present(now_ms)
         least = 2.0**-FORGOTTEN
         found = {}
         for name, market in self._markets.items():

@@ -84,10 +84,13 @@ class Canaries:
 
     async def _keep(self, record: Record) -> None:
         before = self._keeper.record.canaries
-        await self._keeper.keep(record)
-        for old in before:
-            CANARY_SHARE.remove(old.source, old.version)
-        self._show()
+
+        def then() -> None:
+            for old in before:
+                CANARY_SHARE.remove(old.source, old.version)
+            self._show()
+
+        await self._keeper.keep(record, then)
 
     def _show(self) -> None:
         for canary in self._keeper.record.canaries:

@@ -109,18 +109,23 @@ class FusionVersions:
             _log.error("refused", extra={"reason": str(error)})
             raise FailedPrecondition(str(error)) from None
         if fusion.version == self.version:
+            if version is not None:
+                # It serves as the newest, maybe: who names it wants it after a restart too.
+                named = replace(self._keeper.record, fusion=version)
+                await self._keeper.keep(named, lambda: None)
             return self.version
         learned = await asyncio.to_thread(learn, fusion, keys, capacity)
         record = replace(self._keeper.record, fusion=fusion.version, fusion_before=previous)
-        await self._keeper.keep(record)
+        await self._keeper.keep(record, lambda: self._take(learned, len(fusion.item_keys)))
+        return fusion.version
+
+    def _take(self, learned: Learned, items: int) -> None:
+        """Serve a version from now on."""
         self._learners.learn(learned, int(time.time() * 1000))
         MODEL_INFO.remove(SOURCE, str(self.version), "default")
-        MODEL_INFO.labels(SOURCE, str(fusion.version), "default").set(1)
-        self.version = fusion.version
-        _log.info(
-            "fusion loaded", extra={"version": fusion.version, "items": len(fusion.item_keys)}
-        )
-        return fusion.version
+        self.version = learned.fusion.version
+        MODEL_INFO.labels(SOURCE, str(self.version), "default").set(1)
+        _log.info("fusion loaded", extra={"version": self.version, "items": items})
 
     def _read(self, version: int | None) -> FusionArtifact:
         return load_fusion(layout.find(self._repository, SOURCE, version))

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,26 @@ class RecordKeeper:
         self.record = record
         self.changing = asyncio.Lock()
 
-    async def keep(self, record: Record) -> None:
-        """Put a record on disk and then in force; raises Unavailable where it cannot be kept."""
+    async def keep(self, record: Record, then: Callable[[], None]) -> None:
+        """Put a record on disk, then in force, and run `then`; also if the caller goes meanwhile.
+
+        What is on disk is what the next start serves, so it must be in force before it.
+        Raises Unavailable where it cannot be kept.
+        """
+        keeping = asyncio.create_task(self._keep(record, then))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            await asyncio.wait([keeping])  # `changing` is held that long
+            raise
+
+    async def _keep(self, record: Record, then: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(self._file.write, record)
         except OSError as error:
             raise Unavailable(f"nothing was changed: it cannot be kept ({error})") from None
         self.record = record
+        then()
 
 
 def _parse(raw: dict[str, Any]) -> Record:

@@ -79,15 +79,29 @@ class Batcher(Generic[Q]):
         return await call.answer
 
     async def close(self, patience: float) -> None:
-        """Refuse new calls, finish those accepted, end the thread; give up after `patience` s."""
+        """Refuse new calls, finish those accepted, end the thread; give up after `patience` s.
+
+        Then what still waits is refused, and the thread ends with the batch that it is at:
+        one that waited for another for good would keep the model in memory.
+        """
         self._closing = True
         try:
             await asyncio.wait_for(self._idle.wait(), patience)
         except TimeoutError:
+            self._refuse_waiting()
+            self._work.put(None)
             return
         self._work.put(None)
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
+
+    def _refuse_waiting(self) -> None:
+        for call in self._waiting:
+            if not call.answer.done():
+                call.answer.set_exception(
+                    Unavailable(f"{self.name}: this version was unloaded, call again")
+                )
+        self._waiting.clear()
 
     def _next(self) -> None:
         batch = self._take()

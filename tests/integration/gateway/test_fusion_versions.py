@@ -1,6 +1,7 @@
 """The gateway's own artifact changes while requests are answered, and is taken back."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from artifacts import layout
 from artifacts.errors import ArtifactError
 from artifacts.fusion import FusionArtifact, FusionSettings, save
+from gateway.rollouts.record import Record, RecordFile
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
@@ -19,7 +21,7 @@ from plait.v1.manifest_pb2 import Manifest
 from plait.v1.recommendation_service_pb2 import RankRequest
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from tests.integration.gateway.world import SOURCES, Shop, fusion, open_shop, outcomes
-from tests.support.servers import eventually
+from tests.support.servers import PATIENCE, eventually
 
 
 def publish(directory: Path, artifact: FusionArtifact) -> int:
@@ -103,6 +105,43 @@ async def test_what_was_chosen_survives_a_restart_and_a_pinned_version_goes_befo
         assert await change(shop, previous=True) == (3, 0)
     async with open_shop(directory, version=1) as shop:
         assert await serving(shop) == 1
+
+
+async def test_a_version_that_serves_already_is_chosen_by_naming_it(directory: Path) -> None:
+    async with open_shop(directory) as shop:
+        assert await change(shop, version=1) == (1, 0)
+    publish(directory, mostly_cf())
+    async with open_shop(directory) as shop:
+        assert await serving(shop) == 1
+
+
+async def test_a_change_whose_caller_goes_while_it_is_kept_is_in_force(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(directory, mostly_cf())
+    begun, disk = threading.Event(), threading.Event()
+    write = RecordFile.write
+
+    def slowly(file: RecordFile, record: Record) -> None:
+        begun.set()
+        assert disk.wait(PATIENCE)
+        write(file, record)
+
+    async with open_shop(directory, version=1) as shop:
+        monkeypatch.setattr(RecordFile, "write", slowly)
+        stub: Any = RolloutServiceStub(shop.channel)
+        call = stub.LoadFusion(pb.LoadFusionRequest(version=2))
+        waiting = asyncio.ensure_future(call)
+        await eventually(begun.is_set, "the write")
+        call.cancel()
+        await asyncio.wait([waiting])
+        await asyncio.sleep(0.1)  # the gateway hears of it
+        disk.set()
+        kept = RecordFile(directory / "state.sqlite")
+        await eventually(lambda: kept.read().fusion == 2, "keeping it")
+        async with asyncio.timeout(PATIENCE):
+            while await serving(shop) != 2:  # noqa: ASYNC110 -- asks a server
+                await asyncio.sleep(0.02)
 
 
 async def test_at_a_start_a_damaged_version_is_passed_over_unless_it_is_pinned(

@@ -10,13 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from artifacts.errors import ArtifactError
 from gateway.schema import SCHEMA_VERSION
+from gateway.store import Store, StoreSettings
+from gateway.types import Item
 from services.runtime.errors import StartError
 from services.runtime.health import SERVICE
+from tests.integration.gateway.fakes import WIDTH
 from tests.integration.gateway.world import Shop, open_shop, publish_fusion
+from tests.support.servers import eventually
 
 
 async def refusal(directory: Path, **settings: Any) -> str:
@@ -63,6 +68,22 @@ async def test_a_newer_schema_is_refused(directory: Path) -> None:
         state.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     state.close()
     assert f"schema version {SCHEMA_VERSION + 1}" in await refusal(directory)
+
+
+async def test_vectors_of_two_widths_stop_no_start_and_are_made_again(directory: Path) -> None:
+    # The repository was begun anew: two models of the same number.
+    store = Store(directory / "state.sqlite", StoreSettings(5))
+    store.start()
+    new = [Item("new-1", 1001, "Skyr"), Item("new-2", 1002, "Quark")]
+    await store.upsert_items(new, (), lambda _: None)
+    for item, width in zip(new, (WIDTH, WIDTH + 1), strict=True):
+        await store.put_embeddings("content", "1", [item.key], np.ones((1, width), np.float32))
+    store.stop()
+    async with open_shop(directory) as shop:
+        state = shop.application._state
+        assert state is not None
+        new_items = state.new_items
+        await eventually(lambda: not new_items.missing("content", "1"), "placing both")
 
 
 async def test_one_state_file_serves_one_gateway(directory: Path, shop: Shop) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +14,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 
+from gateway import app, loading
+from gateway.errors import StoreFailed
+from gateway.keeper import CatalogueKeeper
+from gateway.store import Store
+from gateway.trends import Trends
 from plait.v1 import types_pb2 as t
-from plait.v1.catalog_service_pb2 import GetItemRequest, UpsertItemsRequest
+from plait.v1.catalog_service_pb2 import DeleteItemsRequest, GetItemRequest, UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
 from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
 from tests.support.disks import Disk, small_disk
@@ -213,3 +219,86 @@ async def test_items_that_a_repair_could_not_save_are_stored_again_from_memory(
     async with open_shop(directory) as shop:
         answer = await shop.catalog.GetItem(GetItemRequest(item_id="new"))
         assert answer.item.title == "Yogurt of tomorrow"
+
+
+async def test_damage_that_is_found_behind_a_start_is_repaired_after_its_reads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = loading._load_trends
+
+    def while_the_upkeep_finds_it(*given: Any) -> Trends:
+        store: Store = given[2]
+        store.condition.ill(sqlite3.DatabaseError("found by the upkeep"))
+        time.sleep(1)  # as a large file takes; the upkeep is at it meanwhile
+        return read(*given)
+
+    monkeypatch.setattr(loading, "_load_trends", while_the_upkeep_finds_it)
+    async with open_shop(directory) as shop:
+        assert (await shop.recommend("ann")).items
+        await until_health(shop, "SERVING")
+    assert len(damaged(directory)) == 1
+
+
+async def test_items_that_a_repair_could_not_save_are_stored_once_the_disk_takes_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_RESTORE_AGAIN", 0.1)
+    restore, tries = CatalogueKeeper.restore, 0
+
+    async def at_the_third_time(keeper: CatalogueKeeper) -> int:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise StoreFailed("the disk is full")
+        return await restore(keeper)
+
+    monkeypatch.setattr(CatalogueKeeper, "restore", at_the_third_time)
+    state = directory / "state.sqlite"
+    async with open_shop(directory) as shop:
+        await lose_the_items(shop, state)
+        await eventually(lambda: tries == 3, "trying again")
+        await eventually(lambda: len(stored_keys(state)) == COUNT, "storing them")
+
+
+async def lose_the_items(shop: Shop, state: Path) -> None:
+    with closing(sqlite3.connect(state)) as outside:
+        outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    overwrite_in_place(state, pages_of(state, "items"))
+    assert shop.application._state is not None
+    shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
+    await until_health(shop, "NOT_SERVING")
+
+
+async def test_what_is_stored_again_never_takes_the_place_of_a_change_on_its_way(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = directory / "state.sqlite"
+    async with open_shop(directory) as shop:
+        assert shop.application._state is not None
+        assert shop.application._assembled is not None
+        with closing(sqlite3.connect(state)) as outside, outside:
+            outside.execute("DELETE FROM items WHERE item_key IN (1, 2, 3)")
+        opened = shop.application._state.store._opened
+        assert opened is not None
+        on_the_way: list[Any] = []
+        submit = opened.writer.submit
+
+        def noting(*given: Any) -> Any:
+            on_the_way.append(given)
+            return submit(*given)
+
+        monkeypatch.setattr(opened.writer, "submit", noting)
+        renamed = UpsertItemsRequest(items=[t.Item(item_id="1", title="of today")])
+        with opened.writer.held():
+            changes = [
+                asyncio.ensure_future(shop.catalog.UpsertItems(renamed)),
+                asyncio.ensure_future(shop.catalog.DeleteItems(DeleteItemsRequest(item_ids=["2"]))),
+            ]
+            await eventually(lambda: len(on_the_way) == 2, "both changes on their way")
+            restoring = asyncio.create_task(shop.application._assembled.parts.keeper.restore())
+            await asyncio.sleep(0.3)
+        await asyncio.gather(*changes)
+        assert await restoring == 1
+    with closing(sqlite3.connect(state)) as connection:
+        found = dict(connection.execute("SELECT item_id, title FROM items"))
+    assert (found["1"], "2" in found, "3" in found) == ("of today", False, True)

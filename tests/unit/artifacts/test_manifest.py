@@ -42,6 +42,12 @@ def test_other_item_keys_are_a_catalogue_mismatch(artifact):
         manifests.verify(artifact)
 
 
+def test_item_keys_that_are_empty_are_named(artifact):
+    (artifact / "item_keys.npy").write_bytes(b"")
+    with pytest.raises(ArtifactCorrupt, match=r"item_keys\.npy"):
+        manifests.verify(artifact)
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"no_such_field": 1}', "\x00"])
 def test_a_manifest_that_is_none_is_named(artifact, text):
     (artifact / "manifest.json").write_text(text)

@@ -14,8 +14,10 @@ from gateway.errors import StoreFailed, StoreInUse
 from gateway.reads import MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
 from gateway.store import Store, StoreSettings
+from gateway.trails import EMPTY, extended
 from gateway.types import Event, EventType, Item
 from gateway.writer import GroupCommit
+from tests.support.disks import small_disk
 
 BUY, LIKE, DISLIKE = EventType.PURCHASE, EventType.LIKE, EventType.DISLIKE
 
@@ -61,6 +63,35 @@ async def test_the_newest_opinion_of_an_item_decides(store: Store) -> None:
     opinions = [event(1, 1, DISLIKE), event(1, 2, LIKE), event(2, 1, LIKE), event(2, 2, DISLIKE)]
     await store.record(opinions, ignore)
     assert (await store.trail("u")).disliked.tolist() == [2]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one call", "a call each"])
+@pytest.mark.parametrize(
+    ("first", "second", "disliked"),
+    [
+        ((LIKE, 1), (DISLIKE, 2), True),
+        ((DISLIKE, 1), (LIKE, 2), False),
+        ((DISLIKE, 2), (LIKE, 1), True),
+        ((LIKE, 2), (DISLIKE, 1), False),
+        ((LIKE, 1), (DISLIKE, 1), True),
+        ((DISLIKE, 1), (LIKE, 1), False),
+    ],
+)
+async def test_memory_and_file_agree_on_which_opinion_is_the_newest(
+    store: Store,
+    first: tuple[EventType, int],
+    second: tuple[EventType, int],
+    *,
+    disliked: bool,
+    together: bool,
+) -> None:
+    one, other = (event(1, time_ms, kind) for kind, time_ms in (first, second))
+    remembered = EMPTY
+    for call in [[one, other]] if together else [[one], [other]]:
+        await store.record(call, ignore)
+        remembered = extended(remembered, call, 5)
+    read = await store.trail("u")
+    assert bool(len(read.disliked)) == bool(len(remembered.disliked)) == disliked
 
 
 async def test_what_is_made_durable_is_taken_in_even_if_the_caller_has_gone(store: Store) -> None:
@@ -173,6 +204,44 @@ def batch(*rows: tuple[str, int]) -> EventBatch:
     )  # fmt: skip
 
 
+async def test_a_first_start_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    state = tmp_path / "state.sqlite"
+    with closing(sqlite3.connect(state)) as cut_short:
+        cut_short.execute("PRAGMA journal_mode = WAL")  # the first thing that is written
+    assert state.stat().st_size
+    store = Store(state, StoreSettings(5))
+    store.start()
+    await store.record([event(1)], ignore)
+    assert (await store.trail("u")).keys.tolist() == [1]
+    store.stop()
+
+
+async def test_a_link_to_a_state_file_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    file, link = tmp_path / "large" / "state.sqlite", tmp_path / "state.sqlite"
+    link.symlink_to(file)
+    store = Store(link, StoreSettings(5))
+    store.start()
+    await store.record([event(1)], ignore)
+    with pytest.raises(StoreInUse):
+        Store(file, StoreSettings(5)).start()
+    with pytest.raises(StoreInUse):
+        seed(link, [], [], replace=True)
+    store.stop()
+    seed(link, [Item("a", 1)], [], replace=True)
+    assert link.is_symlink()
+    store = Store(file, StoreSettings(5))
+    store.start()
+    assert [item.key for item, _ in store.items()] == [1]
+    store.stop()
+
+
+def test_a_place_where_no_file_can_be_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="cannot be locked"):
+        Store(tmp_path / "file" / "state.sqlite", StoreSettings(5)).start()
+
+
 async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     path = tmp_path / "new" / "state.sqlite"
     progress: list[int] = []
@@ -190,6 +259,20 @@ async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     assert (await store.trail("u")).keys.tolist() == [1, 2, 5]
     store.stop()
     assert (path.stat().st_mode & 0o777) == 0o644
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["no room", "little room"])
+def test_a_disk_without_room_is_not_taken_for_bad_data(tmp_path: Path, *, full: bool) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        if disk is None:
+            pytest.skip("mounting a small file system takes root")
+        (disk.root / "state.sqlite.lock").touch()
+        if full:
+            disk.fill()
+        large = (Item(str(key), key, "word " * 200) for key in range(1, 5_000))
+        with pytest.raises(SeedError, match=r"cannot be written \(.*full\)"):
+            seed(disk.root / "state.sqlite", large, [])
+        assert not (disk.root / "state.sqlite").exists()
 
 
 def test_seeding_replaces_only_when_asked_and_all_or_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The cache of histories never lags behind what was acknowledged."""
 
 import asyncio
+import gc
+from typing import Any
 
 from gateway.errors import StoreCorrupt
 from gateway.reads import MOST_KEYS
@@ -89,6 +91,28 @@ async def test_a_store_that_fails_costs_the_history_not_the_answer() -> None:
 
     cache = Trails(fails, capacity=2, length=10)
     assert await cache.get("u") is EMPTY
+
+
+async def test_a_read_that_fails_after_its_caller_has_gone_leaves_no_traceback() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    let = asyncio.Event()
+
+    async def broken(_: str) -> Trail:
+        await let.wait()
+        raise StoreCorrupt("damaged")
+
+    caller = asyncio.create_task(Trails(broken, capacity=3, length=3).get("u"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    del caller  # what it was cancelled in holds the read
+    let.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert not complaints
 
 
 def test_what_one_shopper_bought_is_bounded_and_the_latest_stays() -> None:

@@ -100,6 +100,36 @@ def test_snapshots_bring_the_trends_back_as_they_were() -> None:
     assert again.now("m", 1, later)[0] > 0
 
 
+@pytest.mark.parametrize("clock", [0, NOW - 30 * 365 * DAY])
+def test_a_clock_that_is_not_set_yet_loses_no_trends(clock: int) -> None:
+    keys, known = np.array([10, 20], np.int64), np.arange(2, dtype=np.int32)
+    before = trends(1.0)
+    for _ in range(9):
+        before.add("m", 0, EventType.PURCHASE, 1.0, NOW - DAY)
+    stored = before.snapshots(keys, NOW)
+
+    early = Trends(1.0, 8, clock)
+    early.restore(stored, {m: known[np.isin(keys, s.keys)] for m, s in stored.items()})
+    early.replay(
+        MarketEvents(
+            markets=["m"], keys=keys[1:], types=np.array([EventType.PURCHASE], np.int8),
+            times=np.array([NOW], np.int64), quantities=np.ones(1, np.float32), last_seq=7,
+        ),
+        known[1:],
+    )  # fmt: skip
+    assert np.isfinite(early.now("nobody's", 2, clock)[:]).all()
+    early.set_half_life(2.0, clock)
+    early.set_half_life(1.0, clock)
+    kept = early.snapshots(keys, clock)
+    # The clock is set, here and at the next start.
+    after = Trends(1.0, 8, NOW)
+    after.restore(kept, {m: known[np.isin(keys, s.keys)] for m, s in kept.items()})
+    for found in (early, after):
+        shown = found.now("m", 2, NOW)[:]
+        assert shown[0] == pytest.approx(np.sqrt(4.5 / 5), rel=0.01)
+        assert shown[1] == pytest.approx(np.sqrt(1 / 5), rel=0.01)
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(1, 5)), max_size=30))
 def test_counting_in_bulk_and_one_by_one_agree(rows: list[tuple[int, int, int]]) -> None:
     one, bulk = trends(), trends()

@@ -234,6 +234,24 @@ async def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None
         await closing
 
 
+async def test_a_thread_that_was_not_waited_for_ends_with_its_batch() -> None:
+    model = GatedModel()
+    batcher = Batcher("slow", model, max_rows=1, max_queue=16)
+    batcher.start()
+    first, *others = _ask(batcher, Number(0), Number(1), Number(2))
+    await _running(model)
+    await batcher.close(0.01)
+    for waiting in others:
+        with pytest.raises(Unavailable):
+            await waiting
+    model.gate.set()
+    assert await _values([first]) == [0]
+    await eventually(
+        lambda: "engine-slow" not in [t.name for t in threading.enumerate()], "the thread's end"
+    )
+    assert model.batches == [[0]]
+
+
 async def test_waiting_rows_and_outcomes_are_measured_by_source_and_version() -> None:
     model = GatedModel()
     model.gate.set()
