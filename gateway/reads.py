@@ -20,10 +20,11 @@ from gateway.types import EventType, Item, Times, Trail, Types
 Doubles = npt.NDArray[np.float64]
 # Bounds what one shopper may hold in memory: items bought, and items disliked.
 MOST_KEYS = 5_000
-# The newest like or dislike of an item decides; SQLite takes `type` from the row of max().
+# The newest like or dislike of an item decides, of one moment the one that came last.
 _DISLIKED = (
-    "SELECT item_key FROM (SELECT item_key, type, max(time_ms) FROM events "
-    "WHERE user_id = ? AND type IN (?, ?) GROUP BY item_key) WHERE type = ? LIMIT ?"
+    "SELECT item_key FROM (SELECT item_key, type, row_number() OVER "
+    "(PARTITION BY item_key ORDER BY time_ms DESC, seq DESC) AS place FROM events "
+    "WHERE user_id = ? AND type IN (?, ?)) WHERE place = 1 AND type = ? LIMIT ?"
 )
 
 

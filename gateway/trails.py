@@ -18,6 +18,7 @@ from gateway.reads import MOST_KEYS
 from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
+_OPINIONS = (EventType.LIKE, EventType.DISLIKE)
 EMPTY = Trail(
     keys=np.zeros(0, np.int64),
     types=np.zeros(0, np.int8),
@@ -115,16 +116,31 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     types = np.concatenate([trail.types, np.array([e.type for e, _ in fresh], np.int8)])
     ids = np.concatenate([trail.ids, _ints(marker for _, marker in fresh)])
     purchased = {e.key for e, _ in fresh if e.type == EventType.PURCHASE}
-    liked = {e.key for e, _ in fresh if e.type == EventType.LIKE}
-    disliked = {e.key for e, _ in fresh if e.type == EventType.DISLIKE}
+    liked, disliked = _opinions(trail, [e for e, _ in fresh])
     return Trail(
         keys=keys[newest],
         types=types[newest],
         times=times[newest],
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
-        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked - liked),
+        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked),
     )
+
+
+def _opinions(trail: Trail, events: Sequence[Event]) -> tuple[set[int], set[int]]:
+    """Return which items further events like, and which they dislike.
+
+    The newest of an item decides, as in the store, of one moment the one that came last;
+    events may come late, after a newer one that the trail holds.
+    """
+    told = sorted((e for e in events if e.type in _OPINIONS), key=lambda e: e.time_ms)
+    if not told:
+        return set(), set()
+    held = np.isin(trail.types, _OPINIONS)
+    newest = dict(zip(trail.keys[held].tolist(), trail.times[held].tolist(), strict=True))
+    deciding = {e.key: e.type for e in told if e.time_ms >= newest.get(e.key, e.time_ms)}
+    liked = {key for key, kind in deciding.items() if kind is EventType.LIKE}
+    return liked, deciding.keys() - liked
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:
