@@ -23,8 +23,8 @@ from services.runtime.errors import FailedPrecondition, InvalidArgument
 
 _ID_BYTES = 8
 _MAC_BYTES = 8
-# An explained ranking keeps its whole pool.
-_EXPLAINED_COST = 10
+# An explained ranking keeps its whole pool, and what a learned ranker looked at.
+_EXPLAINED_COST = 20
 
 
 def new_ranking_id() -> str:

@@ -27,10 +27,12 @@ def fuse(query: Query, pool: Pool) -> Pool:
         return with_term(pool, "fallback", fallback.preference(query, pool.rows))
     pool = pool._replace(weights=renormalised(query, pool))
     learned = query.ranker(query, pool) if query.ranker is not None else None
-    if learned is None or not np.isfinite(learned).all():
+    if learned is None or not np.isfinite(learned[0]).all():
         return with_term(pool, "fused", convex(query, pool))
-    pool = with_term(pool, "fused", learned)
-    return pool._replace(learned=True, tier=_with_own(query, pool))
+    preference, features = learned
+    pool = with_term(pool, "fused", preference)
+    kept = features if query.explain else None
+    return pool._replace(learned=True, features=kept, tier=_with_own(query, pool))
 
 
 def _with_own(query: Query, pool: Pool) -> npt.NDArray[np.int8]:

@@ -13,6 +13,8 @@ from artifacts.ranker.features import HABITS, names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
 from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.manifest_pb2 import Manifest
 from tests.integration.gateway.fakes import FakeSource
 from tests.integration.gateway.world import SOURCES, fusion, open_shop, vectors
@@ -87,6 +89,27 @@ async def test_a_surface_is_ranked_by_its_own_ranker_and_explained_to_the_last_d
         learned = "habits" in {a.name for a in told.adjustments}
         assert learned is (surface in RANKED)
         assert learned is all(c.weight == 0 for c in told.contributions)
+
+
+async def test_a_later_page_is_explained_by_what_the_ranking_was_made_of(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        first = await shop.recommend("ann", page_size=5, explain=True)
+        # The market moves, and prices change, before the shopper turns the page.
+        bought = [
+            t.Event(user_id="bob", item_id=str(n), type=t.EVENT_TYPE_PURCHASE, market="m")
+            for n in range(1, 61)
+            for _ in range(9)
+        ]
+        await shop.events.RecordEvents(RecordEventsRequest(events=bought))
+        dear = [t.Item(item_id=str(n), title="else", price=90 + n) for n in range(1, 61)]
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=dear))
+        token = first.next_page_token
+        second = await shop.recommend("ann", page_size=50, explain=True, page_token=token)
+    assert len(second.items) > 10
+    for item in (*first.items, *second.items):
+        told = item.explanation
+        parts = [c.value for c in told.contributions] + [a.value for a in told.adjustments]
+        assert sum(parts) == pytest.approx(item.score, abs=1e-5)
 
 
 async def test_two_surfaces_order_the_same_candidates_in_their_own_way(ranked: Path) -> None:

@@ -127,8 +127,9 @@ def test_a_new_source_without_a_learned_weight_counts_when_it_is_alone() -> None
 
 
 def test_a_learned_ranker_takes_the_place_of_the_convex_combination() -> None:
-    def cheapest(asked: Query, pool: Pool) -> Floats:
-        return np.reciprocal(asked.columns.price[pool.rows])
+    def cheapest(asked: Query, pool: Pool) -> tuple[Floats, Floats]:
+        price = asked.columns.price[pool.rows]
+        return np.reciprocal(price), price[:, None]
 
     asked = query(ranker=cheapest, limit=1)
     assert slate(asked, scored(cf={7: 0.9, 3: 0.1, 5: 0.5})) == [3, 5, 7]
