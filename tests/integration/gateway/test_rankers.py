@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -130,6 +131,20 @@ async def test_what_was_had_before_is_a_candidate_on_home_and_nowhere_else(ranke
         searched = await shop.search("yogurt number", "ann", page_size=40)
     shown = [{item.item_id for item in answer.items} for answer in (home, session, searched)]
     assert [str(UNNAMED) in items for items in shown] == [True, False, False]
+
+
+async def test_where_the_weighted_sum_takes_over_its_other_terms_do_as_well(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        usual = await shop.search("yogurt number", page_size=5, explain=True)
+        # Only the words of the catalogue are left, which the ranker knows nothing of.
+        shop.sources["text"].status = grpc.StatusCode.INTERNAL
+        alone = await shop.search("yogurt number", page_size=5, explain=True)
+    names = [
+        {a.name for item in answer.items for a in item.explanation.adjustments}
+        for answer in (usual, alone)
+    ]
+    assert ["habits" in found for found in names] == [True, False]
+    assert ["trend" in found for found in names] == [False, True]
 
 
 async def test_a_stranger_without_a_session_is_ranked_too(ranked: Path) -> None:

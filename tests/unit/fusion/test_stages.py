@@ -131,8 +131,11 @@ def test_a_learned_ranker_takes_the_place_of_the_convex_combination() -> None:
         price = asked.columns.price[pool.rows]
         return np.reciprocal(price), price[:, None]
 
-    asked = query(ranker=cheapest, limit=1)
-    assert slate(asked, scored(cf={7: 0.9, 3: 0.1, 5: 0.5})) == [3, 5, 7]
+    asked = query(ranker=cheapest, limit=1, trend=np.ones(40, np.float32), w_trend=0.1)
+    found = scored(cf={7: 0.9, 3: 0.1, 5: 0.5})
+    assert slate(asked, found) == [3, 5, 7]
+    # It has weighed the market by itself.
+    assert "trend" not in run(asked, build_pool(asked, found)).terms
 
 
 def test_domains_that_follow_the_recent_one_rise() -> None:
