@@ -98,7 +98,7 @@ class Rankings:
         self._kept[ranking.ranking_id] = (self._clock() + self._seconds, ranking)
         self._cost += _cost(ranking)
         now = self._clock()
-        while self._kept:
+        while len(self._kept) > 1:  # not the one whose token is being given out
             ranking_id, (until, oldest) = next(iter(self._kept.items()))
             if self._cost <= self._capacity and until >= now:
                 break
