@@ -65,11 +65,11 @@ class OfflineFusion:
             diversity=settings.diversity,
             domain_calibration=settings.domain_calibration,
             provider_share=settings.provider_share,
-            w_trend=settings.w_trend if learned is None else 0.0,
+            w_trend=settings.w_trend,
             w_session=settings.w_session,
             w_cost=settings.w_cost,
             prices=PricePlaces(columns) if priced else None,
-            w_cross_domain=settings.w_cross_domain if learned is None else 0.0,
+            w_cross_domain=settings.w_cross_domain,
             cross_domain_fade=settings.cross_domain_fade,
             ranker=None if learned is None else PoolRanker(learned),
         )

@@ -123,7 +123,7 @@ class GatewayConfig(ServerConfig):
     embed_retry_ms: int = 1_000
 
     # Rankings kept for paging, and how long. More: older pages still turn, about 6 kB each
-    # (and ten times that for an explained one, which counts as ten).
+    # (and up to twenty times that for an explained one, which counts as twenty).
     max_rankings: int = 10_000
     ranking_minutes: float = 15.0
 

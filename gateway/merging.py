@@ -120,7 +120,8 @@ class Merger:
                 cohort = self._next()
                 await self._run_together(cohort)
                 for merge in cohort:
-                    if merge.told is not None:
+                    # Callers may have gone while others were let in.
+                    if merge.told is not None and merge.wanted:
                         merge.told.set_result(None)
         finally:
             self._work = None

@@ -23,8 +23,8 @@ from services.runtime.errors import FailedPrecondition, InvalidArgument
 
 _ID_BYTES = 8
 _MAC_BYTES = 8
-# An explained ranking keeps its whole pool.
-_EXPLAINED_COST = 10
+# An explained ranking keeps its whole pool, and what a learned ranker looked at.
+_EXPLAINED_COST = 20
 
 
 def new_ranking_id() -> str:
@@ -98,7 +98,7 @@ class Rankings:
         self._kept[ranking.ranking_id] = (self._clock() + self._seconds, ranking)
         self._cost += _cost(ranking)
         now = self._clock()
-        while self._kept:
+        while len(self._kept) > 1:  # not the one whose token is being given out
             ranking_id, (until, oldest) = next(iter(self._kept.items()))
             if self._cost <= self._capacity and until >= now:
                 break

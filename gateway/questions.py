@@ -46,8 +46,10 @@ class RowAnswer(NamedTuple):
 
 def suits(contract: Contract, question: Question) -> bool:
     """Say whether a model can make anything of a question."""
-    if question.candidates is not None and "candidates" not in contract.inputs:
-        return False
+    if question.candidates is not None and (
+        "candidates" not in contract.inputs or not len(question.candidates)
+    ):
+        return False  # services refuse a list of nothing, as they would any mistake
     by_history = "history" in contract.inputs and len(question.history) > 0
     return by_history or ("query" in contract.inputs and bool(question.text))
 

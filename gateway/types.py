@@ -191,7 +191,8 @@ class Facts:
     """What an explanation is made from; kept only for rankings that asked for one.
 
     The query comes without its columns: rows stay what they are, so the catalogue of the
-    moment serves as well, and no old snapshot of it is held for the sake of a page.
+    moment serves as well for the words, and no old snapshot of it is held for the sake of a
+    page. The numbers are the pool's.
     """
 
     query: Query

@@ -138,13 +138,16 @@ class Gate:
         if now + self._expected_wait() + self._limit.typical > until:
             raise self._refusal(kind, "no_time")
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues[rank].append(_Waiter(kind, until, place, now))
+        queue, waiter = self._queues[rank], _Waiter(kind, until, place, now)
+        queue.append(waiter)
         self._waiting += 1
         try:
             await place
         except asyncio.CancelledError:
             if place.cancelled():
-                self._waiting -= 1
+                if waiter in queue:  # else it was passed over, and is not counted any more
+                    queue.remove(waiter)
+                    self._waiting -= 1
                 self._notes.refused(kind, "cancelled")
             elif place.exception() is None:  # let in and cancelled in the same moment
                 self._leave(None)
@@ -182,12 +185,13 @@ class Gate:
         for queue in self._queues:
             while queue:
                 waiter = queue.popleft()
+                # At once: a call that comes now must not wait for one that has gone.
+                self._waiting -= 1
                 if not waiter.place.done():  # else its caller has gone
                     return waiter
         return None
 
     def _call_in(self, waiter: _Waiter, now: float) -> None:
-        self._waiting -= 1
         if now + self._limit.typical > waiter.until:
             self._notes.refused(waiter.kind, "expired")
             problem = "waited for its turn until too little time was left"

@@ -16,9 +16,10 @@ from gateway.fusion.types import Floats, Pool, Query, Rows
 def cross_domain(query: Query, pool: Pool) -> Pool:
     """Add w * fade(t) * log(P(t | recent domains) / P(t)), t the candidate's domain.
 
-    Not on SEARCH: the query names what is wanted.
+    Not on SEARCH: the query names what is wanted. Nor where a learned ranker has weighed it
+    already.
     """
-    if not query.w_cross_domain or query.surface == "SEARCH" or pool.fallback:
+    if not query.w_cross_domain or query.surface == "SEARCH" or pool.fallback or pool.learned:
         return pool
     ratio = log_ratio(query, pool.rows)
     if ratio is None:

@@ -9,11 +9,13 @@ number, the convex combination speaks.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from artifacts.compiled import FLOATS, TABLE, compiled
 from gateway.fusion import fallback
+from gateway.fusion.hard_rules import member
 from gateway.fusion.pool import with_term
-from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
+from gateway.fusion.types import NORMAL, SUNK, Bools, Floats, Pool, Query, Rows
 
 # Less is nothing to float32, in which weights are tuned.
 _LEAST = 1e-37
@@ -25,9 +27,23 @@ def fuse(query: Query, pool: Pool) -> Pool:
         return with_term(pool, "fallback", fallback.preference(query, pool.rows))
     pool = pool._replace(weights=renormalised(query, pool))
     learned = query.ranker(query, pool) if query.ranker is not None else None
-    if learned is None or not np.isfinite(learned).all():
+    if learned is None or not np.isfinite(learned[0]).all():
         return with_term(pool, "fused", convex(query, pool))
-    return with_term(pool, "fused", learned)._replace(learned=True)
+    preference, features = learned
+    pool = with_term(pool, "fused", preference)
+    kept = features if query.explain else None
+    return pool._replace(learned=True, features=kept, tier=_with_own(query, pool))
+
+
+def _with_own(query: Query, pool: Pool) -> npt.NDArray[np.int8]:
+    """Return the tiers with the shopper's own items among the others [P].
+
+    Without a source's score they had sunk, but the ranker knows of the shopper by itself.
+    """
+    if not len(query.own):
+        return pool.tier
+    own = member(pool.rows, query.own, len(query.columns.keys))
+    return np.where(own & (pool.tier == SUNK), np.int8(NORMAL), pool.tier)
 
 
 def convex(query: Query, pool: Pool) -> Floats:

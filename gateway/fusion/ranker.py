@@ -28,32 +28,39 @@ class PoolRanker:
         """`learned` comes from the fusion artifact."""
         self._learned = learned
 
-    def __call__(self, query: Query, pool: Pool) -> Floats | None:
-        """Return the preference for each candidate, 0..1 [P]; None without a source it knows."""
+    def __call__(self, query: Query, pool: Pool) -> tuple[Floats, Floats] | None:
+        """Return the preference for each candidate, 0..1 [P], and the features it is made of.
+
+        None without a source it knows.
+        """
         if not self._has_answer(query, pool):
             return None
         if len(pool.rows) <= shortlist_length(query):
-            return self._learned.preference(self._table(query, pool, None))
+            table = self._table(query, pool, None)
+            return self._learned.preference(table), table
         summed = convex(query, pool)
         best = _shortlist(query, pool, summed)
-        ranked = self._learned.preference(self._table(query, pool, best))
+        table = self._table(query, pool, best)
+        ranked = self._learned.preference(table)
         preference = _behind(summed, best, float(ranked.min()))
         preference[best] = ranked
-        return preference
+        return preference, table
 
     def parts(self, query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
         """Take the preference for some candidates [N] apart: sources' [S, N] and the rest [N].
 
-        Behind the shortlist the parts are the weighted sum's, in proportion.
+        Behind the shortlist the parts are the weighted sum's, in proportion. What the pool
+        has kept of the features is read: market and catalogue may be others by now.
         """
         if not self._has_answer(query, pool):
             raise ValueError("there is nothing to take apart: no source is known to the ranker")
         parts = np.zeros((len(query.sources), len(positions)), np.float32)
         rest = np.zeros(len(positions), np.float32)
-        ranked = np.ones(len(positions), np.bool_)
+        ranked, best = np.ones(len(positions), np.bool_), np.arange(len(pool.rows), dtype=np.int32)
         if len(pool.rows) > shortlist_length(query):
             summed = convex(query, pool)
-            ranked = np.isin(positions, _shortlist(query, pool, summed))
+            best = _shortlist(query, pool, summed)
+            ranked = np.isin(positions, best)
             behind = positions[~ranked]
             whole = summed[behind]
             scale = np.divide(
@@ -62,9 +69,9 @@ class PoolRanker:
             parts[:, ~ranked] = convex_parts(pool, behind) * scale
         place = self._places(query)
         answered = np.array([p >= 0 and not np.isnan(pool.scores[p]).all() for p in place])
-        ascending, back = np.unique(positions[ranked], return_inverse=True)
-        table = self._table(query, pool, ascending)[back]
-        found, rest[ranked] = self._learned.parts(table, answered)
+        table = self._table(query, pool, best) if pool.features is None else pool.features
+        of_ranked = table[np.searchsorted(best, positions[ranked])]
+        found, rest[ranked] = self._learned.parts(of_ranked, answered)
         for source, p in zip(found, place, strict=True):
             if p >= 0:
                 parts[p, ranked] = source

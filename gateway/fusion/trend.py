@@ -10,7 +10,7 @@ from gateway.fusion.types import Pool, Query
 
 
 def trend(query: Query, pool: Pool) -> Pool:
-    """Add w_trend * trend, trend in 0..1."""
-    if not query.w_trend or not len(query.trend):
+    """Add w_trend * trend, trend in 0..1. A learned ranker has weighed it already."""
+    if not query.w_trend or not len(query.trend) or pool.learned:
         return pool
     return with_term(pool, "trend", np.float32(query.w_trend) * query.trend[pool.rows])

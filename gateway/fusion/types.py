@@ -123,8 +123,11 @@ class RuleSet:
 class Ranker(Protocol):
     """A learned combination of the sources: takes the place of the convex one."""
 
-    def __call__(self, query: "Query", pool: "Pool") -> Floats | None:
-        """Return the preference for each candidate, 0..1 [P]; None where it has none."""
+    def __call__(self, query: "Query", pool: "Pool") -> tuple[Floats, Floats] | None:
+        """Return the preference for each candidate, 0..1 [P], and what it is made of.
+
+        None where it has none.
+        """
         ...
 
     def parts(self, query: "Query", pool: "Pool", positions: Rows) -> tuple[Floats, Floats]:
@@ -211,6 +214,8 @@ class Pool(NamedTuple):
     fallback: bool = False
     # True where the learned ranker made the term "fused".
     learned: bool = False
+    # What it made it of, where that is to be explained: pages are turned minutes later.
+    features: Floats | None = None
 
     @property
     def total(self) -> Floats:

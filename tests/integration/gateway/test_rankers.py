@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from artifacts.ranker.features import HABITS, names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
 from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.manifest_pb2 import Manifest
 from tests.integration.gateway.fakes import FakeSource
 from tests.integration.gateway.world import SOURCES, fusion, open_shop, vectors
@@ -89,6 +92,27 @@ async def test_a_surface_is_ranked_by_its_own_ranker_and_explained_to_the_last_d
         assert learned is all(c.weight == 0 for c in told.contributions)
 
 
+async def test_a_later_page_is_explained_by_what_the_ranking_was_made_of(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        first = await shop.recommend("ann", page_size=5, explain=True)
+        # The market moves, and prices change, before the shopper turns the page.
+        bought = [
+            t.Event(user_id="bob", item_id=str(n), type=t.EVENT_TYPE_PURCHASE, market="m")
+            for n in range(1, 61)
+            for _ in range(9)
+        ]
+        await shop.events.RecordEvents(RecordEventsRequest(events=bought))
+        dear = [t.Item(item_id=str(n), title="else", price=90 + n) for n in range(1, 61)]
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=dear))
+        token = first.next_page_token
+        second = await shop.recommend("ann", page_size=50, explain=True, page_token=token)
+    assert len(second.items) > 10
+    for item in (*first.items, *second.items):
+        told = item.explanation
+        parts = [c.value for c in told.contributions] + [a.value for a in told.adjustments]
+        assert sum(parts) == pytest.approx(item.score, abs=1e-5)
+
+
 async def test_two_surfaces_order_the_same_candidates_in_their_own_way(ranked: Path) -> None:
     async with open_shop(ranked) as shop:
         answers = [
@@ -107,6 +131,20 @@ async def test_what_was_had_before_is_a_candidate_on_home_and_nowhere_else(ranke
         searched = await shop.search("yogurt number", "ann", page_size=40)
     shown = [{item.item_id for item in answer.items} for answer in (home, session, searched)]
     assert [str(UNNAMED) in items for items in shown] == [True, False, False]
+
+
+async def test_where_the_weighted_sum_takes_over_its_other_terms_do_as_well(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        usual = await shop.search("yogurt number", page_size=5, explain=True)
+        # Only the words of the catalogue are left, which the ranker knows nothing of.
+        shop.sources["text"].status = grpc.StatusCode.INTERNAL
+        alone = await shop.search("yogurt number", page_size=5, explain=True)
+    names = [
+        {a.name for item in answer.items for a in item.explanation.adjustments}
+        for answer in (usual, alone)
+    ]
+    assert ["habits" in found for found in names] == [True, False]
+    assert ["trend" in found for found in names] == [False, True]
 
 
 async def test_a_stranger_without_a_session_is_ranked_too(ranked: Path) -> None:

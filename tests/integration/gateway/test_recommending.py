@@ -145,6 +145,18 @@ async def test_rank_orders_the_callers_own_items_and_loses_none(shop: Shop) -> N
     assert shop.sources["cf"].asked[-1]["candidates"].tolist() == [[2, 6, 3, 12]]
 
 
+async def test_rank_of_unknown_items_alone_keeps_them_and_blames_no_source(shop: Shop) -> None:
+    given = ["nothing", "nowhere"]
+    answer = await shop.recommendations.Rank(
+        RankRequest(shopper=Shopper(user_id="ann"), item_ids=given, query="soap", explain=True)
+    )
+    assert ids(answer) == given
+    assert [item.position for item in answer.items] == [1, 2]
+    assert set(outcomes(answer).values()) == {"skipped"}
+    assert not any(source.asked for source in shop.sources.values())
+    assert not answer.coverage.partial
+
+
 async def test_rank_for_nobody_keeps_every_item(shop: Shop) -> None:
     given = [str(n) for n in range(1, 31)]
     answer = await shop.recommendations.Rank(RankRequest(item_ids=given))

@@ -298,6 +298,23 @@ def test_own_items_are_on_the_shortlist_and_what_is_forbidden_is_not() -> None:
     assert not set(first.tolist()) & shown
 
 
+def test_own_items_stand_where_the_ranker_puts_them_though_no_source_names_them() -> None:
+    alike = np.zeros((WIDTH, 1), np.float32)
+    alike[feature_names(SOURCES).index("times")] = 1
+    none, one = np.zeros(WIDTH, np.float32), np.ones((1, 1), np.float32)
+    times = Network(none, none + 1, (alike, one), (floats(0), floats(0)))
+    asked = with_ranker(query(limit=3), learned(network=times))._replace(own=rows(1, 4))
+    found = scored(cf={2: 1.0, 3: 0.5}, text={3: 1.0, 5: 0.2})
+    pool = run(asked, build_pool(asked, found, asked.own))
+    assert pool.rows[pool.order][:2].tolist() == [1, 4]
+    told = explain(asked, pool, pool.order[:1])[0]
+    assert dict(told.adjustments)["habits"] > 0
+    # Where the weighted sum speaks, which knows nothing of it, it stays behind.
+    plain = asked._replace(ranker=None)
+    pool = run(plain, build_pool(plain, found, plain.own))
+    assert set(pool.rows[pool.order][-2:].tolist()) == {1, 4}
+
+
 def test_an_explanation_adds_up_behind_the_shortlist_too() -> None:
     asked, found = large()
     pool = run(asked, build_pool(asked, found))

@@ -127,11 +127,15 @@ def test_a_new_source_without_a_learned_weight_counts_when_it_is_alone() -> None
 
 
 def test_a_learned_ranker_takes_the_place_of_the_convex_combination() -> None:
-    def cheapest(asked: Query, pool: Pool) -> Floats:
-        return np.reciprocal(asked.columns.price[pool.rows])
+    def cheapest(asked: Query, pool: Pool) -> tuple[Floats, Floats]:
+        price = asked.columns.price[pool.rows]
+        return np.reciprocal(price), price[:, None]
 
-    asked = query(ranker=cheapest, limit=1)
-    assert slate(asked, scored(cf={7: 0.9, 3: 0.1, 5: 0.5})) == [3, 5, 7]
+    asked = query(ranker=cheapest, limit=1, trend=np.ones(40, np.float32), w_trend=0.1)
+    found = scored(cf={7: 0.9, 3: 0.1, 5: 0.5})
+    assert slate(asked, found) == [3, 5, 7]
+    # It has weighed the market by itself.
+    assert "trend" not in run(asked, build_pool(asked, found)).terms
 
 
 def test_domains_that_follow_the_recent_one_rise() -> None:

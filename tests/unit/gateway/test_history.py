@@ -103,6 +103,17 @@ def test_a_dislike_is_kept_from_models_hides_the_item_and_repels() -> None:
     assert found.session_weights[-1] < 0
 
 
+def test_the_newest_opinion_of_an_item_decides_in_whatever_order_they_come() -> None:
+    like, dislike = event(2, EventType.LIKE, age_ms=1), event(2, EventType.DISLIKE)
+    for told in ([like, dislike], [dislike, like]):
+        assert trail(*told).disliked.tolist() == [2]
+        assert extended(trail(told[0]), told[1:], 100).disliked.tolist() == [2]
+        assert read(EMPTY, *told).disliked.tolist() == [2]
+    # Of one moment the one that came last.
+    assert trail(event(2, EventType.LIKE), dislike).disliked.tolist() == [2]
+    assert trail(dislike, event(2, EventType.LIKE)).disliked.tolist() == []
+
+
 def test_a_like_takes_a_dislike_back() -> None:
     known = trail(event(2, EventType.DISLIKE, DAY))
     assert extended(known, [event(2, EventType.LIKE)], 100).disliked.tolist() == []

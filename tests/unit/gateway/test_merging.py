@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -108,6 +108,24 @@ async def test_one_whose_caller_has_gone_is_left_out_and_the_others_are_served()
     gone.cancel()
     assert order_of(await stays) == order_of(expected(query()))
     assert gone.cancelled()
+
+
+async def test_a_caller_who_goes_during_the_merge_takes_nobody_along() -> None:
+    merger = Merger(Turns(busy()))
+    begun = asyncio.Event()
+
+    def build() -> Pool:
+        sleep(0.003)  # so long that a pause follows
+        begun.set()
+        return merge(query())._build()
+
+    goes = asyncio.create_task(merger.merge(merge(query(), build=build)))
+    stays = asyncio.create_task(merger.merge(merge(query())))
+    await begun.wait()
+    goes.cancel()
+    assert order_of(await asyncio.wait_for(stays, 5)) == order_of(expected(query()))
+    assert goes.cancelled()
+    assert order_of(await merger.merge(merge(query()))) == order_of(expected(query()))
 
 
 async def test_the_next_burst_is_merged_as_the_first() -> None:

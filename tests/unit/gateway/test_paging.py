@@ -1,13 +1,17 @@
 """Every place of a ranking is on exactly one page."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.fusion.pipeline import build_pool
 from gateway.paging import Rankings
-from gateway.types import Ask, Ranking, Timings
+from gateway.types import Ask, Facts, Ranking, Timings
 from services.runtime.errors import FailedPrecondition, InvalidArgument
+from tests.unit.fusion.builders import query
 
 
 def ranking(size: int, ranking_id: str = "00" * 8) -> Ranking:
@@ -63,6 +67,18 @@ def test_a_token_of_another_process_is_none() -> None:
     token = Rankings(lambda _: True, capacity=9, seconds=9).first_page(ranking(5), 2).next_token
     with pytest.raises(InvalidArgument, match="page_token"):
         Rankings(lambda _: True, capacity=9, seconds=9).next_page(Ask("HOME", page_token=token))
+
+
+def test_an_explained_ranking_is_kept_though_it_counts_for_more_than_there_is_room() -> None:
+    rankings = Rankings(lambda _: True, capacity=2, seconds=60)
+    explained = replace(ranking(5), facts=Facts(query(), build_pool(query(), {})))
+    token = rankings.first_page(explained, 2).next_token
+    page = rankings.next_page(Ask("HOME", "ann", page_size=3, page_token=token))
+    assert page.places.tolist() == [2, 3, 4]
+    # The next one takes its room.
+    rankings.first_page(ranking(5, "11" * 8), 2)
+    with pytest.raises(FailedPrecondition, match="no longer kept"):
+        rankings.next_page(Ask("HOME", "ann", page_size=3, page_token=token))
 
 
 def test_a_ranking_that_fits_one_page_is_not_kept() -> None:

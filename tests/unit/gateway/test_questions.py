@@ -34,6 +34,7 @@ READER = contract("query", "k")
         (BEHAVIOUR, NOTHING, False),
         (BEHAVIOUR, ASKS, False),
         (BEHAVIOUR, SCORES, True),
+        (BEHAVIOUR, SCORES._replace(candidates=HISTORY[:0]), False),
         (READER, ASKS, True),
         (READER, LIKES, False),
         (READER, SCORES, False),

@@ -61,8 +61,10 @@ async def test_an_event_id_is_stored_once_whoever_sends_it(store: Store) -> None
 
 async def test_the_newest_opinion_of_an_item_decides(store: Store) -> None:
     opinions = [event(1, 1, DISLIKE), event(1, 2, LIKE), event(2, 1, LIKE), event(2, 2, DISLIKE)]
+    # Of one moment the one that came last.
+    opinions += [event(3, 1, DISLIKE), event(3, 1, LIKE), event(4, 1, LIKE), event(4, 1, DISLIKE)]
     await store.record(opinions, ignore)
-    assert (await store.trail("u")).disliked.tolist() == [2]
+    assert sorted((await store.trail("u")).disliked.tolist()) == [2, 4]
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one call", "a call each"])

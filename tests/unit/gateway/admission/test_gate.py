@@ -168,6 +168,23 @@ def test_a_caller_that_goes_while_it_waits_leaves_its_place_to_the_next() -> Non
     assert run(play())[2:] == [(1.0, "SEARCH", "in")]
 
 
+def test_who_comes_when_all_have_just_gone_does_not_wait_for_one_that_gave_up() -> None:
+    async def play() -> list[tuple[float, str, str]]:
+        scene = Scene(width=4)
+        visits = [await scene.gate.enter("SEARCH", math.inf) for _ in range(4)]
+        going = scene.come("SEARCH")
+        await asyncio.sleep(0)
+        # All in one turn of the loop: the last ones leave, and the next one comes.
+        going.cancel()
+        for visit in visits:
+            scene.gate.leave(visit, None)
+        async with asyncio.timeout(5), scene.gate.admitted("SEARCH", math.inf):
+            scene.come("HOME")
+            return await scene.end()
+
+    assert played(play()) == [("HOME", "in")]
+
+
 def test_a_caller_that_goes_in_the_moment_it_is_let_in_gives_its_place_back() -> None:
     async def play() -> list[tuple[float, str, str]]:
         scene = Scene(width=1)
