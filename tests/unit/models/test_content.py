@@ -182,6 +182,17 @@ def test_ids_for_titles_are_not_read(tmp_path):
     assert build(TINY, found).shape.items == items.height
 
 
+@pytest.mark.parametrize("price", [1.0, 2.5, 3.49])
+def test_where_all_prices_are_equal_none_stands_out(price, tmp_path):
+    items, _ = shop()
+    bare = items.with_columns(
+        title=pl.col("item_id"), text=pl.lit(""), price=pl.lit(price, pl.Float64)
+    )
+    found = catalogue(bare, buckets=64, encoder=tmp_path)
+    # Not what rounding leaves between equal prices, which would blow any difference up.
+    assert found.price_scale == 1.0
+
+
 def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
