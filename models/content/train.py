@@ -244,7 +244,9 @@ def _steps(config: Config, events: int, *, further: bool) -> int:
 
 
 def _vectors(model: Content, known: Catalogue, events: pl.DataFrame) -> torch.Tensor:
-    """Vectors of all items; those without an event have no own part."""
-    met: Keys = events["item_key"].unique().to_numpy().astype(np.int64)
+    """Vectors of all items; those without an event have no own part. A dislike teaches none."""
+    met: Keys = (
+        events.filter(pl.col("type") != "dislike")["item_key"].unique().to_numpy().astype(np.int64)
+    )
     trained = torch.from_numpy(np.isin(known.keys, met))
     return item_vectors(model, known.features, trained)

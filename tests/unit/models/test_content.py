@@ -1,5 +1,7 @@
 """The content model: features, the bounded own part, learning, and new items."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -72,6 +74,18 @@ def encode(tower, frame):
 
 def test_an_item_nobody_bought_is_where_the_tower_alone_puts_it(trained):
     path, items, lonely = trained
+    frame = items.filter(pl.col("item_key") == lonely)
+    row = items["item_key"].to_list().index(lonely)
+    vectors = np.load(path / "item_vectors.npy")
+    np.testing.assert_allclose(encode(tower_of(path), frame)[0], vectors[row], atol=1e-4)
+
+
+def test_an_item_that_was_only_disliked_has_no_part_of_its_own(trained, tmp_path):
+    _, items, lonely = trained
+    bought = shop()[1].filter(pl.col("item_key") != lonely)
+    dislike = bought.head(1).with_columns(item_key=pl.lit(lonely, pl.Int64), type=pl.lit("dislike"))
+    events = pl.concat([bought, dislike])
+    path = train(replace(TINY, steps=20), items, events, tmp_path)
     frame = items.filter(pl.col("item_key") == lonely)
     row = items["item_key"].to_list().index(lonely)
     vectors = np.load(path / "item_vectors.npy")
