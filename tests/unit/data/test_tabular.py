@@ -251,6 +251,30 @@ def test_an_order_column_stands_in_for_times(tmp_path: Path) -> None:
     assert made.events["item_key"].to_list() == [2, 1]
 
 
+def test_a_second_basket_of_one_day_is_not_the_first_again(tmp_path: Path) -> None:
+    lines = "user,item,date,basket\na,1,2024-01-01,7\na,1,2024-01-01,8\na,1,2024-01-01,8\n"
+    made = imported(write(tmp_path / "events.csv", lines))
+    assert made.events.height == 2
+    assert {s.name: s.dropped for s in made.info.report.steps}["duplicates"] == 1
+
+
+def test_an_item_without_a_price_of_its_own_costs_what_is_paid_for_it(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item,price\na,1,4\nb,1,6\na,2,9\n")
+    write(shop / "items.csv", "id,price\n1,\n2,3\n3,\n")
+    assert imported(shop).items["price"].to_list() == [5, 3, None]
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
+    tmp_path: Path, blank: str
+) -> None:
+    file = tmp_path / "events.parquet"
+    pl.DataFrame({"user": ["b", blank], "item": ["1", "2"]}).write_parquet(file)
+    with pytest.raises(SourceError, match="row 2, column user: is empty"):
+        imported(file, "parquet")
+
+
 def test_without_times_and_order_the_data_says_so(tmp_path: Path) -> None:
     made = imported(write(tmp_path / "events.csv", "user\titem\na\t1\n"))
     assert made.info.times == "none"
