@@ -229,6 +229,17 @@ def test_the_same_searches_are_put_by_strangers_whom_only_words_can_help(tmp_pat
     assert by_name(strangers)["text"] == pytest.approx(by_name(known)["text"])
 
 
+@pytest.mark.parametrize("wrong", ["content.no_such_field=1", "fusion.no_such_field=1"])
+def test_a_wrong_setting_is_told_before_anything_is_trained(tmp_path: Path, wrong: str) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    with pytest.raises(OptionError, match="no setting 'no_such_field'"):
+        report(data, tmp_path, "time-split", "cf,content,fused", wrong)
+    assert not list((tmp_path / "work").glob("cf-*"))
+
+
 def test_what_is_disliked_does_not_sell(tmp_path: Path) -> None:
     goods = items((1, "deli", "Cheese", ""), (2, "deli", "Ham", ""))
     bought = events(("a", 2, 0), ("a", 1, 1), ("b", 1, 1)).with_columns(
