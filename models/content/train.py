@@ -82,6 +82,12 @@ class Config:
     threads: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a size of nothing."""
+        for name in ("width", "hash_buckets", "batch", "length", "targets", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
 
 PRESETS = {
     "quick": Config(steps=40, further_steps=10, batch=128, negatives=512, validation_users=200),

@@ -16,8 +16,9 @@ from models.content.fit import item_vectors
 from models.content.model import Content, Items, Shape, Tower, user_vectors
 from models.content.prepare import Moments, catalogue
 from models.content.train import Config, _steps, build, train
-from models.data.errors import DatasetError
+from models.data.errors import DatasetError, OptionError
 from models.data.interactions import interactions
+from models.options import with_options
 from tests.support.shop import popularity, shop
 
 TINY = Config(
@@ -211,6 +212,11 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
         train(TINY, items, events.clear(), tmp_path)
+
+
+def test_a_size_of_nothing_is_refused_before_any_work() -> None:
+    with pytest.raises(OptionError, match="content: batch is 0, expected at least 1"):
+        with_options(TINY, "content", {"batch": "0"})
 
 
 def test_few_events_are_not_gone_through_until_they_are_known_by_heart() -> None:
