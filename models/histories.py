@@ -87,8 +87,12 @@ def sample_histories(
     """Draw users and return the newest events of each, in (time, order) order.
 
     `events` needs user_id, item_key, time, order, and type where that is told; the draw
-    depends on the seed and on who is in the data, not on the order of the rows.
+    depends on the seed and on who is in the data, not on the order of the rows. Dislikes are
+    left out, as they are from the histories that a model is asked with.
     """
+    if "type" in events.columns:
+        liked = events.filter(pl.col("type") != "dislike")
+        events = liked if liked.height else events
     names = events["user_id"].unique().sort()
     drawn = np.random.default_rng(seed).choice(len(names), min(users, len(names)), replace=False)
     drawn_events = events.filter(

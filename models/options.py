@@ -67,4 +67,6 @@ def _fits(value: object, hint: Any, usual: object) -> bool:
         return isinstance(usual, bool) and isinstance(value, bool)
     if isinstance(usual, float):
         return isinstance(value, int | float)
+    if isinstance(value, tuple) and isinstance(usual, tuple) and usual:
+        return all(_fits(part, None, usual[0]) for part in value)
     return isinstance(value, type(usual))

@@ -77,6 +77,9 @@ def train_all(
     after it. Raises DataError and ArtifactError with messages for people; DatasetError where no
     source is left.
     """
+    for name in (*config.sources, *([FUSION] if config.fusion else [])):
+        # A wrong setting is told before anything is trained, not after all before it.
+        config_of(name, config.preset, config.seed, config.options.get(name))
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)

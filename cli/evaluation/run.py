@@ -15,6 +15,7 @@ from models.evaluate.parts import Parts, as_of, base_protocol, make_parts
 from models.evaluate.report import Report, Table
 from models.evaluate.work import Work, file_digest
 from models.progress import silent
+from models.train import FUSION, config_of
 
 
 def evaluate(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) -> Report:
@@ -74,6 +75,7 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
     if plan.visits and plan.protocol != "time-split":
         raise OptionError("--visits needs visits after a moment: use --protocol time-split")
     _check_ablations(plan)
+    _check_settings(plan)
     work = Work(plan.work, fresh=plan.fresh)
     if rated(dataset, plan):
         # The catalogue and the queries are all there is to it: no event is held out.
@@ -90,6 +92,14 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         )
         dataset = replace(dataset, items=as_of(dataset.items, parts.train))
     return Job(plan, work, dataset, parts, _key(dataset, plan), stages)
+
+
+def _check_settings(plan: Plan) -> None:
+    """Tell of a wrong setting before anything is trained, not after all before it."""
+    for model in plan.models:
+        config_of(model.source, plan.preset, plan.seed, model.options)
+    if plan.fuses:
+        config_of(FUSION, plan.preset, plan.seed, plan.fusion_options)
 
 
 def _check_ablations(plan: Plan) -> None:

@@ -235,7 +235,7 @@ def _strangers(job: Job, searches: _Searches, ranked: Ranked) -> Table:
 
 def _best_sellers(job: Job, found: Entry) -> Entry:
     """Return what a model found in the order in which it sells: all that a stranger needs?"""
-    sold = job.parts.known["item_key"].to_numpy()
+    sold = job.parts.known.filter(pl.col("type") != "dislike")["item_key"].to_numpy()
     keys = np.append(0, job.dataset.items["item_key"].sort().to_numpy())
     count = np.bincount(np.searchsorted(keys, sold), minlength=len(keys))
     # What pads a list stays behind it.

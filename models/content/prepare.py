@@ -21,6 +21,9 @@ from models.text.encode import encode_texts
 
 _TEXT_WIDTH = 384
 _DAY = 86_400.0
+# Prices that differ less, about one in a hundred, are the same: divided by what rounding
+# alone leaves between equal ones, they would be noise.
+_LEAST_SPREAD = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +65,8 @@ def catalogue(
     )
     mean, scale = (float(logged.mean()), float(logged.std())) if len(logged) else (0.0, 1.0)
     keys = items["item_key"].to_numpy().astype(np.int64)
-    return Catalogue(keys, features, mean, scale or 1.0, torch.from_numpy(image_mean))
+    scale = scale if scale >= _LEAST_SPREAD else 1.0
+    return Catalogue(keys, features, mean, scale, torch.from_numpy(image_mean))
 
 
 def _has_words(items: pl.DataFrame) -> bool:

@@ -82,6 +82,12 @@ class Config:
     threads: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a size of nothing."""
+        for name in ("width", "hash_buckets", "batch", "length", "targets", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
 
 PRESETS = {
     "quick": Config(steps=40, further_steps=10, batch=128, negatives=512, validation_users=200),
@@ -244,7 +250,9 @@ def _steps(config: Config, events: int, *, further: bool) -> int:
 
 
 def _vectors(model: Content, known: Catalogue, events: pl.DataFrame) -> torch.Tensor:
-    """Vectors of all items; those without an event have no own part."""
-    met: Keys = events["item_key"].unique().to_numpy().astype(np.int64)
+    """Vectors of all items; those without an event have no own part. A dislike teaches none."""
+    met: Keys = (
+        events.filter(pl.col("type") != "dislike")["item_key"].unique().to_numpy().astype(np.int64)
+    )
     trained = torch.from_numpy(np.isin(known.keys, met))
     return item_vectors(model, known.features, trained)

@@ -32,6 +32,7 @@ def item_habits(catalogue: Catalogue, events: pl.DataFrame) -> Floats:
     former; first_sold: the log of the days since. Without times nothing is known of
     intervals, and every item has the usual one.
     """
+    events = events.filter(pl.col("type") != "dislike")
     size = len(catalogue.keys)
     row = catalogue.rows(events["item_key"].to_numpy())
     day = events["time"].dt.epoch("s").fill_null(0).to_numpy() / 86_400

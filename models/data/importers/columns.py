@@ -61,6 +61,10 @@ _TIME_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M",
 )  # fmt: skip
 _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
+# Times as digits alone, by how many digits follow the date.
+_DIGIT_FORMATS = {4: "%Y%m%d%H%M", 6: "%Y%m%d%H%M%S"}
+# Microseconds, three years: numbers of a unit finer than seconds begin later.
+_LEAST_MICROS = 1e14
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ def text(column: pl.Series) -> Values:
     """Read text: anything is text; whole floating-point ids lose their ".0"."""
     if column.dtype.is_float():
         whole = column.drop_nulls()
-        if whole.is_finite().all() and (whole == whole.floor()).all():
+        # What no integer holds stays as it is.
+        if (whole.abs() < 2.0**63).all() and (whole == whole.floor()).all():
             column = column.cast(pl.Int64)
     read = as_text(column)
     return Values(read, column.is_not_null() & read.is_null(), "text")
@@ -144,6 +149,10 @@ def whole_number(column: pl.Series) -> Values:
     found = number(column)
     uneven = (found.values != found.values.floor()).fill_null(value=False)
     read = found.values.set(uneven, None).cast(pl.Int64, strict=False)
+    given = scalars(column)
+    if given is not None and (given.dtype.is_integer() or given.dtype == pl.String):
+        # A fraction has no room for the last digits of a long number.
+        read = given.cast(pl.Int64, strict=False).fill_null(read)
     wrong = column.is_not_null() & read.is_null()
     return Values(read, wrong, "a whole number", fits=found.fits)
 
@@ -198,9 +207,16 @@ def _strings(text: str | None) -> str | None:
     if not isinstance(read, dict):
         return None
     words = {
-        k: v if isinstance(v, str) else json.dumps(v) for k, v in read.items() if v is not None
+        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+        for k, v in read.items()
+        if v is not None
     }
-    return json.dumps(words, ensure_ascii=False)
+    made = json.dumps(words, ensure_ascii=False)
+    try:
+        made.encode()
+    except UnicodeEncodeError:  # half of a letter, as where a text was cut
+        return None
+    return made
 
 
 def vector(column: pl.Series) -> Values:
@@ -247,12 +263,16 @@ def moment(column: pl.Series) -> Values:
 def _from_numbers(numbers: pl.Series) -> pl.Series:
     usual = numbers.abs().median()
     size = usual if isinstance(usual, float) else 0.0
-    if _all_dates(numbers):
+    if _all_dates(numbers) or any(_all_times(numbers, digits) for digits in _DIGIT_FORMATS):
         return _from_text(numbers.cast(pl.Int64).cast(pl.String))
     scale = next(factor for limit, factor in _TIME_UNITS if size < limit)
     micros = (numbers * scale).round()
     # Beyond the year 9999 nothing can be printed, and nothing was sold.
-    micros = micros.set((micros.abs() > 2.5e17).fill_null(value=False), None)
+    odd = micros.abs() > 2.5e17
+    if scale < 1e6:
+        # Seconds among milliseconds, or no time at all: never a purchase of 1970.
+        odd |= micros.abs() < _LEAST_MICROS
+    micros = micros.set(odd.fill_null(value=False), None)
     return micros.cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
 
 
@@ -264,19 +284,29 @@ def _all_dates(numbers: pl.Series) -> bool:
     )
 
 
+def _all_times(numbers: pl.Series, digits: int) -> bool:
+    """Say the same of dates with `digits` more for hours, minutes and perhaps seconds."""
+    dates, clock = numbers // 10**digits, numbers % 10**digits
+    hours = clock // 10 ** (digits - 2)
+    return _all_dates(dates) and bool(
+        ((hours < 24) & (clock // 100 % 100 < 60) & (clock % 100 < 60)).all()
+    )
+
+
 def _from_text(column: pl.Series) -> pl.Series:
     """Try the usual spellings one after another; what none fits stays null."""
     spelled = pl.col("t").str.strip_chars().str.replace(r"^(\d{4}-\d{2}-\d{2})T", "$1 ")
     spelled = spelled.str.replace(r"( ?UTC| ?Z)$", "+00:00").str.replace(
         r"([+-]\d{2}):?(\d{2})$", "$1$2"
     )
+    spelled = spelled.str.replace(r"(:\d{2}(?:\.\d+)?) ?([+-]\d{2})$", "${1}${2}00")
     with_zone = [
         pl.col("s").str.to_datetime(f"{form}%z", time_unit="us", strict=False, time_zone="UTC")
         for form in _TIME_FORMATS
     ]
     without = [
         pl.col("s").str.to_datetime(form, time_unit="us", strict=False, time_zone="UTC")
-        for form in _TIME_FORMATS
+        for form in (*_TIME_FORMATS, *_DIGIT_FORMATS.values())
     ]
     dates = [
         pl.col("s")
@@ -291,7 +321,9 @@ def _from_text(column: pl.Series) -> pl.Series:
         .then(spelled)
         .otherwise(pl.col("t").str.strip_chars())
     )
-    return table.select(t=pl.coalesce(*with_zone, *without, *dates))["t"]
+    read = pl.coalesce(*with_zone, *without, *dates)
+    # "01.02.17" is of which century? Nobody sold anything in the year 17.
+    return table.select(t=pl.when(read.dt.year() >= 1000).then(read))["t"]
 
 
 def problems(found: Values, lines: pl.Series, column: str, given: pl.Series) -> list[Problem]:

@@ -104,14 +104,14 @@ def _clean(events: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
         fine = pl.col("price").is_null() | (pl.col("price") >= 0)
         events, step = keep(events, fine, "impossible prices", "the price is negative")
         steps.append(step)
-    events = events.select(pl.exclude("^extra:.*$"))
+    # Columns without a field count: a day's second basket is not the first again.
     unique = events.unique(keep="first", maintain_order=True)
     steps.append(
         CleaningStep(
             "duplicates", unique.height, events.height - unique.height, "the same row again"
         )
     )
-    return unique, steps
+    return unique.select(pl.exclude("^extra:.*$")), steps
 
 
 def _items(
@@ -141,10 +141,12 @@ def _items(
 
 def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Without a price of its own an item costs what is usually paid for it."""
-    if "price" in items.columns or "price" not in events.columns:
+    if "price" not in events.columns:
         return items
-    usual = events.group_by("item_id").agg(pl.col("price").median())
-    return items.join(usual, on="item_id", how="left", maintain_order="left")
+    usual = events.group_by("item_id").agg(usual=pl.col("price").median())
+    own = [pl.col("price")] if "price" in items.columns else []
+    found = items.join(usual, on="item_id", how="left", maintain_order="left")
+    return found.with_columns(price=pl.coalesce(*own, "usual")).drop("usual")
 
 
 def _attributes(items: pl.DataFrame) -> pl.Series:

@@ -251,6 +251,30 @@ def test_an_order_column_stands_in_for_times(tmp_path: Path) -> None:
     assert made.events["item_key"].to_list() == [2, 1]
 
 
+def test_a_second_basket_of_one_day_is_not_the_first_again(tmp_path: Path) -> None:
+    lines = "user,item,date,basket\na,1,2024-01-01,7\na,1,2024-01-01,8\na,1,2024-01-01,8\n"
+    made = imported(write(tmp_path / "events.csv", lines))
+    assert made.events.height == 2
+    assert {s.name: s.dropped for s in made.info.report.steps}["duplicates"] == 1
+
+
+def test_an_item_without_a_price_of_its_own_costs_what_is_paid_for_it(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item,price\na,1,4\nb,1,6\na,2,9\n")
+    write(shop / "items.csv", "id,price\n1,\n2,3\n3,\n")
+    assert imported(shop).items["price"].to_list() == [5, 3, None]
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
+    tmp_path: Path, blank: str
+) -> None:
+    file = tmp_path / "events.parquet"
+    pl.DataFrame({"user": ["b", blank], "item": ["1", "2"]}).write_parquet(file)
+    with pytest.raises(SourceError, match="row 2, column user: is empty"):
+        imported(file, "parquet")
+
+
 def test_without_times_and_order_the_data_says_so(tmp_path: Path) -> None:
     made = imported(write(tmp_path / "events.csv", "user\titem\na\t1\n"))
     assert made.info.times == "none"
@@ -318,6 +342,11 @@ def test_parquet_errors_name_the_row(tmp_path: Path) -> None:
         "2024-03-01T12:30:00.000+00:00",
         "2024-03-01 14:30:00+02:00",
         "2024-03-01 14:30:00+0200",
+        "2024-03-01 14:30:00+02",
+        "2024-03-01T14:30+02",
+        "2024-03-01 12:30:00.000+00",
+        "202403011230",
+        "20240301123000",
         "2024-03-01 12:30:00 UTC",
         "2024-03-01 12:30",
         "2024/03/01 12:30:00",
@@ -342,6 +371,36 @@ def test_a_date_is_its_midnight(spelled: str) -> None:
 def test_spellings_may_be_mixed_in_one_column() -> None:
     found = c.moment(pl.Series(["2024-03-01", "2024-03-01T00:00:00Z", "never", None]))
     assert found.wrong.to_list() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        ["01.03.24", "2024-03-01"],  # the year 24
+        ["1709296200", "1709296200123", "1709296200456"],  # seconds among milliseconds
+        ["0", "1709296200123", "1709296200456"],
+    ],
+)
+def test_what_would_be_read_as_another_age_is_no_time(spelled: list[str]) -> None:
+    found = c.moment(pl.Series(spelled))
+    assert found.wrong.to_list() == [True] + [False] * (len(spelled) - 1)
+
+
+def test_long_whole_numbers_keep_their_last_digits() -> None:
+    long = [1709296200123456789, 1709296200123456790]
+    assert c.whole_number(pl.Series(long)).values.to_list() == long
+    assert c.whole_number(pl.Series(list(map(str, long)))).values.to_list() == long
+    assert c.whole_number(pl.Series(["3.0", "3.5", "7"])).values.to_list() == [3, None, 7]
+
+
+def test_numbers_beyond_integers_are_text_too() -> None:
+    assert c.text(pl.Series([1e20, 2.0])).values.to_list() == ["1e+20", "2.0"]
+
+
+def test_attributes_within_attributes_keep_their_letters() -> None:
+    found = c.json_object(pl.Series(['{"farbe": ["grün", "weiß"], "maß": {"höhe": 3}}']))
+    assert json.loads(found.values[0]) == {"farbe": '["grün", "weiß"]', "maß": '{"höhe": 3}'}
+    assert c.json_object(pl.Series([r'{"a": "\ud83d"}'])).wrong.to_list() == [True]
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=20))

@@ -1,6 +1,7 @@
 """`plait evaluate --new-items`: rankings judged by items that training never saw."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,21 @@ def test_what_was_never_trained_on_is_placed_by_what_it_is(tables: list[dict[str
     # Half of the new items are of the shopper's kind: chance finds half as much.
     assert ndcg["content"] > 0.45
     assert ndcg["rrf"] == ndcg["content"]
+
+
+def test_what_validation_taught_is_not_new(tmp_path: Path) -> None:
+    # All late items come in validation, which the models that are judged learn from as well.
+    write_shop(tmp_path / "shop", late=LATE)
+    arguments = [
+        "evaluate", str(tmp_path / "shop"), "--protocol", "time-split", "--preset", "quick",
+        "--k", "3", "--models", "cf", "--include-seen", "--draws", "20", "--new-items",
+        "--with-validation", "--work", str(tmp_path / "work"), "--json", str(tmp_path / "r.json"),
+    ]  # fmt: skip
+    result = CliRunner().invoke(plait, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [table["title"] for table in report["tables"]] == ["What users did next"]
+    assert report["skipped"] == {"Items first seen after training": "nobody asked had one next"}
 
 
 def test_users_without_such_a_target_are_not_asked() -> None:

@@ -8,11 +8,16 @@ import pytest
 
 from cli.evaluation.plan import ONE_DOMAIN, Plan, read_models
 from cli.evaluation.run import evaluate
+from cli.evaluation.searching import _best_sellers
+from cli.evaluation.training import Job
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
 from models.data.errors import DataError, OptionError, SplitError
 from models.data.importers.base import complete_events, complete_items, numbered, with_keys
+from models.evaluate.judge import Entry
+from models.evaluate.parts import Parts
 from models.evaluate.ranking import Lists
 from models.evaluate.report import Report, Table
+from models.evaluate.work import Work
 from models.fusion.queries import basket_searches, by_score, search_task, typed_searches
 from tests.support.shop import shop
 from tests.unit.evaluate.builders import events, items
@@ -222,6 +227,31 @@ def test_the_same_searches_are_put_by_strangers_whom_only_words_can_help(tmp_pat
     assert (strangers.users, strangers.targets) == (known.users, known.targets)
     assert [row.name for row in strangers.rows] == ["text", "text, by sales", "convex"]
     assert by_name(strangers)["text"] == pytest.approx(by_name(known)["text"])
+
+
+@pytest.mark.parametrize("wrong", ["content.no_such_field=1", "fusion.no_such_field=1"])
+def test_a_wrong_setting_is_told_before_anything_is_trained(tmp_path: Path, wrong: str) -> None:
+    goods, bought = shop(users=30, per_aisle=8)
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    with pytest.raises(OptionError, match="no setting 'no_such_field'"):
+        report(data, tmp_path, "time-split", "cf,content,fused", wrong)
+    assert not list((tmp_path / "work").glob("cf-*"))
+
+
+def test_what_is_disliked_does_not_sell(tmp_path: Path) -> None:
+    goods = items((1, "deli", "Cheese", ""), (2, "deli", "Ham", ""))
+    bought = events(("a", 2, 0), ("a", 1, 1), ("b", 1, 1)).with_columns(
+        type=pl.when(pl.col("item_key") == 1).then(pl.lit("dislike")).otherwise("type")
+    )
+    data = write_dataset(
+        tmp_path / "data", items=goods, events=bought, info=DatasetInfo("shop", "made", "time")
+    )
+    parts = Parts(bought, bought.clear(), bought.clear(), "")
+    job = Job(Plan("search", ()), Work(tmp_path / "work"), data, parts, {})
+    by_sales = _best_sellers(job, Entry("text", "model", np.array([[1, 2, 0]])))
+    assert by_sales.ranked.tolist() == [[2, 1, 0]]
 
 
 def test_a_basket_is_searched_for_one_of_its_categories() -> None:

@@ -109,6 +109,16 @@ def test_habits_say_what_sells_now() -> None:
     assert found["per_buyer"][1] > found["per_buyer"][2] > 0
 
 
+def test_what_was_disliked_was_not_sold() -> None:
+    sold = [{"user_id": f"u{user}", "item_key": 101, "time": NOW} for user in range(20)]
+    disliked = [
+        {"user_id": f"u{user}", "item_key": key, "type": "dislike", "time": NOW + timedelta(day)}
+        for user in range(20) for key in (101, 102) for day in (1, 8)
+    ]  # fmt: skip
+    without = item_habits(catalogue(), events(sold))
+    np.testing.assert_array_equal(item_habits(catalogue(), events(sold + disliked)), without)
+
+
 def test_nothing_sold_has_usual_habits() -> None:
     habits = item_habits(catalogue(), events([]))
     assert np.isfinite(habits).all()

@@ -1,5 +1,7 @@
 """The content model: features, the bounded own part, learning, and new items."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,8 +16,9 @@ from models.content.fit import item_vectors
 from models.content.model import Content, Items, Shape, Tower, user_vectors
 from models.content.prepare import Moments, catalogue
 from models.content.train import Config, _steps, build, train
-from models.data.errors import DatasetError
+from models.data.errors import DatasetError, OptionError
 from models.data.interactions import interactions
+from models.options import with_options
 from tests.support.shop import popularity, shop
 
 TINY = Config(
@@ -72,6 +75,18 @@ def encode(tower, frame):
 
 def test_an_item_nobody_bought_is_where_the_tower_alone_puts_it(trained):
     path, items, lonely = trained
+    frame = items.filter(pl.col("item_key") == lonely)
+    row = items["item_key"].to_list().index(lonely)
+    vectors = np.load(path / "item_vectors.npy")
+    np.testing.assert_allclose(encode(tower_of(path), frame)[0], vectors[row], atol=1e-4)
+
+
+def test_an_item_that_was_only_disliked_has_no_part_of_its_own(trained, tmp_path):
+    _, items, lonely = trained
+    bought = shop()[1].filter(pl.col("item_key") != lonely)
+    dislike = bought.head(1).with_columns(item_key=pl.lit(lonely, pl.Int64), type=pl.lit("dislike"))
+    events = pl.concat([bought, dislike])
+    path = train(replace(TINY, steps=20), items, events, tmp_path)
     frame = items.filter(pl.col("item_key") == lonely)
     row = items["item_key"].to_list().index(lonely)
     vectors = np.load(path / "item_vectors.npy")
@@ -182,10 +197,26 @@ def test_ids_for_titles_are_not_read(tmp_path):
     assert build(TINY, found).shape.items == items.height
 
 
+@pytest.mark.parametrize("price", [1.0, 2.5, 3.49])
+def test_where_all_prices_are_equal_none_stands_out(price, tmp_path):
+    items, _ = shop()
+    bare = items.with_columns(
+        title=pl.col("item_id"), text=pl.lit(""), price=pl.lit(price, pl.Float64)
+    )
+    found = catalogue(bare, buckets=64, encoder=tmp_path)
+    # Not what rounding leaves between equal prices, which would blow any difference up.
+    assert found.price_scale == 1.0
+
+
 def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
         train(TINY, items, events.clear(), tmp_path)
+
+
+def test_a_size_of_nothing_is_refused_before_any_work() -> None:
+    with pytest.raises(OptionError, match="content: batch is 0, expected at least 1"):
+        with_options(TINY, "content", {"batch": "0"})
 
 
 def test_few_events_are_not_gone_through_until_they_are_known_by_heart() -> None:

@@ -136,6 +136,16 @@ def test_histories_are_the_newest_events_and_the_draw_is_seeded():
     assert set(one.keys[:, -1].tolist()) <= set(newest["item_key"].to_list())
 
 
+def test_sampled_histories_hold_no_dislikes():
+    _, events = shop(users=10)
+    disliked = events.with_columns(
+        type=pl.when(pl.col("order") % 2 == 1).then(pl.lit("dislike")).otherwise("type")
+    )
+    liked = disliked.filter(pl.col("type") != "dislike")
+    found, wanted = (sample_histories(e, users=5, newest=6, seed=1) for e in (disliked, liked))
+    np.testing.assert_array_equal(found.keys, wanted.keys)
+
+
 def test_a_part_of_the_work_reports_its_share():
     seen = []
     report = part(lambda done, total, text: seen.append((done, total, text)), 0.5, 1.0)

@@ -12,7 +12,7 @@ from artifacts.loader import load
 from artifacts.manifest import read
 from cli.main import plait
 from models.data.dataset import DatasetInfo, write_dataset
-from models.data.errors import DatasetError
+from models.data.errors import DatasetError, OptionError
 from models.train import TrainConfig, preset_of, train_all
 from models.validation import hold_out
 from tests.support.disks import small_disk
@@ -178,6 +178,15 @@ def test_a_training_that_ends_early_says_what_it_published_and_leaves_no_draft(d
     assert "Published before it ended, whole and to be loaded: cf 1." in result.output
     assert "encoder.onnx: No space left on device" in result.output
     assert left == {"cf/1"}
+
+
+@pytest.mark.parametrize("name", ["content", "fusion"])
+def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, name):
+    options = {name: {"no_such_field": "1"}}
+    config = TrainConfig(sources=("cf", "content"), preset="quick", options=options)
+    with pytest.raises(OptionError, match=f"{name} has no setting 'no_such_field'"):
+        train_all(dataset, tmp_path, config)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_source_nobody_knows_is_named():

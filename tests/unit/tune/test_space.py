@@ -68,6 +68,8 @@ def test_choices_may_be_words_and_lists() -> None:
         ("top_weights=1.5..3", "whole number"),
         ("method=1..3", "expected something like 'ease'"),
         ("method=ease,magic", "not one of ease"),
+        ('regularisations=["few"],["many"]', "expected something like"),
+        ("companions=[1.5],[100]", "expected something like"),
     ],
 )
 def test_what_cannot_be_searched_is_said_with_what_can(text: str, said: str) -> None:
