@@ -33,8 +33,9 @@ class Config:
     trend_half_life_days: float = 3.0
     # Whether HOME is tuned without items the user had before; None: as the data says.
     exclude_seen: bool | None = None
-    # Share of NDCG that variety may cost; less: more relevant and more alike.
-    variety_cost: float = 0.01
+    # Share of NDCG that variety may cost; less: more relevant and more alike. Half of what a
+    # shop should lose at most: what one month is sure of the next may cost twice (decision 26).
+    variety_cost: float = 0.005
     # How HOME keeps to the history's mix of domains, and the share of the places that one
     # provider gets at most; not learned, see FusionSettings.
     domain_calibration: float = 0.0
