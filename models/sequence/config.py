@@ -12,6 +12,8 @@ from models.sequence.encoders import ENCODERS
 from models.sequence.fit import Plan
 from models.sequence.prepare import Windows
 
+_SIZES = ("width", "blocks", "heads", "max_history", "batch", "places", "horizon", "targets")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -86,7 +88,10 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an encoder there is none of, or heads of unequal width."""
+        """Raise ValueError for a size of nothing, an unknown encoder, heads of unequal width."""
+        for name in _SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.encoder not in ENCODERS:
             raise ValueError(
                 f"there is no encoder {self.encoder!r}; there are: {', '.join(ENCODERS)}"

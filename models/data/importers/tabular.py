@@ -136,7 +136,21 @@ def _items(
         if n in ITEM_FIELDS and n not in {"price", "attributes", "image_vector"}
     ]
     unique = unique.with_columns(filled).with_columns(_attributes(unique))
-    return complete_items(_priced(unique.select(pl.exclude("^extra:.*$")), events)), [step]
+    unique, prices = _possible(unique.select(pl.exclude("^extra:.*$")))
+    return complete_items(_priced(unique, events)), [step, *prices]
+
+
+def _possible(items: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
+    """Forget negative prices: the items stay, and cost what is paid for them, or who knows."""
+    if "price" not in items.columns:
+        return items, []
+    negative = int((items["price"] < 0).sum())
+    told = items.height - items["price"].null_count()
+    step = CleaningStep(
+        "impossible prices", told - negative, negative, "the price is negative: unknown", "prices"
+    )
+    fine = pl.when(pl.col("price") >= 0).then("price")
+    return items.with_columns(price=fine), [step] if negative else []
 
 
 def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:

@@ -265,6 +265,18 @@ def test_an_item_without_a_price_of_its_own_costs_what_is_paid_for_it(tmp_path: 
     assert imported(shop).items["price"].to_list() == [5, 3, None]
 
 
+def test_an_item_of_a_negative_price_costs_what_is_paid_for_it_and_is_counted(
+    tmp_path: Path,
+) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item,price\na,1,4\nb,2,6\n")
+    write(shop / "items.csv", "id,price\n1,-3\n2,5\n3,-1\n")
+    made = imported(shop)
+    assert made.items["price"].to_list() == [4, 5, None]
+    (step,) = (s for s in made.info.report.steps if s.unit == "prices")
+    assert (step.kept, step.dropped) == (1, 2)
+
+
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
     tmp_path: Path, blank: str

@@ -382,6 +382,8 @@ def test_an_encoder_that_does_not_exist_is_refused_before_any_work(tmp_path):
         with_options(CONFIG, "sequence", {"encoder": "mamba"})
     with pytest.raises(OptionError, match="width is 7, which 2 heads"):
         with_options(CONFIG, "sequence", {"width": 7})
+    with pytest.raises(OptionError, match="sequence: width is 0, expected at least 1"):
+        with_options(Config(), "sequence", {"width": "0"})
 
 
 def test_data_in_which_nothing_follows_anything_is_refused(tmp_path):
