@@ -166,6 +166,7 @@ async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:
         "category": _texts([i.category for i in items]),
         "brand": _texts([i.brand for i in items]),
         "domain": _texts([i.domain for i in items]),
+        "provider": _texts([i.provider for i in items]),
         "price": np.array([[np.nan if i.price is None else i.price] for i in items], np.float32),
     }
     if width := contract.width(_IMAGE):

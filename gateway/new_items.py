@@ -212,7 +212,7 @@ def searched(item: Item) -> tuple[str, ...]:
 
 def read_by_models(item: Item) -> tuple[object, ...]:
     """Everything of an item that its vectors depend on."""
-    return (*searched(item), item.price, item.image)
+    return (*searched(item), item.provider, item.price, item.image)
 
 
 def _filled(answer: SourceAnswer, keys: Ints, scores: Floats) -> SourceAnswer:
