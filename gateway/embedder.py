@@ -130,6 +130,9 @@ class Embedder:
         contract = self._connections[name].contract
         try:
             version, vectors = await encode(self._connections[name], items)
+            # What was reworded meanwhile must not have its old vector at the next start.
+            current = self._new_items.current(items)
+            items, vectors = [items[at] for at in current], vectors[current]
             await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
         except (grpc.aio.AioRpcError, PlaitError, ReplicaError, TensorError, StoreError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)

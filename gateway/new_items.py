@@ -129,13 +129,16 @@ class NewItems:
         self, source: str, version: str, items: Sequence[Item], vectors: Floats
     ) -> None:
         """Take in the vectors [m, d] that a version of `source` made of items as they were."""
-        # Others were changed or deleted meanwhile.
-        current = [at for at, item in enumerate(items) if self._items.get(item.key) is item]
+        current = self.current(items)
         for at in current:
             self._vectors[source].put(self._slots[items[at].key], version, vectors[at])
         if current:
             keys = np.array([items[at].key for at in current], np.int64)
             self._placed(source, version, keys, vectors[current])
+
+    def current(self, items: Sequence[Item]) -> list[int]:
+        """Return the places of the items that were neither changed nor deleted meanwhile."""
+        return [at for at, item in enumerate(items) if self._items.get(item.key) is item]
 
     def missing(self, source: str, version: str) -> list[Item]:
         """Return the items without a vector of this version ("": of any), newest first."""
