@@ -6,6 +6,7 @@ renamed, so a reader sees all of it or none; it is never changed afterwards.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from artifacts.errors import ArtifactMissing
 
 MANIFEST = "manifest.json"
+_VERSION = re.compile("[1-9][0-9]{0,18}")
 
 
 def versions(repository: Path, source: str) -> list[int]:
@@ -22,8 +24,9 @@ def versions(repository: Path, source: str) -> list[int]:
     home = repository / source
     if not home.is_dir():
         return []
-    found = [int(d.name) for d in home.iterdir() if d.name.isdecimal() and (d / MANIFEST).is_file()]
-    return sorted(found)
+    # A name with zeros in front is another directory than the one its number leads to.
+    found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and (d / MANIFEST).is_file()]
+    return sorted(int(d.name) for d in found)
 
 
 def find(repository: Path, source: str, version: int | None = None) -> Path:

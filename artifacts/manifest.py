@@ -68,21 +68,32 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
         if not path.is_file():
             raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
         if name != ITEM_KEYS and file_hash(path) != expected:
-            raise ArtifactCorrupt(
-                f"{path}: not the file {MANIFEST} was written for (SHA-256 differs); "
-                "copy or train the version anew"
-            )
+            raise _altered(path)
     keys_path = directory / ITEM_KEYS
     try:
         keys: Keys = np.load(keys_path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:  # the last where it is empty
-        raise ArtifactCorrupt(f"{keys_path}: cannot be read ({error})") from None
-    if catalogue_hash(keys) != manifest.catalogue_hash:
+        found = catalogue_hash(keys)
+    except Exception as error:  # numpy raises many unrelated types for a damaged header
+        raise ArtifactCorrupt(
+            f"{keys_path}: cannot be read ({type(error).__name__}: {error}); "
+            "copy or train the version anew"
+        ) from None
+    if found != manifest.catalogue_hash:
         raise CatalogueMismatch(
             f"{keys_path}: its item keys are not the catalogue {MANIFEST} names "
             f"({manifest.catalogue_hash[:12]}...); do not mix files of two versions"
         )
+    # The same items in another order would give every row another item's key.
+    if file_hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
+        raise _altered(keys_path)
     return manifest, keys
+
+
+def _altered(path: Path) -> ArtifactCorrupt:
+    return ArtifactCorrupt(
+        f"{path}: not the file {MANIFEST} was written for (SHA-256 differs); "
+        "copy or train the version anew"
+    )
 
 
 def file_hash(path: Path) -> str:

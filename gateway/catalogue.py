@@ -177,9 +177,10 @@ class Catalogue:
         if vectors.shape[1:] != self.columns.vectors.shape[1:]:
             return
         rows = self.rows(keys)
-        length = np.linalg.norm(vectors, axis=1)
-        fine = (rows >= 0) & (length > 0)
-        self._columns.set_vectors(rows[fine], vectors[fine] / length[fine, None])
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        # A vector of zeros says nothing of the item any more: what was there is out of date.
+        unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+        self._columns.set_vectors(rows[rows >= 0], unit[rows >= 0])
         self._snapshot()
 
     def _replace(self, known: Sequence[tuple[int, Item]]) -> int:

@@ -130,6 +130,9 @@ class Embedder:
         contract = self._connections[name].contract
         try:
             version, vectors = await encode(self._connections[name], items)
+            # What was reworded meanwhile must not have its old vector at the next start.
+            current = self._new_items.current(items)
+            items, vectors = [items[at] for at in current], vectors[current]
             await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
         except (grpc.aio.AioRpcError, PlaitError, ReplicaError, TensorError, StoreError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
@@ -166,6 +169,7 @@ async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:
         "category": _texts([i.category for i in items]),
         "brand": _texts([i.brand for i in items]),
         "domain": _texts([i.domain for i in items]),
+        "provider": _texts([i.provider for i in items]),
         "price": np.array([[np.nan if i.price is None else i.price] for i in items], np.float32),
     }
     if width := contract.width(_IMAGE):

@@ -129,13 +129,16 @@ class NewItems:
         self, source: str, version: str, items: Sequence[Item], vectors: Floats
     ) -> None:
         """Take in the vectors [m, d] that a version of `source` made of items as they were."""
-        # Others were changed or deleted meanwhile.
-        current = [at for at, item in enumerate(items) if self._items.get(item.key) is item]
+        current = self.current(items)
         for at in current:
             self._vectors[source].put(self._slots[items[at].key], version, vectors[at])
         if current:
             keys = np.array([items[at].key for at in current], np.int64)
             self._placed(source, version, keys, vectors[current])
+
+    def current(self, items: Sequence[Item]) -> list[int]:
+        """Return the places of the items that were neither changed nor deleted meanwhile."""
+        return [at for at, item in enumerate(items) if self._items.get(item.key) is item]
 
     def missing(self, source: str, version: str) -> list[Item]:
         """Return the items without a vector of this version ("": of any), newest first."""
@@ -212,7 +215,7 @@ def searched(item: Item) -> tuple[str, ...]:
 
 def read_by_models(item: Item) -> tuple[object, ...]:
     """Everything of an item that its vectors depend on."""
-    return (*searched(item), item.price, item.image)
+    return (*searched(item), item.provider, item.price, item.image)
 
 
 def _filled(answer: SourceAnswer, keys: Ints, scores: Floats) -> SourceAnswer:

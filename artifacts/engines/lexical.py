@@ -46,6 +46,8 @@ _ANALYZER = "plait"
 _ROW = "row"
 _CHUNK = re.compile(r"[^\W_]+(?:[-./'’&+_][^\W_]+)+")
 _WORD = re.compile(r"[^\W_]+")
+# Taken apart they would be letters of the word before them: "Wi-Fi™" is not "wifitm".
+_NO_LETTERS = str.maketrans("™℠", "  ")
 
 
 def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
@@ -178,7 +180,7 @@ def compact_forms(text: str, *, pairs: bool = False) -> list[str]:
     With `pairs`, neighbouring words written as one as well ("wi fi"), since a
     shopper leaves the marks out.
     """
-    plain = unicodedata.normalize("NFKD", text).casefold()
+    plain = unicodedata.normalize("NFKD", text.translate(_NO_LETTERS)).casefold()
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     forms = ["".join(_WORD.findall(chunk)) for chunk in _CHUNK.findall(plain)]
     if pairs:

@@ -110,7 +110,8 @@ class Neighbourhoods:
         rows = about[self._marks[about] == np.arange(len(about))]
         sums = self._sums[rows]
         self._sums[about] = 0
-        real = (rows != 0) & (sums != 0)
+        # Weights beyond all measure overflow; that is no opinion, as in the graph of all items.
+        real = (rows != 0) & (sums != 0) & np.isfinite(sums)
         rows, sums = rows[real], sums[real]
         return rows, sums if self._offsets is None else sums + self._offsets[rows]
 

@@ -95,6 +95,10 @@ def check_images(items: pl.DataFrame, where: str = "items") -> None:
         raise DatasetError(
             f"{place}: the vector of item {ids[at // usual]!r} holds {what}; leave such out"
         )
+    if usual == 1:
+        raise DatasetError(
+            f"{place}: one number for item {ids[0]!r}; a vector, whose direction counts, has more"
+        )
 
 
 def check_events(events: pl.DataFrame, items: pl.DataFrame, where: str = "events.parquet") -> None:

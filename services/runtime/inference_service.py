@@ -27,6 +27,7 @@ from services.runtime.tensors import TIMEOUT, write_response
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PLATFORM = "onnxruntime_onnx"
 _PREVIOUS = "previous"
+_LONGEST_VERSION = 20
 # gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 3600.0 * 24
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -211,7 +212,8 @@ def _version(value: bool | int | str | bytes | None) -> int | None:
     if value is None:
         return None
     text = "" if isinstance(value, bool | bytes) else str(value)
-    if not (text.isascii() and text.isdecimal() and int(text)):
+    # Of thousands of digits Python makes no number.
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_VERSION and int(text)):
         raise InvalidArgument("version", "must be a positive whole number")
     return int(text)
 

@@ -58,8 +58,9 @@ class FakeSource:
     beside: tuple[str, ...] = ()
     # Numbers of an image that its encoder reads; 0: none.
     image_width: int = 0
-    # Images that its encoder was sent.
+    # Images and providers that its encoder was sent.
     seen: list[np.ndarray] = field(default_factory=list)
+    provided_by: list[str] = field(default_factory=list)
     # Inputs of the model; None: those of its kind.
     inputs: tuple[str, ...] | None = None
     # Whether it has a health service; `health` then says what it is told to.
@@ -118,7 +119,7 @@ class FakeSource:
         if request.name == f"{self.name}-items":
             inputs: tuple[str, ...] = ("text",)
             if not self.reads_text:
-                inputs += ("category", "brand", "price")
+                inputs += ("category", "brand", "provider", "price")
             outputs: tuple[str, ...] = ("embedding",)
         else:
             inputs = self.inputs or (_BY_TEXT if self.reads_text else _BY_HISTORY)
@@ -150,6 +151,7 @@ class FakeSource:
         if request.model_name == f"{self.name}-items":
             texts = [t.decode() for t in inputs["text"][:, 0]]
             self.seen.extend(inputs.get("image_vector", ()))
+            self.provided_by.extend(p.decode() for p in inputs.get("provider", np.empty(0)).flat)
             outputs: dict[str, Array] = {"embedding": np.stack([letters(t) for t in texts])}
         else:
             wanted = {o.name for o in request.outputs}

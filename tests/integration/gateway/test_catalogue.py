@@ -200,6 +200,17 @@ async def test_an_image_goes_to_the_models_that_read_it_and_comes_back_to_its_sh
         assert not (await known(shop, "skyr-1")).image_vector
 
 
+async def test_who_provides_an_item_goes_to_the_models_too(shop: Shop) -> None:
+    """They learned from it: without it a new item lies elsewhere than it would have lain."""
+    content = shop.sources["content"]
+    item = t.Item(item_id="provided", title="Skyr", provider="north dairy")
+    await upsert(shop, item)
+    assert content.provided_by == ["north dairy"]
+    item.provider = "south dairy"
+    await upsert(shop, item)
+    assert content.provided_by == ["north dairy", "south dairy"]
+
+
 async def test_an_image_of_another_length_or_of_no_numbers_is_refused_by_name(shop: Shop) -> None:
     shop.sources["content"].image_width = 3
     for image, what in (

@@ -127,6 +127,7 @@ async def test_a_damaged_file_is_refused_by_name(stub: Stub, repository: Path) -
     [
         (7, grpc.StatusCode.NOT_FOUND, "version 7 (found: 1)"),
         ("newest", grpc.StatusCode.INVALID_ARGUMENT, "version: must be a positive whole number"),
+        ("9" * 5000, grpc.StatusCode.INVALID_ARGUMENT, "version: must be a positive whole number"),
     ],
 )
 async def test_a_version_that_cannot_be_had_is_refused(

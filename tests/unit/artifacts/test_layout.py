@@ -55,3 +55,12 @@ def test_a_published_version_can_be_read_by_another_user_than_trained_it(tmp_pat
     assert version.stat().st_mode & 0o777 == 0o755
     assert (version / "lexical").stat().st_mode & 0o777 == 0o755
     assert (version / "lexical" / "meta.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["007", "0", "٣", "2.bak"])
+def test_a_directory_that_no_version_number_leads_to_is_no_version(tmp_path, name):
+    for directory in (name, "1"):
+        (tmp_path / "cf" / directory).mkdir(parents=True)
+        (tmp_path / "cf" / directory / layout.MANIFEST).write_text("{}")
+    assert layout.versions(tmp_path, "cf") == [1]
+    assert layout.find(tmp_path, "cf").is_dir()

@@ -48,6 +48,19 @@ def test_item_keys_that_are_empty_are_named(artifact):
         manifests.verify(artifact)
 
 
+def test_the_same_item_keys_in_another_order_are_another_file(artifact):
+    np.save(artifact / "item_keys.npy", np.array([9, 5], np.int64))
+    with pytest.raises(ArtifactCorrupt, match=r"item_keys\.npy.*SHA-256"):
+        manifests.verify(artifact)
+
+
+def test_item_keys_with_a_damaged_header_are_named(artifact):
+    path = artifact / "item_keys.npy"
+    path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))  # numpy raises a TokenError
+    with pytest.raises(ArtifactCorrupt, match=r"item_keys\.npy"):
+        manifests.verify(artifact)
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"no_such_field": 1}', "\x00"])
 def test_a_manifest_that_is_none_is_named(artifact, text):
     (artifact / "manifest.json").write_text(text)

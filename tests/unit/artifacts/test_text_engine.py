@@ -269,6 +269,7 @@ def test_holding_all_words_beats_holding_one_of_them_often(tmp_path):
 
 def test_inner_marks_are_left_out_of_a_word():
     assert compact_forms("Wi-Fi 6, DV7-1211ea") == ["wifi", "dv71211ea"]
+    assert compact_forms("Wi-Fi™ 6") == ["wifi"]
     assert "wifi" in compact_forms("wi fi", pairs=True)
 
 

@@ -218,6 +218,10 @@ def test_events_on_no_known_item_say_so(tmp_path: Path) -> None:
         ([[1.0, 2.0], [3.0], [1.0, 0.0]], "1 numbers for item 'b' and 2 for others; make all"),
         ([None, [], [1.0, float("nan")]], "the vector of item 'c' holds NaN or infinity; leave"),
         ([[1.0], [1e300], [2.0]], "the vector of item 'b' holds NaN or infinity"),
+        (
+            [[1.0], None, [2.0]],
+            "one number for item 'a'; a vector, whose direction counts, has more",
+        ),
         ([[1.0, 2.0], [1.0, None], None], "the vector of item 'b' holds an empty place"),
     ],
 )

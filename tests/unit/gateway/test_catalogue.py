@@ -85,6 +85,9 @@ def test_a_new_item_gets_its_vector_from_the_version_the_fusion_was_tuned_on() -
     made.place("content", "3", keys, np.array([[0.0, 2.0]], np.float32))
     assert made.columns.vectors.tolist() == [[0.0, 1.0]]
     assert old.vectors.tolist() == [[0.0, 1.0]], "vectors are set in place"
+    # Renamed to nothing that the model reads: the vector of the old name is gone.
+    made.place("content", "3", keys, np.array([[0.0, 0.0]], np.float32))
+    assert not made.columns.vectors.any()
 
 
 ids = st.sampled_from([str(n) for n in range(1, 13)] + ["x", "y", "z"])

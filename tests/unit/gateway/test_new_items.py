@@ -100,6 +100,7 @@ def test_vectors_made_of_other_text_do_not_count() -> None:
     assert [i.key for i in made.missing("text", "1")] == [100]
     restocked = Item("good", 100, "quark", available=False)
     assert not made.must_place(restocked)
+    assert made.must_place(Item("good", 100, "quark", provider="another dairy"))
 
 
 def test_another_version_misses_everything_and_any_version_nothing() -> None:

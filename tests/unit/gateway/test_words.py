@@ -27,6 +27,11 @@ def test_case_accents_and_plurals_do_not_matter() -> None:
     assert found(index("crème brûlée"), "CREME brulees") == {0: 1.0}
 
 
+def test_signs_behind_a_word_are_no_part_of_it() -> None:
+    assert terms("Intel® Core™ i5 Care℠ 20℃") == {"intel", "core", "i5", "care", "20", "c"}
+    assert found(index("Core™ i5"), "core") == {0: 1.0}
+
+
 def test_what_no_item_holds_is_not_found() -> None:
     assert found(index("yogurt"), "soap") == {}
     assert found(index("yogurt"), "") == {}

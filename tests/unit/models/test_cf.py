@@ -251,6 +251,17 @@ def test_a_large_catalogues_engine_answers_as_the_small_ones(tmp_path):
             assert np.array_equal(second.item_keys, first.item_keys)
 
 
+def test_weights_beyond_all_measure_are_no_opinion_whatever_the_size_of_the_catalogue(tmp_path):
+    engines = both_forms(tmp_path, chain())
+    history = np.array([[101, 101, 102]])
+    weight = np.array([[3e38, 3e38, 1]], np.float32)
+    for engine in engines:
+        answer = engine.run(Question(history, weight, k=np.array([4])))
+        assert np.array_equal(answer.item_keys != 0, np.isfinite(answer.scores))
+        assert np.array_equal(answer.scores, engines[0].run(
+            Question(history, weight, k=np.array([4]))).scores, equal_nan=True)  # fmt: skip
+
+
 def test_a_question_leaves_nothing_behind_for_the_next(tmp_path):
     _, engine = both_forms(tmp_path, chain())
     question = Question(np.array([[101, 102]]), np.ones((1, 2), np.float32), k=np.array([4]))
