@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,16 +18,18 @@ from gateway.fusion.calibrate import calibrate
 from gateway.fusion.pipeline import build_pool
 from gateway.fusion.ranker import PoolRanker
 from models.evaluate.ranking import Asking, Lists
-from models.fusion import ranker
+from models.fusion import ranker, rankers
 from models.fusion.cases import Setting
+from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
 from models.fusion.ranker import Taught, _fresh, ndcg, with_ranker
 from models.fusion.surfaces import begun_task, shopper_of, visits
 from models.fusion.tables import Known, Table, moments, questions, tables_of
-from models.fusion.train import Window, before
+from models.fusion.train import Earlier, Window, before
 from models.progress import silent
+from tests.support.shop import shop as shop_of_tastes
 from tests.unit.fusion.builders import SOURCES, columns, query
 from tests.unit.fusion.test_artifact import artifact
 from tests.unit.fusion.test_learning import NOW, catalogue, events, one_question
@@ -367,3 +371,61 @@ def test_too_few_questions_leave_the_weighted_sum() -> None:
     )
     assert few is plain
     assert metrics == {"HOME.ranker.questions": 5}
+
+
+def engine(source: str, *reads: str):
+    """A source that is never asked anything."""
+    inputs = [SimpleNamespace(name=name) for name in reads]
+    return SimpleNamespace(
+        manifest=SimpleNamespace(source=source, inputs=inputs, score_quantiles=[])
+    )
+
+
+def taught(engines, earlier, monkeypatch: pytest.MonkeyPatch):
+    """Return the lessons of each surface, of the held-out window and of the one before."""
+    found = {}
+
+    def noted(_config, lessons, _habits, learned_so_far, _progress):
+        found[lessons[0].surface] = lessons
+        return learned_so_far, {}
+
+    monkeypatch.setattr(rankers, "learn_ranker", noted)
+    items, bought = shop_of_tastes(users=20)
+    moments_of = bought["time"].sort()
+    first, second = moments_of[200], moments_of[300]
+    window = Window(
+        bought.filter(pl.col("time") < second),
+        bought.filter(pl.col("time") >= second),
+        Earlier(
+            Window(
+                bought.filter(pl.col("time") < first),
+                bought.filter(pl.col("time").is_between(first, second, closed="left")),
+            ),
+            earlier,
+        ),
+    )
+    stock = make_catalogue(items, np.zeros((items.height, 0), np.float32))
+    setting = rankers.setting_of(CONFIG, stock, engines, window, ordered=True)
+    dataset: Any = SimpleNamespace(items=items, events=bought)
+    given = artifact(), setting, window, None
+    rankers.learn_rankers(CONFIG, dataset, engines, given, silent)
+    return found
+
+
+def test_questions_of_both_windows_have_their_sources_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features are columns: another order of the sources is another meaning of each."""
+    engines = {source: engine(source, "history") for source in SOURCES}
+    backwards = dict(reversed(engines.items()))
+    lessons = taught(engines, backwards, monkeypatch)
+    assert [*lessons] == ["HOME", "SESSION", "CART", "SEARCH"]
+    for held_out, earlier in lessons.values():
+        assert [*held_out.engines] == [*earlier.engines] == [*SOURCES]
+
+
+def test_a_text_source_alone_that_reads_no_histories_teaches_searches_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = {"text": engine("text", "query")}
+    assert [*taught(alone, alone, monkeypatch)] == ["SEARCH"]
