@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from cli.offline import columns_of
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Query
-from gateway.history import HistorySettings, history_for
+from gateway.history import HistorySettings, about, history_for
 from gateway.reads import MarketEvents
 from gateway.trails import EMPTY
 from gateway.trends import Trends
 from gateway.types import Ask, EventType, Trail
 from models.data.schema import EVENT_TYPES, EVENTS
+from models.evaluate.fused import past_of
 from models.evaluate.metrics import Ragged
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task, make_task
@@ -322,6 +323,25 @@ def test_trends_of_a_day_know_nothing_of_that_day_and_later() -> None:
 def test_a_cart_asks_for_the_one_item_left_out() -> None:
     task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
     assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
+
+
+def test_a_cart_is_told_as_the_gateway_tells_it() -> None:
+    """However the visit came to an item: looked at, put in the cart, bought."""
+    kinds = ("view", "click", "cart", "purchase")
+    looked = [
+        {"item_key": 101 + at, "type": kind, "time": NOW + timedelta(minutes=at), "order": at}
+        for at, kind in enumerate(kinds)
+    ]
+    task = cart_task(visits(events(looked), "time", most=10, seed=0), 10, 0)
+    settings = HistorySettings(length=200, half_life_days=0, floor=0.2, session_minutes=30)
+    served = history_for(Ask("CART"), EMPTY, 0, settings)
+    served = about(served, task.history.keys)
+    keys, age, worth = past_of(task, 0)
+    assert keys.tolist() == served.past_keys.tolist()
+    assert age.tolist() == served.past_age.tolist()
+    assert worth.tolist() == served.past_worth.tolist()
+    assert task.history_type is not None
+    assert task.history_type.tolist() == served.types.tolist()
 
 
 def test_a_fusion_of_another_catalogue_is_refused() -> None:
