@@ -15,7 +15,7 @@ from artifacts.fusion import CONVEX, NETWORK, FusionSettings
 from artifacts.ranker.features import HABITS, names
 from artifacts.ranker.network import Network
 from gateway.fusion.calibrate import calibrate
-from gateway.fusion.pipeline import build_pool
+from gateway.fusion.pipeline import SCORING, build_pool, run
 from gateway.fusion.ranker import PoolRanker
 from models.evaluate.ranking import Asking, Lists
 from models.fusion import ranker, rankers
@@ -24,7 +24,7 @@ from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
-from models.fusion.ranker import Taught, _fresh, ndcg, with_ranker
+from models.fusion.ranker import Taught, _fresh, _summed, ndcg, with_ranker
 from models.fusion.surfaces import begun_task, shopper_of, visits
 from models.fusion.tables import Known, Table, moments, questions, tables_of
 from models.fusion.train import Earlier, Window, before
@@ -87,6 +87,48 @@ def test_training_and_serving_see_the_same_table() -> None:
     served = PoolRanker(ranker)._table(asked, pool, None)
     np.testing.assert_allclose(table.features, served, rtol=1e-5, atol=1e-6)
     assert table.target.tolist() == (pool.rows == 3).tolist()
+
+
+@pytest.mark.parametrize("surface", ["HOME", "SEARCH"])
+def test_a_ranker_is_compared_with_the_weighted_sum_that_serves(surface: str) -> None:
+    """Of the sources that answered, and on SEARCH without the term of other domains."""
+    task = question([1, 2, 1, 5], [90.0, 30.0, 9.0, 0.5])
+    keys = columns().keys
+    answers = {"cf": ([3, 1, 7], [3.0, 2.0, 1.0]), "text": ([2, 3], [0.5, 0.1])}
+    silent_one = Lists(np.zeros((1, 1), np.int64), np.full((1, 1), np.nan, np.float32))
+    lists = dict.fromkeys(SOURCES, silent_one) | {
+        source: Lists(keys[np.array([found])], np.array([scores], np.float32))
+        for source, (found, scores) in answers.items()
+    }
+    rng = np.random.default_rng(0)
+    transition = rng.normal(size=(3, 3)).astype(np.float32)
+    trend = rng.random(len(keys)).astype(np.float32)
+    setting = Setting(
+        catalogue(), {}, Asking(half_life_days=0), transition, trends=lambda _market, _now: trend
+    )
+    weights = {"cf": 0.1, "content": 0.5, "sequence": 0.2, "text": 0.2}
+    plain = artifact(
+        weights={surface: weights}, settings=FusionSettings(w_trend=0.3, w_cross_domain=0.2)
+    )
+    known = Known(setting, shelf(), learned().habits, own=False)
+    (table,) = tables_of(task, lists, known, setting.asking)
+    asked = query(
+        surface=surface,
+        history=np.array([1, 2, 1, 5], np.int32),
+        history_weight=np.ones(4, np.float32),
+        domain_transition=transition,
+        trend=trend,
+        weights=weights,
+        w_trend=0.3,
+        w_cross_domain=0.2,
+    )
+    found = {
+        source: (np.array(rows, np.int32), np.array(scores, np.float32))
+        for source, (rows, scores) in answers.items()
+    }
+    # Popular items, which join where few were found, are nobody's candidates in a question.
+    served = run(asked, build_pool(asked._replace(limit=1), found), stages=SCORING)
+    np.testing.assert_allclose(_summed(plain, surface, SOURCES, table), served.total, rtol=1e-5)
 
 
 def test_habits_say_who_comes_back_and_after_how_long() -> None:
