@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from artifacts.formulas import Floats
 from cli.offline import columns_of
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Query
@@ -21,13 +23,20 @@ from gateway.types import Ask, EventType, Trail
 from models.data.schema import EVENT_TYPES, EVENTS
 from models.evaluate.fused import past_of
 from models.evaluate.metrics import Ragged
+from models.evaluate.popularity import PopularityEngine
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task, make_task
+from models.fusion import learn
 from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import Catalogue, DailyTrends, make_catalogue, market_trends
+from models.fusion.config import Config, Window
 from models.fusion.domains import learn_domains
 from models.fusion.search import blend, mean_ndcg, search, simplex
 from models.fusion.surfaces import cart_task, session_task, visit_task, visits
+from models.fusion.variety import Afforded, Question
+from models.progress import silent
+from models.validation import hold_out
+from tests.support.shop import shop
 from tests.unit.fusion.builders import ITEMS, SOURCES, columns, query
 from tests.unit.fusion.test_artifact import artifact
 
@@ -356,3 +365,31 @@ def test_unnamed_domains_are_unknown() -> None:
     assert made.keys.tolist() == [1, 2]
     assert made.domain.tolist() == [0, -1]
     assert made.category.tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("times", ["time", "none"])
+def test_visits_of_one_shopper_are_one_voice_on_what_variety_costs(
+    times: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, bought = shop(users=60, events_each=60)
+    # Twice in the hour, so that there are visits.
+    half = pl.col("order") // 2 * 2
+    moment = pl.col("time").first().over("user_id", half) if times == "time" else pl.lit(None)
+    bought = bought.with_columns(time=moment.cast(bought.schema["time"]))
+    held = hold_out(bought, share=0.5)
+    told = PopularityEngine(held.known)
+    told.manifest.inputs.add(name="history")
+    asked: list[set[str]] = []
+
+    def noted(questions: list[Question], _vectors: Floats, _most: float) -> Afforded:
+        asked.append({question.user for question in questions})
+        return Afforded(0.0, 0.0, 0.0)
+
+    monkeypatch.setattr(learn, "afford", noted)
+    dataset: Any = SimpleNamespace(items=items, events=bought, info=SimpleNamespace(times=times))
+    vectors = np.zeros((items.height, 0), np.float32)
+    window = Window(held.known, held.wanted)
+    learn.learn(Config(ranker=False), dataset, {"cf": told}, (vectors, window), silent)
+    shoppers = set(bought["user_id"].unique())
+    assert asked
+    assert all(users <= shoppers for users in asked)
