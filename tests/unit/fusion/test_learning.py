@@ -329,6 +329,18 @@ def test_trends_of_a_day_know_nothing_of_that_day_and_later() -> None:
     assert before is None or not before.any()
 
 
+def test_a_market_where_nothing_sold_has_the_trend_of_all() -> None:
+    known = events(
+        [{"item_key": 101}, {"item_key": 102, "type": "dislike", "market": "quiet"}],
+    )
+    trends = DailyTrends(catalogue(), known, 3.0)
+    tomorrow = (NOW + timedelta(days=1)).timestamp()
+    quiet, everywhere = trends("quiet", tomorrow), trends("", tomorrow)
+    assert quiet is not None
+    assert quiet[1] > 0
+    np.testing.assert_array_equal(quiet, everywhere)
+
+
 def test_a_cart_asks_for_the_one_item_left_out() -> None:
     task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
     assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
