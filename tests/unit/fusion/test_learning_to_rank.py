@@ -229,6 +229,19 @@ def test_few_questions_teach_too(questions: int) -> None:
     assert not network.problem(len(names(SOURCES)))
 
 
+def test_what_never_differed_has_no_say_when_it_does() -> None:
+    """A shop where nobody buys again: what was bought is no candidate until it serves."""
+    asked = [had(table, [0] * 12) for table in tables(40)]
+    network = train_network(CONFIG, asked, len(SOURCES), silent)
+    bought = had(asked[0], [5] * 12).features
+    np.testing.assert_array_equal(network.score(bought), network.score(asked[0].features))
+    # That a source is gone, which all named in these questions, was shown in training.
+    text = names(SOURCES).index("text.named")
+    gone = asked[0].features.copy()
+    gone[:, text] = 0
+    assert (network.score(gone) != network.score(asked[0].features)).any()
+
+
 def test_several_members_are_exported_as_the_network_of_their_mean() -> None:
     torch.manual_seed(5)
     layers = _layers(3, (7, 5, 4, 1))
