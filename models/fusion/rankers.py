@@ -87,7 +87,9 @@ def known_of(dataset: Dataset, setting: Setting, window: Window) -> Known:
     """Return what is known of items when a window's questions are asked, on any surface."""
     catalogue = setting.catalogue
     shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
-    return Known(setting, shelf, item_habits(catalogue, window.known))
+    last = (window.wanted["time"].dt.epoch("us") / 1e6).max()
+    until = last if isinstance(last, float) else float("inf")
+    return Known(setting, shelf, item_habits(catalogue, window.known), until=until)
 
 
 def lesson_of(
