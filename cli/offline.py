@@ -98,7 +98,7 @@ class OfflineFusion:
             trend=self._flat if trend is None else trend,
             session=self._rows(shopper.session),
             session_weight=shopper.session_weight,
-            w_cost=self._query.w_cost + self._own_cost(past),
+            w_cost=self._query.w_cost + self._own_cost(shopper),
             limit=k,
             past=past,
             own=own,
@@ -106,12 +106,12 @@ class OfflineFusion:
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
         return query, run(query, build_pool(query, answers, query.own), stages=SCORING)
 
-    def _own_cost(self, past: Past) -> float:
+    def _own_cost(self, shopper: Shopper) -> float:
         """Return what the cost weighs for this shopper beside what it weighs for all."""
         prices, columns = self._query.prices, self._query.columns
         if not self._personal or prices is None:
             return 0.0
-        bought = np.unique(past.rows[past.worth >= 1])
+        bought = self._rows(shopper.purchased)
         own = cost_sensitivity(prices.of(columns.price[bought], columns.category[bought]))
         return self._personal * own
 

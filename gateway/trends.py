@@ -135,7 +135,8 @@ class Trends:
         names, where, counts = np.unique(
             np.array(events.markets, object).astype(str), return_inverse=True, return_counts=True
         )
-        known = rows >= 0
+        # As one by one: what counts nothing does not make a market.
+        known = (rows >= 0) & (worth > 0)
         self._count(COMMON, rows[known], worth[known])
         for index in np.argsort(-counts, kind="stable").tolist():
             mine = known & (where == index)
@@ -146,8 +147,8 @@ class Trends:
         self.last_seq = events.last_seq
 
     def _count(self, name: str, rows: Rows, worth: Doubles) -> None:
-        market = self._market(name)
-        if market is None or not len(rows):
+        market = self._market(name) if len(rows) else None
+        if market is None:
             return
         self._fit(market, int(rows.max()) + 1)
         np.add.at(market.weights, rows, worth)

@@ -12,16 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from artifacts import layout
 from artifacts import manifest as manifests
 from artifacts.engine import Engine
 from artifacts.loader import load
 from models.data.dataset import Dataset
-from models.data.errors import DatasetError
+from models.data.errors import DatasetError, OptionError
 from models.options import with_options
 from models.progress import Progress, silent
 from models.validation import Holdout, hold_out
@@ -75,7 +77,7 @@ def train_all(
 
     `published` hears of each version as soon as it is there: it stays, whatever comes
     after it. Raises DataError and ArtifactError with messages for people; DatasetError where no
-    source is left.
+    source is left, OptionError where one that is not trained knows what the fusion is tuned on.
     """
     for name in (*config.sources, *([FUSION] if config.fusion else [])):
         # A wrong setting is told before anything is trained, not after all before it.
@@ -83,6 +85,8 @@ def train_all(
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)
+    if config.fusion:
+        _check_others(repository, sources, held)
     first = held.known if config.fusion else dataset.events
     places: dict[str, Any] = {"repository": repository, "config": config, "stages": stages}
     done, unable = _train_each(sources, dataset, first, **places, published=published)
@@ -98,6 +102,25 @@ def train_all(
         again = [s for s in sources if s not in {"text", *skipped}]
         done += _train_each(again, dataset, dataset.events, **places, published=published)[0]
     return done, skipped
+
+
+def _check_others(repository: Path, sources: Sequence[str], held: Holdout) -> None:
+    """Refuse to tune on events that sources which are there already have learned from."""
+    begin = held.wanted["time"].min()
+    if not isinstance(begin, datetime) or held.wanted["time"].null_count():
+        return  # nothing says what they know
+    # The text source learns nothing from events.
+    for name in sorted({*SOURCES} - {"text", *sources}):
+        if not layout.versions(repository, name):
+            continue
+        known = manifests.read(layout.find(repository, name))
+        ended = known.data_end_time.ToDatetime(tzinfo=UTC)
+        if known.HasField("data_end_time") and ended >= begin:
+            raise OptionError(
+                f"{repository / name / str(known.version)}: has learned from events that the "
+                "fusion is to be tuned on, and would weigh too much; train it too (--sources), "
+                "or leave the fusion as it is (--keep-fusion)"
+            )
 
 
 def _train_each(  # noqa: PLR0917 -- a step of train_all

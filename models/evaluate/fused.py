@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
 from models.evaluate.task import Floats, Task
@@ -35,6 +36,8 @@ class Shopper:
     # Days before now, and weight by type alone [R].
     past_age: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     past_worth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    # Items that were bought ever, each once; empty where types of events are not known.
+    purchased: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
     # What is happening now, oldest first, with its weight by type and steps since [M].
     session: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
     session_weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -101,7 +104,16 @@ def shopper_of(
         past=remembered,
         past_age=age,
         past_worth=worth,
+        purchased=_purchased(task, mine),
     )
+
+
+def _purchased(task: Task, mine: slice) -> Keys:
+    """Return what was bought of a part of the histories, each item once."""
+    if task.history_type is None:
+        return np.zeros(0, np.int64)
+    bought = task.history_type[mine] == TYPE_NUMBERS["purchase"]
+    return np.unique(task.history.keys[mine][bought])
 
 
 def past_of(task: Task, user: int, length: int = REMEMBERED) -> tuple[Keys, Floats, Floats]:

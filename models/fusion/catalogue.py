@@ -65,7 +65,7 @@ def market_trends(
         worth=pl.col("type").replace_strict(_TREND_WEIGHT, return_dtype=pl.Float64)
         * pl.col("quantity").clip(1.0, _MOST_QUANTITY)
         * 0.5 ** ((now - pl.col("time").dt.epoch("us") / 1e6) / 86_400 / half_life_days),
-    )
+    ).filter(pl.col("worth") > 0)  # what counts nothing does not make a market, as in serving
     found = {
         str(name): part for (name,), part in table.partition_by("market", as_dict=True).items()
     }

@@ -7,11 +7,11 @@ in any order.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -21,13 +21,19 @@ from artifacts.keys import Keys, item_key
 from models.data.errors import SourceError
 from models.fusion.propensity import Examination, examination
 
-# Says of candidates [P] of a user how much each counts as a target from a time on.
-Weigh = Callable[[str, Keys, float], Floats]
 _UNWANTED = ("dislike", "search")
 _SCHEMA = {
     "ranking_id": pl.String, "user_id": pl.String, "item_key": pl.Int64, "place": pl.Int32,
 }  # fmt: skip
 _FOLLOWED = {"ranking_id": pl.String, "item_key": pl.Int64, "time": pl.Float64}
+
+
+class Weigh(Protocol):
+    """Says how much each candidate counts as a target of a question."""
+
+    def __call__(self, user: str, keys: Keys, since: float, until: float = float("inf")) -> Floats:
+        """Return it of candidates [P] of a user; the answer lies between these times."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,11 +96,11 @@ def weigher(exposures: Exposures, found: Examination, most: float) -> Weigh:
         inverse = min(1 / found.at(place), most)
         theirs.setdefault(user, []).append((time, key, inverse))
 
-    def weigh(user: str, keys: Keys, since: float) -> Floats:
+    def weigh(user: str, keys: Keys, since: float, until: float = float("inf")) -> Floats:
         weights = np.ones(len(keys), np.float32)
         # The first that followed counts: later ones are written over by earlier ones.
         for time, key, inverse in reversed(theirs.get(user, [])):
-            if time >= since:
+            if since <= time <= until:
                 weights[keys == key] = inverse
         return weights
 

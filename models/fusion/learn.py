@@ -161,10 +161,17 @@ def _tune_surfaces(
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
         if surface != _LIVE:
-            questions = [*map(_question, task.user_ids, cases, repeat(found))]
+            questions = [*map(_question, _shoppers(task, surface, dataset), cases, repeat(found))]
             afforded = afford(questions, setting.catalogue.vectors, config.variety_cost)
             tuned.variety[surface] = afforded
             tuned.metrics.update(afforded.metrics(surface))
+
+
+def _shoppers(task: Task, surface: str, dataset: Dataset) -> list[str]:
+    """Return whose each question is: most are of visits, of which a shopper may have many."""
+    if surface == "HOME" and dataset.info.times != "time":
+        return [*task.user_ids]
+    return [*map(surfaces.shopper_of, task.user_ids)]
 
 
 def _question(user: str, case: Case, found: Found) -> Question:

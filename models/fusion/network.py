@@ -41,7 +41,7 @@ def train_network(
     The network is the mean of `config.members`, which begin at different weights and see
     the same questions.
     """
-    mean, scale = _moments(tables)
+    mean, scale = _moments(tables, sources)
     rng = np.random.default_rng(config.seed)
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -150,11 +150,17 @@ def _loss(
     return torch.stack(losses).sum() / len(tables) if losses else scores.sum() * 0
 
 
-def _moments(tables: Sequence[Table]) -> tuple[Floats, Floats]:
-    """Return mean and 1 / deviation of every feature [F]; 1 where a feature never differs."""
+def _moments(tables: Sequence[Table], sources: int) -> tuple[Floats, Floats]:
+    """Return mean and 1 / deviation of every feature [F]; 0 where a feature never differs.
+
+    Nothing is learned of such a one, so it has no say should it differ in serving: of what
+    was bought where nobody buys again, of prices in a shop that had none. What sources say
+    differs once some are left out: there it is 1.
+    """
     count = sum(len(table.target) for table in tables)
     mean = sum(table.features.sum(axis=0, dtype=np.float64) for table in tables) / count
     square = sum(((table.features - mean) ** 2).sum(axis=0) for table in tables) / count
     deviation = np.sqrt(square)
-    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 1)
+    of_sources = np.arange(len(deviation)) < names([str(n) for n in range(sources)]).index("times")
+    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), of_sources)
     return np.asarray(mean, np.float32), np.asarray(scale, np.float32)

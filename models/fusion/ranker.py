@@ -8,17 +8,20 @@ other shoppers judge a network that has not seen them, until enough questions ar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from artifacts.engine import Engine
 from artifacts.formulas import Floats
 from artifacts.fusion import NETWORK, FusionArtifact
-from artifacts.ranker.features import names
+from artifacts.ranker.features import named, names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
+from models.fusion.cases import Case
 from models.fusion.config import Config
 from models.fusion.network import train_network
+from models.fusion.search import blend
 from models.fusion.surfaces import shopper_of
 from models.fusion.tables import Known, Questions, Table, make_tables
 from models.fusion.variety import Question, afford, with_diversity
@@ -85,9 +88,9 @@ def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]
     tables = make_tables(config, lesson.asked, lesson.engines, lesson.known, progress)
     if lesson.surface == "HOME":
         return tables
-    named = [replace(table, user=shopper_of(table.user)) for table in tables]
+    theirs = [replace(table, user=shopper_of(table.user)) for table in tables]
     # What is in a cart is never shown; of a session it may be, and is better not.
-    return [_fresh(t, [*lesson.engines]) for t in named] if lesson.surface == "CART" else named
+    return [_fresh(t, [*lesson.engines]) for t in theirs] if lesson.surface == "CART" else theirs
 
 
 def with_ranker(
@@ -144,7 +147,7 @@ def _judged(config: Config, artifact: FusionArtifact, taught: Taught, progress: 
     users = sorted({table.user for table in tables})
     lot = np.random.default_rng(config.seed).random(len(users))
     share = dict(zip(users, (lot // _JUDGES).astype(int).tolist(), strict=True))
-    blend = _blend(artifact, taught.surface, sources)
+    summed_up = partial(_summed, artifact, taught.surface, sources)
     asked: list[Question] = []
     learned: list[float] = []
     summed: list[float] = []
@@ -164,7 +167,7 @@ def _judged(config: Config, artifact: FusionArtifact, taught: Taught, progress: 
             preference = ranker.preference(table.features)
             asked.append(Question(table.user, preference, table.rows, table.target, table.wanted))
             learned.append(ndcg(table, network.score(table.features), config.k))
-            summed.append(ndcg(table, table.features @ blend, config.k))
+            summed.append(ndcg(table, summed_up(table), config.k))
         if len(asked) >= _ENOUGH:
             break
     return Judged(float(np.mean(learned or [0])), float(np.mean(summed or [0])), asked)
@@ -185,17 +188,25 @@ def _fresh(table: Table, sources: Sequence[str]) -> Table:
     return table.only(table.features[:, times] == 0)
 
 
-def _blend(artifact: FusionArtifact, surface: str, sources: Sequence[str]) -> Floats:
-    """Return what each feature weighs in the surface's weighted sum with its terms."""
-    weights = artifact.weights[surface]
+def _summed(artifact: FusionArtifact, surface: str, sources: Sequence[str], table: Table) -> Floats:
+    """Return the surface's weighted sum with its terms, as it is served, of a question [P]."""
+    columns = dict(zip(names(sources), table.features.T, strict=True))
     settings = artifact.settings_for(surface)
-    column = {name: number for number, name in enumerate(names(sources))}
-    blend = np.zeros(len(column), np.float32)
-    for source in sources:
-        blend[column[f"{source}.score"]] = weights.get(source, 0.0)
-    blend[column["trend"]] = settings.w_trend
-    blend[column["crossing"]] = settings.w_cross_domain
-    return blend
+    # A search names what is wanted: there is no such term (gateway/fusion/cross_domain.py).
+    crossing = 0.0 if surface == "SEARCH" else settings.w_cross_domain
+    case = Case(
+        calibrated=np.stack([columns[f"{source}.score"] for source in sources]),
+        answered=np.asarray(named(table.features, len(sources)).any(axis=0)),
+        terms=np.stack([columns["trend"], columns["crossing"]]),
+        target=table.target,
+        wanted=table.wanted,
+        rows=table.rows,
+    )
+    weights = np.array([artifact.weights[surface].get(s, 0.0) for s in sources], np.float32)
+    terms = np.array([settings.w_trend, crossing], np.float32)
+    (scores,) = blend(case, weights[None], terms[None])
+    found: Floats = scores
+    return found
 
 
 def ndcg(table: Table, scores: Floats, k: int) -> float:

@@ -41,13 +41,14 @@ def learn_rankers(
     habits = item_habits(catalogue, dataset.events)
     asked = [(engines, known_of(dataset, setting, window), window)]
     if window.earlier is not None:
-        then, sources = window.earlier.window, window.earlier.engines
+        then = window.earlier.window
+        # One table, one order of columns, whatever order these were named in.
+        sources = {name: window.earlier.engines[name] for name in engines}
         before = setting_of(config, catalogue, sources, then, ordered=True)
         asked.append((sources, known_of(dataset, before, then), then))
     # Whether shoppers buy again is the held-out window's to say.
     exclude_seen = excludes_seen(config, window)
-    able = [surface for surface in RANKED if surface != "SEARCH" or TEXT in engines]
-    ranked = able if config.ranker_visits else able[:1]
+    ranked = [surface for surface in able(engines) if config.ranker_visits or surface == "HOME"]
     for number, surface in enumerate(ranked):
         # HOME's many moments take half of the time.
         start = 0.5 + 0.16 * (number - 1) if number else 0.0
@@ -86,7 +87,9 @@ def known_of(dataset: Dataset, setting: Setting, window: Window) -> Known:
     """Return what is known of items when a window's questions are asked, on any surface."""
     catalogue = setting.catalogue
     shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
-    return Known(setting, shelf, item_habits(catalogue, window.known))
+    last = (window.wanted["time"].dt.epoch("us") / 1e6).max()
+    until = last if isinstance(last, float) else float("inf")
+    return Known(setting, shelf, item_habits(catalogue, window.known), until=until)
 
 
 def lesson_of(
@@ -107,6 +110,18 @@ def lesson_of(
         asked=questions(config, surface, window, dataset.items, exclude_seen=exclude_seen),
         known=replace(known, weigh=weigh, own=surface in OWN_ON, visit=surface in VISITS),
     )
+
+
+def able(engines: Mapping[str, Engine]) -> list[str]:
+    """Return the surfaces where these sources can teach a ranker.
+
+    A text source alone, which reads no histories, answers searches and nothing else.
+    """
+    return [
+        surface
+        for surface in RANKED
+        if asked_on(surface, engines) and (surface != "SEARCH" or TEXT in engines)
+    ]
 
 
 def asked_on(surface: str, engines: Mapping[str, Engine]) -> list[str]:

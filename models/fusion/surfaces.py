@@ -8,9 +8,12 @@ A surface's task is made from held-out events by renaming: every question gets a
 its own.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
+from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.task import Task, make_task
 
 # First events of a visit that stand for the session so far.
@@ -105,12 +108,23 @@ def visit_task(
 def cart_task(
     visits: pl.DataFrame, users: int | None, seed: int, *, exclude_seen: bool = True
 ) -> Task:
-    """One item of a visit, from the others (two or more)."""
+    """One item of a visit, from the others (two or more).
+
+    These are told as a cart is in serving: each counts in full, however the visit came to
+    it, and is looked at now.
+    """
     enough = visits.filter(pl.len().over("user_id") >= 3)
     first = pl.int_range(pl.len()).over("user_id") == 0
     mixed = _shuffled(enough, seed)
     told, left_out = mixed.filter(~first), mixed.filter(first)
-    return make_task(told, left_out, exclude_seen=exclude_seen, users=users, seed=seed)
+    task = make_task(told, left_out, exclude_seen=exclude_seen, users=users, seed=seed)
+    size = len(task.history.keys)
+    return replace(
+        task,
+        history_weight=np.ones(size, np.float32),
+        history_type=np.full(size, TYPE_NUMBERS["view"], np.int64),
+        history_time=task.now[task.history.users] if task.timed else task.history_time,
+    )
 
 
 def visits(

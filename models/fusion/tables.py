@@ -76,6 +76,8 @@ class Known:
     habits: Floats  # [n, H]
     # By what exposure logs say; None: targets count alike.
     weigh: Weigh | None = None
+    # When the events end that answer the questions, seconds since epoch.
+    until: float = float("inf")
     # Whether what a shopper had before is a candidate whoever names it.
     own: bool = True
     # Whether what the question tells is a visit under way, and no alternative to the rest.
@@ -175,9 +177,8 @@ def tables_of(
             table = features(candidates, past, known.shelf)
             counts: Floats | None = None
             if known.weigh is not None:
-                counts = known.weigh(
-                    user_id, catalogue.keys[candidates.rows], float(task.now[user])
-                )
+                keys = catalogue.keys[candidates.rows]
+                counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
             yield Table(user_id, table, target, len(targets), candidates.rows, counts)
 
 

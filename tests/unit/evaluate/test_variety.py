@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from artifacts.fusion import FusionSettings
 from cli.evaluation.variety import MECHANISMS, Varied, changes, relevant, sweeps
 from cli.offline import OfflineFusion
+from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.bootstrap import Resampling
-from models.evaluate.fused import rank_fused
+from models.evaluate.fused import rank_fused, shopper_of
 from models.evaluate.judge import Measure
 from models.evaluate.looks import make_looks
 from models.evaluate.metrics import Keys
@@ -33,14 +35,14 @@ def task() -> Task:
     return task_of(histories, {user: [n + 1, 24 - n] for n, user in enumerate(users)})
 
 
-def fusion(settings: FusionSettings) -> OfflineFusion:
+def fusion(settings: FusionSettings, catalogue: pl.DataFrame = CATALOGUE) -> OfflineFusion:
     made = artifact(
         item_keys=np.arange(1, ITEMS + 1), vectors=VECTORS, domain_names=("D0", "D1", "D2"),
         popularity=np.zeros(ITEMS, np.float32), domain_transition=np.zeros((3, 3), np.float32),
         domain_prior=np.full(3, 1 / 3, np.float32), weights={"HOME": {"cf": 1.0}},
         quantiles={}, settings=settings, surface_settings={},
     )  # fmt: skip
-    return OfflineFusion(made, CATALOGUE, lambda _market, _now: None, sources=("cf",))
+    return OfflineFusion(made, catalogue, lambda _market, _now: None, sources=("cf",))
 
 
 def ranked(settings: FusionSettings) -> Keys:
@@ -80,3 +82,22 @@ def test_curves_begin_at_the_most_relevant_order_and_are_compared_with_it() -> N
     last = {s.mechanism: s.points[-1].metrics for s in found}
     assert last["domain_calibration"]["miscalibration@4"] < first["miscalibration@4"]
     assert last["provider_share"]["gini@4"] <= first["gini@4"]
+
+
+def test_what_a_shopper_liked_says_nothing_of_what_they_pay() -> None:
+    """As in serving, only purchases do."""
+    priced = CATALOGUE.with_columns(price=pl.col("item_key").cast(pl.Float64))
+    told = task()
+    one = told.history.lengths[0]
+    fused = fusion(FusionSettings(w_cost_personal=1.0), priced)
+
+    def weighed(kind: str) -> float:
+        number = TYPE_NUMBERS[kind]
+        asked = replace(told, history_type=np.full(len(told.history.keys), number, np.int64))
+        keys = asked.history.keys[:one]
+        shopper = shopper_of(asked, 0, LISTS, (keys, np.ones(one, np.float32)))
+        query, _ = fused.scored(shopper, 4)
+        return query.w_cost
+
+    assert weighed("purchase") > 0
+    assert weighed("like") == 0

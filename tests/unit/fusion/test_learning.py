@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from artifacts.formulas import Floats
 from cli.offline import columns_of
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Query
-from gateway.history import HistorySettings, history_for
+from gateway.history import HistorySettings, about, history_for
 from gateway.reads import MarketEvents
 from gateway.trails import EMPTY
 from gateway.trends import Trends
 from gateway.types import Ask, EventType, Trail
 from models.data.schema import EVENT_TYPES, EVENTS
+from models.evaluate.fused import past_of
 from models.evaluate.metrics import Ragged
+from models.evaluate.popularity import PopularityEngine
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task, make_task
+from models.fusion import learn
 from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import Catalogue, DailyTrends, make_catalogue, market_trends
+from models.fusion.config import Config, Window
 from models.fusion.domains import learn_domains
 from models.fusion.search import blend, mean_ndcg, search, simplex
 from models.fusion.surfaces import cart_task, session_task, visit_task, visits
+from models.fusion.variety import Afforded, Question
+from models.progress import silent
+from models.validation import hold_out
+from tests.support.shop import shop
 from tests.unit.fusion.builders import ITEMS, SOURCES, columns, query
 from tests.unit.fusion.test_artifact import artifact
 
@@ -319,9 +329,40 @@ def test_trends_of_a_day_know_nothing_of_that_day_and_later() -> None:
     assert before is None or not before.any()
 
 
+def test_a_market_where_nothing_sold_has_the_trend_of_all() -> None:
+    known = events(
+        [{"item_key": 101}, {"item_key": 102, "type": "dislike", "market": "quiet"}],
+    )
+    trends = DailyTrends(catalogue(), known, 3.0)
+    tomorrow = (NOW + timedelta(days=1)).timestamp()
+    quiet, everywhere = trends("quiet", tomorrow), trends("", tomorrow)
+    assert quiet is not None
+    assert quiet[1] > 0
+    np.testing.assert_array_equal(quiet, everywhere)
+
+
 def test_a_cart_asks_for_the_one_item_left_out() -> None:
     task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
     assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
+
+
+def test_a_cart_is_told_as_the_gateway_tells_it() -> None:
+    """However the visit came to an item: looked at, put in the cart, bought."""
+    kinds = ("view", "click", "cart", "purchase")
+    looked = [
+        {"item_key": 101 + at, "type": kind, "time": NOW + timedelta(minutes=at), "order": at}
+        for at, kind in enumerate(kinds)
+    ]
+    task = cart_task(visits(events(looked), "time", most=10, seed=0), 10, 0)
+    settings = HistorySettings(length=200, half_life_days=0, floor=0.2, session_minutes=30)
+    served = history_for(Ask("CART"), EMPTY, 0, settings)
+    served = about(served, task.history.keys)
+    keys, age, worth = past_of(task, 0)
+    assert keys.tolist() == served.past_keys.tolist()
+    assert age.tolist() == served.past_age.tolist()
+    assert worth.tolist() == served.past_worth.tolist()
+    assert task.history_type is not None
+    assert task.history_type.tolist() == served.types.tolist()
 
 
 def test_a_fusion_of_another_catalogue_is_refused() -> None:
@@ -336,3 +377,31 @@ def test_unnamed_domains_are_unknown() -> None:
     assert made.keys.tolist() == [1, 2]
     assert made.domain.tolist() == [0, -1]
     assert made.category.tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("times", ["time", "none"])
+def test_visits_of_one_shopper_are_one_voice_on_what_variety_costs(
+    times: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, bought = shop(users=60, events_each=60)
+    # Twice in the hour, so that there are visits.
+    half = pl.col("order") // 2 * 2
+    moment = pl.col("time").first().over("user_id", half) if times == "time" else pl.lit(None)
+    bought = bought.with_columns(time=moment.cast(bought.schema["time"]))
+    held = hold_out(bought, share=0.5)
+    told = PopularityEngine(held.known)
+    told.manifest.inputs.add(name="history")
+    asked: list[set[str]] = []
+
+    def noted(questions: list[Question], _vectors: Floats, _most: float) -> Afforded:
+        asked.append({question.user for question in questions})
+        return Afforded(0.0, 0.0, 0.0)
+
+    monkeypatch.setattr(learn, "afford", noted)
+    dataset: Any = SimpleNamespace(items=items, events=bought, info=SimpleNamespace(times=times))
+    vectors = np.zeros((items.height, 0), np.float32)
+    window = Window(held.known, held.wanted)
+    learn.learn(Config(ranker=False), dataset, {"cf": told}, (vectors, window), silent)
+    shoppers = set(bought["user_id"].unique())
+    assert asked
+    assert all(users <= shoppers for users in asked)

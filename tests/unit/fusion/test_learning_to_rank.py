@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,19 +15,21 @@ from artifacts.fusion import CONVEX, NETWORK, FusionSettings
 from artifacts.ranker.features import HABITS, names
 from artifacts.ranker.network import Network
 from gateway.fusion.calibrate import calibrate
-from gateway.fusion.pipeline import build_pool
+from gateway.fusion.pipeline import SCORING, build_pool, run
 from gateway.fusion.ranker import PoolRanker
 from models.evaluate.ranking import Asking, Lists
-from models.fusion import ranker
+from models.fusion import ranker, rankers
 from models.fusion.cases import Setting
+from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
-from models.fusion.ranker import Taught, _fresh, ndcg, with_ranker
+from models.fusion.ranker import Taught, _fresh, _summed, ndcg, with_ranker
 from models.fusion.surfaces import begun_task, shopper_of, visits
 from models.fusion.tables import Known, Table, moments, questions, tables_of
-from models.fusion.train import Window, before
+from models.fusion.train import Earlier, Window, before
 from models.progress import silent
+from tests.support.shop import shop as shop_of_tastes
 from tests.unit.fusion.builders import SOURCES, columns, query
 from tests.unit.fusion.test_artifact import artifact
 from tests.unit.fusion.test_learning import NOW, catalogue, events, one_question
@@ -83,6 +87,48 @@ def test_training_and_serving_see_the_same_table() -> None:
     served = PoolRanker(ranker)._table(asked, pool, None)
     np.testing.assert_allclose(table.features, served, rtol=1e-5, atol=1e-6)
     assert table.target.tolist() == (pool.rows == 3).tolist()
+
+
+@pytest.mark.parametrize("surface", ["HOME", "SEARCH"])
+def test_a_ranker_is_compared_with_the_weighted_sum_that_serves(surface: str) -> None:
+    """Of the sources that answered, and on SEARCH without the term of other domains."""
+    task = question([1, 2, 1, 5], [90.0, 30.0, 9.0, 0.5])
+    keys = columns().keys
+    answers = {"cf": ([3, 1, 7], [3.0, 2.0, 1.0]), "text": ([2, 3], [0.5, 0.1])}
+    silent_one = Lists(np.zeros((1, 1), np.int64), np.full((1, 1), np.nan, np.float32))
+    lists = dict.fromkeys(SOURCES, silent_one) | {
+        source: Lists(keys[np.array([found])], np.array([scores], np.float32))
+        for source, (found, scores) in answers.items()
+    }
+    rng = np.random.default_rng(0)
+    transition = rng.normal(size=(3, 3)).astype(np.float32)
+    trend = rng.random(len(keys)).astype(np.float32)
+    setting = Setting(
+        catalogue(), {}, Asking(half_life_days=0), transition, trends=lambda _market, _now: trend
+    )
+    weights = {"cf": 0.1, "content": 0.5, "sequence": 0.2, "text": 0.2}
+    plain = artifact(
+        weights={surface: weights}, settings=FusionSettings(w_trend=0.3, w_cross_domain=0.2)
+    )
+    known = Known(setting, shelf(), learned().habits, own=False)
+    (table,) = tables_of(task, lists, known, setting.asking)
+    asked = query(
+        surface=surface,
+        history=np.array([1, 2, 1, 5], np.int32),
+        history_weight=np.ones(4, np.float32),
+        domain_transition=transition,
+        trend=trend,
+        weights=weights,
+        w_trend=0.3,
+        w_cross_domain=0.2,
+    )
+    found = {
+        source: (np.array(rows, np.int32), np.array(scores, np.float32))
+        for source, (rows, scores) in answers.items()
+    }
+    # Popular items, which join where few were found, are nobody's candidates in a question.
+    served = run(asked, build_pool(asked._replace(limit=1), found), stages=SCORING)
+    np.testing.assert_allclose(_summed(plain, surface, SOURCES, table), served.total, rtol=1e-5)
 
 
 def test_habits_say_who_comes_back_and_after_how_long() -> None:
@@ -181,6 +227,19 @@ def test_the_network_learns_what_puts_the_bought_first_and_can_be_repeated() -> 
 def test_few_questions_teach_too(questions: int) -> None:
     network = train_network(replace(CONFIG, passes=3), tables(questions), len(SOURCES), silent)
     assert not network.problem(len(names(SOURCES)))
+
+
+def test_what_never_differed_has_no_say_when_it_does() -> None:
+    """A shop where nobody buys again: what was bought is no candidate until it serves."""
+    asked = [had(table, [0] * 12) for table in tables(40)]
+    network = train_network(CONFIG, asked, len(SOURCES), silent)
+    bought = had(asked[0], [5] * 12).features
+    np.testing.assert_array_equal(network.score(bought), network.score(asked[0].features))
+    # That a source is gone, which all named in these questions, was shown in training.
+    text = names(SOURCES).index("text.named")
+    gone = asked[0].features.copy()
+    gone[:, text] = 0
+    assert (network.score(gone) != network.score(asked[0].features)).any()
 
 
 def test_several_members_are_exported_as_the_network_of_their_mean() -> None:
@@ -367,3 +426,61 @@ def test_too_few_questions_leave_the_weighted_sum() -> None:
     )
     assert few is plain
     assert metrics == {"HOME.ranker.questions": 5}
+
+
+def engine(source: str, *reads: str):
+    """A source that is never asked anything."""
+    inputs = [SimpleNamespace(name=name) for name in reads]
+    return SimpleNamespace(
+        manifest=SimpleNamespace(source=source, inputs=inputs, score_quantiles=[])
+    )
+
+
+def taught(engines, earlier, monkeypatch: pytest.MonkeyPatch):
+    """Return the lessons of each surface, of the held-out window and of the one before."""
+    found = {}
+
+    def noted(_config, lessons, _habits, learned_so_far, _progress):
+        found[lessons[0].surface] = lessons
+        return learned_so_far, {}
+
+    monkeypatch.setattr(rankers, "learn_ranker", noted)
+    items, bought = shop_of_tastes(users=20)
+    moments_of = bought["time"].sort()
+    first, second = moments_of[200], moments_of[300]
+    window = Window(
+        bought.filter(pl.col("time") < second),
+        bought.filter(pl.col("time") >= second),
+        Earlier(
+            Window(
+                bought.filter(pl.col("time") < first),
+                bought.filter(pl.col("time").is_between(first, second, closed="left")),
+            ),
+            earlier,
+        ),
+    )
+    stock = make_catalogue(items, np.zeros((items.height, 0), np.float32))
+    setting = rankers.setting_of(CONFIG, stock, engines, window, ordered=True)
+    dataset: Any = SimpleNamespace(items=items, events=bought)
+    given = artifact(), setting, window, None
+    rankers.learn_rankers(CONFIG, dataset, engines, given, silent)
+    return found
+
+
+def test_questions_of_both_windows_have_their_sources_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features are columns: another order of the sources is another meaning of each."""
+    engines = {source: engine(source, "history") for source in SOURCES}
+    backwards = dict(reversed(engines.items()))
+    lessons = taught(engines, backwards, monkeypatch)
+    assert [*lessons] == ["HOME", "SESSION", "CART", "SEARCH"]
+    for held_out, earlier in lessons.values():
+        assert [*held_out.engines] == [*earlier.engines] == [*SOURCES]
+
+
+def test_a_text_source_alone_that_reads_no_histories_teaches_searches_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = {"text": engine("text", "query")}
+    assert [*taught(alone, alone, monkeypatch)] == ["SEARCH"]

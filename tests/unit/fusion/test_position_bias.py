@@ -144,25 +144,29 @@ def test_what_did_not_follow_from_a_ranking_counts_once_and_nothing_counts_witho
     assert every.max() == np.float32(3)
     table = shop.learning()[0]
     assert (weigh(table.user, keys_of(table), 1.0) == 1).all()  # it followed before that
+    # Nor does what followed after the events end that answer the question.
+    followed = weigh(table.user, keys_of(table), 0.0)
+    assert (followed > 1).any()
+    assert (weigh(table.user, keys_of(table), 0.0, -1.0) == 1).all()
     assert (weigh("somebody", keys_of(table), 0.0) == 1).all()
 
 
 def test_a_table_holds_what_its_candidates_count_from_when_it_was_asked() -> None:
-    asked: list[tuple[str, float]] = []
+    asked: list[tuple[str, float, float]] = []
 
-    def weigh(user: str, keys: Keys, since: float) -> Floats:
-        asked.append((user, since))
+    def weigh(user: str, keys: Keys, since: float, until: float = 0.0) -> Floats:
+        asked.append((user, since, until))
         return keys.astype(np.float32)
 
     task = question([1, 2], [9.0, 0.5])
     keys = columns().keys
     lists = {"cf": Lists(keys[np.array([[3, 1, 7]])], np.array([[3.0, 2.0, 1.0]], np.float32))}
     setting = Setting(catalogue(), {}, Asking(half_life_days=0), np.zeros((3, 3), np.float32))
-    known = Known(setting, shelf(), learned(sources=("cf",)).habits, weigh)
+    known = Known(setting, shelf(), learned(sources=("cf",)).habits, weigh, until=2e9)
     (table,) = tables_of(task, lists, known, setting.asking)
     assert table.weight is not None
     assert table.weight.tolist() == keys[table.rows].tolist()
-    assert asked == [(task.user_ids[0], float(task.now[0]))]
+    assert asked == [(task.user_ids[0], float(task.now[0]), 2e9)]
 
 
 def test_the_judge_counts_a_target_by_its_weight() -> None:

@@ -169,3 +169,25 @@ def test_values_stay_within_0_and_1_however_long_it_runs(
         assert np.isfinite(vector).all()
         assert vector.min() >= 0
         assert vector.max() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_market_of_events_that_count_nothing_has_the_trend_of_all_after_a_start_too() -> None:
+    """Here a dislike, there an item that the catalogue lacks by now."""
+    kinds = [EventType.PURCHASE, EventType.DISLIKE, EventType.PURCHASE]
+    made = trends(max_markets=1)
+    made.replay(
+        MarketEvents(
+            markets=["sold", "disliked", "gone"],
+            keys=np.array([1, 1, 2]),
+            types=np.array(kinds, np.int8),
+            times=np.full(3, NOW),
+            quantities=np.ones(3, np.float32),
+            last_seq=3,
+        ),
+        np.array([0, 0, -1], np.int32),
+    )
+    for market in ("disliked", "gone"):
+        assert made.now(market, 1, NOW)[0] == made.now(COMMON, 1, NOW)[0] > 0
+    # Nor does it take the place of one that sells.
+    buy(made, "sold", 0)
+    assert made.now("sold", 1, NOW)[0] > 0

@@ -52,6 +52,21 @@ def test_sources_do_not_learn_from_what_the_fusion_is_tuned_on(trained, dataset)
         assert read(found.path).event_count == held.known.height
 
 
+def test_the_fusion_is_not_tuned_on_what_a_source_that_stays_has_learned_from(dataset, tmp_path):
+    both = TrainConfig(sources=("cf", "content"), preset="quick", fusion=False)
+    train_all(dataset, tmp_path, both)
+    again = replace(both, sources=("cf",), fusion=True)
+    with pytest.raises(OptionError, match=r"content/1: has learned .* \(--keep-fusion"):
+        train_all(dataset, tmp_path, again)
+    assert not (tmp_path / "cf" / "2").exists()  # told before anything was trained
+    train_all(dataset, tmp_path, replace(again, fusion=False))
+    done, _ = train_all(dataset, tmp_path, replace(both, fusion=True))
+    assert done[-1].source == "fusion"
+    # What stays has not seen the end of the events: then it may be weighed.
+    done, _ = train_all(dataset, tmp_path, again)
+    assert [t.source for t in done] == ["cf", "fusion"]
+
+
 def test_the_ranker_is_taught_by_an_earlier_window_and_nothing_of_it_stays(dataset, tmp_path):
     asked = {}
     for earlier in (True, False):
