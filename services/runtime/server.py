@@ -187,5 +187,5 @@ class Server:
             ("grpc.keepalive_time_ms", milliseconds),
             # Clients may probe us as often, calls or none, without being cut off.
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", min(milliseconds, 10_000)),
+            ("grpc.http2.min_ping_interval_without_data_ms", min(milliseconds, 10_000)),
         ]
