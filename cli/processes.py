@@ -176,8 +176,12 @@ class Fleet:
                 elif now >= due[child.name]:
                     del due[child.name]
                     child.close()
-                    self._start_one(child)
-                    self._say(f"{child.name} started again (process {child.pid})")
+                    try:
+                        self._start_one(child)
+                    except OSError as error:  # no memory or process to be had: tried again later
+                        self._say(f"{child.name} cannot be started: {error.strerror}")
+                    else:
+                        self._say(f"{child.name} started again (process {child.pid})")
 
     def _pause(self, child: Child, now: float) -> float:
         """Note a death, say so, and return the seconds to wait before the restart."""

@@ -1,5 +1,6 @@
 """The supervisor, with real processes that do little."""
 
+import errno
 import os
 import signal
 import socket
@@ -264,3 +265,20 @@ def test_a_stop_that_is_interrupted_kills_what_is_left(
             fleet.stop()
     assert until(lambda: not any(_runs(pid) for pid in pids))
     fleet.stop()
+
+
+def test_a_restart_that_the_machine_refuses_is_tried_again(
+    config: FleetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    start = Child.start
+    with Fleet(config, log) as fleet:
+
+        def refused(child: Child) -> None:
+            monkeypatch.setattr(Child, "start", start)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        monkeypatch.setattr(Child, "start", refused)
+        first = fleet.kill("cf")
+        assert until(lambda: fleet.pid("cf") != first)
+    assert log.said("plait", "cf cannot be started: Cannot allocate memory")
