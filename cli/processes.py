@@ -188,7 +188,8 @@ class Fleet:
         calm = now - self._started[child.name] >= self.config.calm_seconds
         deaths = 0 if calm else self._deaths.get(child.name, 0)
         self._deaths[child.name] = deaths + 1
-        pause = min(self.config.first_pause * 2.0**deaths, self.config.longest_pause)
+        # Bounded: a process may die for days, and a number has an end.
+        pause = min(self.config.first_pause * 2.0 ** min(deaths, 64), self.config.longest_pause)
         self._say(f"{child.name} {_ending(child)}; starting it again in {pause:.1f} s")
         return pause
 

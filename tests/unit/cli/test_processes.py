@@ -282,3 +282,12 @@ def test_a_restart_that_the_machine_refuses_is_tried_again(
         first = fleet.kill("cf")
         assert until(lambda: fleet.pid("cf") != first)
     assert log.said("plait", "cf cannot be started: Cannot allocate memory")
+
+
+def test_a_process_that_has_died_all_night_is_started_again(config: FleetConfig) -> None:
+    log = Log()
+    config = replace(config, longest_pause=0.05)
+    with Fleet(config, log) as fleet:
+        fleet._deaths["cf"] = 2_000  # five hours of a process that cannot start
+        first = fleet.kill("cf")
+        assert until(lambda: fleet.pid("cf") != first)
