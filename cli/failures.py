@@ -17,7 +17,7 @@ class UserError(ClickException):
 
 
 class GatewayUnreachable(UserError):
-    """Nothing answers at the gateway's address; exit code 69 (EX_UNAVAILABLE) for scripts."""
+    """No gateway answers, or one that cannot now; exit code 69 (EX_UNAVAILABLE) for scripts."""
 
     exit_code = 69
 
@@ -28,6 +28,10 @@ def readable(error: grpc.RpcError, address: str) -> UserError:
     failure = cast("grpc.Call", error)
     code, details = failure.code(), failure.details() or "no details"
     if code == grpc.StatusCode.UNAVAILABLE:
+        if not details.startswith(_NO_CONNECTION):
+            return GatewayUnreachable(
+                f"The gateway at {address} is not available for this at the moment: {details}"
+            )
         return GatewayUnreachable(
             f"No gateway answers at {address}: start one with `plait up`, "
             "or name another with --gateway HOST:PORT"
@@ -35,6 +39,8 @@ def readable(error: grpc.RpcError, address: str) -> UserError:
     return UserError(_MESSAGES.get(code, _OTHER).format(at=address, why=details, code=code.name))
 
 
+# What gRPC itself says where nobody answers; the rest mostly are the gateway's own words.
+_NO_CONNECTION = ("failed to connect", "DNS resolution failed", "Domain name not found")
 _OTHER = "The gateway at {at} answered {code}: {why}"
 _MESSAGES = {
     grpc.StatusCode.INVALID_ARGUMENT: "The gateway refused the request: {why}",

@@ -1,6 +1,7 @@
 """`plait item`: read, write and delete what the shop sells."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,13 @@ from plait.v1.catalog_service_pb2 import (
     DeleteItemsRequest,
     GetItemRequest,
     UpsertItemsRequest,
+    UpsertItemsResponse,
 )
 from plait.v1.types_pb2 import Item
+
+# Of one call: what the API allows, and half of the message a gateway accepts as it is delivered.
+_MOST_ITEMS = 1000
+_MOST_BYTES = 8 << 20
 
 
 @click.group(epilog=example("plait item get 1029743"))
@@ -63,17 +69,26 @@ def upsert(item_id: str | None, path: str | None, **options: Any) -> None:
     if (item_id is None) == (path is None):
         raise click.UsageError("give either ITEM with its fields, or --file FILE")
     items = _read_items(path) if path else [_item(item_id or "", options)]
+    total = UpsertItemsResponse()
     with Gateway(options["gateway"], options["timeout"]) as gateway:
-        for start in range(0, len(items), 1000):
-            request = UpsertItemsRequest(items=items[start : start + 1000])
-            answer = gateway.call(gateway.catalog.UpsertItems, request)
-            if options["as_json"]:
-                print_json(answer)
-                continue
-            console().print(
-                f"{answer.created_count} created, {answer.updated_count} updated; "
-                f"{answer.embedded_count} new to every model, reachable by text and attributes"
-            )
+        for block in _blocks(items):
+            try:
+                answer = gateway.call(gateway.catalog.UpsertItems, UpsertItemsRequest(items=block))
+            except UserError as error:
+                if not (done := total.created_count + total.updated_count):
+                    raise
+                said = f"{error.message} ({done} of {len(items)} items were stored before)"
+                raise type(error)(said) from None
+            total.created_count += answer.created_count
+            total.updated_count += answer.updated_count
+            total.embedded_count += answer.embedded_count
+    if options["as_json"]:
+        print_json(total)
+        return
+    console().print(
+        f"{total.created_count} created, {total.updated_count} updated; "
+        f"{total.embedded_count} new to every model, reachable by text and attributes"
+    )
 
 
 @item_command.command("delete", epilog=example("plait item delete new-42"))
@@ -112,13 +127,28 @@ def _read_items(path: str) -> list[Item]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     items = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: JSON may hold what Unicode calls a line's end, as in a title from a page.
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
             if line.strip():
                 items.append(json_format.Parse(line, Item()))
         except json_format.ParseError as error:
             raise UserError(f"{path}, line {number}: not an item ({error})") from None
     return items
+
+
+def _blocks(items: list[Item]) -> Iterator[list[Item]]:
+    """Cut items into what one call takes."""
+    block: list[Item] = []
+    size = 0
+    for item in items:
+        if block and (len(block) == _MOST_ITEMS or size + item.ByteSize() > _MOST_BYTES):
+            yield block
+            block, size = [], 0
+        block.append(item)
+        size += item.ByteSize()
+    if block:
+        yield block
 
 
 def _fields(item: Item) -> list[tuple[str, str]]:

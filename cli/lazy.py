@@ -24,12 +24,18 @@ _OURS = {"artifacts", "cli", "gateway", "models", "plait", "inference", "service
 _EXPECTED = (ArtifactError, DataError, ConfigError, StoreError)
 # Failures of the machine amid the work, and what helps.
 _SPACE = "what was being written is not to be used: free some space and run it again"
+_ELSEWHERE = "choose another place"
 _FILES = "allow more open files (ulimit -n) and run it again"
 _ALLOWED = "have its owner allow it, or choose another place"
 _THE_MACHINES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
-    errno.EROFS: "choose another place",
+    errno.EROFS: _ELSEWHERE,
+    # The name of a place that cannot be one: below a file, a directory for a file, too long.
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.EEXIST: _ELSEWHERE,
+    errno.EISDIR: _ELSEWHERE,
+    errno.ENAMETOOLONG: _ELSEWHERE,
     errno.EACCES: _ALLOWED,
     errno.EPERM: _ALLOWED,
     errno.EIO: "the disk is damaged or gone",
@@ -95,6 +101,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except _EXPECTED as error:
             raise UserError(str(error)) from None
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            # Python reads such bytes of a command line as halves of characters.
+            raise UserError(f"{error.object!a}: not UTF-8, which ids and words must be") from None
         except OSError as error:
             if error.errno not in _THE_MACHINES:
                 raise

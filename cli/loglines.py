@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.text import Text
@@ -32,6 +33,14 @@ def readable_line(name: str, line: str) -> Text:
         if key not in _SHOWN and not isinstance(value, dict | list):
             text.append(f" {key}={value}", style="dim")
     return text
+
+
+def json_line(name: str, line: str) -> str:
+    """Return a line as JSON; plain words, of a library or the supervisor, are put into it."""
+    if parsed(line) is not None:
+        return line
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "level": "info", "role": name, "message": line})
 
 
 def message(line: str) -> str:

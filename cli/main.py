@@ -1,5 +1,8 @@
 """The `plait` command: one group, its commands imported when they run."""
 
+import io
+import sys
+
 import click
 
 from cli.lazy import Command, LazyGroup
@@ -43,6 +46,10 @@ def plait() -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A title that the locale cannot spell is shown with escapes, rather than not at all.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     plait(prog_name="plait")
 
 

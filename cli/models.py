@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import click
+from click.core import ParameterSource
 from rich.markup import escape
 
 from cli import rollout
@@ -76,6 +77,9 @@ def models_command(
     The commands below change which versions serve, and whom.
     """
     if ctx.invoked_subcommand is not None:
+        # What is said before the command holds for it: it must not act on another fleet.
+        said = {name: value for name, value in ctx.params.items() if _said(ctx, name)}
+        ctx.default_map = {command.name or "": said for command in rollout.COMMANDS}
         return
     ends = endpoints(base_port, metrics_base_port, places)
     scrapes = {end: _scrape(end) for end in ends}
@@ -93,6 +97,10 @@ def models_command(
         raise UserError(
             f"Nothing answers, neither the gateway at {where} nor a model: start them: `plait up`"
         )
+
+
+def _said(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 for _command in rollout.COMMANDS:

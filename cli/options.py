@@ -67,7 +67,7 @@ def page_options(function: F) -> F:
     """Add paging and --explain."""
     return together(
         click.option(
-            "--page-size", default=10, show_default=True, type=int,
+            "--page-size", default=10, show_default=True, type=click.IntRange(0, 200),
             help="Items on a page, 1 to 200.",
         ),
         click.option("--page-token", default="", help="From the previous page."),

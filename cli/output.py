@@ -4,6 +4,7 @@ Tables are made to read well at 80 to 100 columns, on a terminal and in a pipe;
 JSON is the proto mapping with the field names of the .proto files.
 """
 
+import codecs
 import json
 import os
 import sys
@@ -44,20 +45,28 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def as_json(message: Message) -> str:
+def as_json(message: Message, *, ensure_ascii: bool = False) -> str:
     """Return a message as JSON, fields at their defaults included."""
     return json_format.MessageToJson(
         message,
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
-        ensure_ascii=False,
+        ensure_ascii=ensure_ascii,
     )
 
 
 def print_json(value: Message | object) -> None:
     """Write a message, or anything json can write, to standard output."""
-    text = as_json(value) if isinstance(value, Message) else json.dumps(value, indent=2)
+    if isinstance(value, Message):
+        text = as_json(value, ensure_ascii=not _writes_unicode())
+    else:
+        text = json.dumps(value, indent=2)
     sys.stdout.write(text + "\n")
+
+
+def _writes_unicode() -> bool:
+    """Whether standard output takes every character, which a locale such as Latin-1 does not."""
+    return codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
 
 
 def money(price: float) -> str:

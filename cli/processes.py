@@ -8,6 +8,7 @@ that grows while it keeps dying.
 Usable as a context manager by `plait up`, the demo, tests and benchmarks.
 """
 
+import contextlib
 import threading
 import time
 from types import TracebackType
@@ -26,16 +27,33 @@ def quiet(name: str, line: str) -> None:
     """Take a log line and drop it."""
 
 
+def _unfailing(log: LogSink) -> LogSink:
+    """Return a sink that drops what cannot be written, on a full disk or to a reader who left.
+
+    Whoever logs must go on: a thread that ended here would leave its process writing into a
+    pipe that nobody reads, where it stands still once the pipe is full.
+    """
+
+    def take(name: str, line: str) -> None:
+        # SystemExit is what rich raises where a pipe has no reader any more.
+        with contextlib.suppress(OSError, ValueError, SystemExit):
+            log(name, line)
+
+    return take
+
+
 class Fleet:
     """The five processes; `start()` and `stop()`, or a `with` block."""
 
     def __init__(self, config: FleetConfig, log: LogSink = quiet) -> None:
         self.config = config
         self.topology = config.topology
-        self._log = log
+        self._log = _unfailing(log)
         environment = child_environment(config)
-        self._children = {e.name: Child(e, environment, log) for e in config.topology.all}
+        self._children = {e.name: Child(e, environment, self._log) for e in config.topology.all}
         self._stopping = threading.Event()
+        # Nothing is started again any more; and all has ended.
+        self._settled, self._over = threading.Event(), threading.Event()
         self._watch = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._started: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
@@ -58,10 +76,16 @@ class Fleet:
     def stop(self) -> None:
         """Stop the gateway, then the models; within about twice stop_seconds, whatever they do."""
         self._stopping.set()
-        if self._watch.ident is not None and self._watch is not threading.current_thread():
-            self._watch.join()
-        self._end([self._children[GATEWAY]])
-        self._end([self._children[e.name] for e in self.topology.sources])
+        if self._watch.ident is not None:
+            self._settled.wait()
+        try:
+            self._end([self._children[GATEWAY]])
+            self._end([self._children[e.name] for e in self.topology.sources])
+        except BaseException:  # an impatient Ctrl-C: not an orderly end, but an end
+            self.kill_all()
+            raise
+        finally:
+            self._over.set()
 
     def request_stop(self) -> None:
         """Make a `start()` that is under way give up; safe in a signal handler."""
@@ -129,7 +153,18 @@ class Fleet:
                 raise UserError(_late(waiting[0], self.config.start_seconds))
 
     def _supervise(self) -> None:
-        """Start again what dies, until told to stop. Runs in its own thread."""
+        """Start again what dies, until told to stop. Runs in its own thread.
+
+        The thread outlives what it started: by the leash the kernel kills a process when the
+        thread that started it ends, which would leave it no time to drain.
+        """
+        try:
+            self._start_again()
+        finally:
+            self._settled.set()
+            self._over.wait()
+
+    def _start_again(self) -> None:
         due: dict[str, float] = {}
         while not self._stopping.wait(0.05):
             now = time.monotonic()
@@ -141,15 +176,20 @@ class Fleet:
                 elif now >= due[child.name]:
                     del due[child.name]
                     child.close()
-                    self._start_one(child)
-                    self._say(f"{child.name} started again (process {child.pid})")
+                    try:
+                        self._start_one(child)
+                    except OSError as error:  # no memory or process to be had: tried again later
+                        self._say(f"{child.name} cannot be started: {error.strerror}")
+                    else:
+                        self._say(f"{child.name} started again (process {child.pid})")
 
     def _pause(self, child: Child, now: float) -> float:
         """Note a death, say so, and return the seconds to wait before the restart."""
         calm = now - self._started[child.name] >= self.config.calm_seconds
         deaths = 0 if calm else self._deaths.get(child.name, 0)
         self._deaths[child.name] = deaths + 1
-        pause = min(self.config.first_pause * 2.0**deaths, self.config.longest_pause)
+        # Bounded: a process may die for days, and a number has an end.
+        pause = min(self.config.first_pause * 2.0 ** min(deaths, 64), self.config.longest_pause)
         self._say(f"{child.name} {_ending(child)}; starting it again in {pause:.1f} s")
         return pause
 

@@ -110,7 +110,7 @@ def scrape(host: str, port: int, timeout: float = 2.0) -> Scrape:
     try:
         connection.request("GET", "/metrics")
         response = connection.getresponse()
-        body = response.read().decode()
+        body = response.read().decode(errors="replace")
     except http.client.HTTPException as error:
         raise OSError(f"{host}:{port} is no metrics endpoint ({error})") from None
     finally:

@@ -4,12 +4,14 @@ Five processes: four model services and the gateway that asks them. This file is
 the only place in the command line that knows their modules and usual ports.
 """
 
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from cli.failures import UserError
+from services.runtime.ports import joined
 
 SOURCES = ("cf", "content", "sequence", "text")
 GATEWAY = "gateway"
@@ -24,6 +26,7 @@ MODELS_NICENESS = 5
 BASE_PORT = 50050
 METRICS_BASE_PORT = 9150
 HOST = "127.0.0.1"
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Endpoint:
     @property
     def address(self) -> str:
         """Return HOST:PORT of the gRPC server, as a client dials it."""
-        return f"{_dialled(self.host)}:{self.port}"
+        return joined(_dialled(self.host), self.port)
 
     @property
     def niceness(self) -> int:
@@ -117,6 +120,9 @@ def taken_ports(topology: Topology) -> list[tuple[str, str, int]]:
 
 def check_ports(topology: Topology) -> None:
     """Raise UserError naming the ports that cannot be used."""
+    for end in topology.all:
+        for port in (end.port, end.metrics_port):
+            _check_allowed(end, port)
     taken = taken_ports(topology)
     if taken:
         listed = ", ".join(f"{port} ({name})" for name, _, port in taken)
@@ -124,6 +130,19 @@ def check_ports(topology: Topology) -> None:
             f"Port in use on {taken[0][1]}: {listed}. Stop what listens there (is another "
             "`plait up` running?), or choose others with --base-port and --metrics-base-port"
         )
+
+
+def _check_allowed(end: Endpoint, port: int) -> None:
+    """Raise UserError where a port can't be had for another reason than that somebody has it."""
+    if not 0 < port <= _LAST_PORT:
+        raise UserError(f"{end.name}: {port} is no port: ports are 1 to {_LAST_PORT}")
+    try:
+        _bound(end.host, port).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise UserError(
+                f"{end.name} cannot listen at {joined(end.host, port)}: {error.strerror}"
+            ) from None
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from artifacts.errors import ArtifactMissing
 from artifacts.layout import find
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
-from cli.loglines import readable_line
+from cli.loglines import json_line, readable_line
 from cli.options import example
 from cli.output import console
 from cli.processes import SUPERVISOR, Fleet
@@ -161,8 +161,11 @@ def _on_signals(fleet: Fleet) -> threading.Event:
         stop.set()
         fleet.request_stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+    # Under nohup the end of the terminal is not to be heard of.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, on_signal)
     return stop
 
 
@@ -181,6 +184,6 @@ def _ready(topology: Topology) -> str:
 
 def _write(out: Console, name: str, line: str, *, as_json: bool) -> None:
     if as_json:
-        out.out(line if line.startswith("{") else f"{name}: {line}", highlight=False)
+        out.out(json_line(name, line), highlight=False)
     else:
         out.print(readable_line(name, line), soft_wrap=True)

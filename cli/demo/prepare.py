@@ -191,9 +191,13 @@ def _seed_fits(mark: Path, places: Places) -> bool:
 def _copy(seeded: Path, to: Path) -> None:
     """Copy a store; what was there goes, with its journal. Raises StoreInUse."""
     holder = lock(to)  # another demo may be running on it
+    draft = to.with_name(f"{to.name}.draft")
     try:
+        shutil.copyfile(seeded, draft)
         for suffix in ("", "-wal", "-shm"):
             to.with_name(to.name + suffix).unlink(missing_ok=True)
-        shutil.copyfile(seeded, to)
+        draft.replace(to)
     finally:
+        # Of a copy that was cut short nothing may be left: the next demo would keep it.
+        draft.unlink(missing_ok=True)
         os.close(holder)

@@ -13,6 +13,8 @@ _RATIO = 1.05
 _BUCKETS = 256  # up to 25 s
 _REFRESH_SECONDS = 0.1
 _RESCALE = 1e9
+# Half-lives after which nothing is left of what was seen.
+_FORGOTTEN = 100.0
 
 
 class Quantile:
@@ -61,7 +63,8 @@ class Quantile:
         return self._value
 
     def _work_out(self) -> float | None:
-        if self._total / self._weight() < self._least_seen:
+        weight = self._weight()
+        if self._total / weight < self._least_seen:
             return None
         wanted = self._q * self._total
         for place, weight in enumerate(self._weights):
@@ -71,4 +74,10 @@ class Quantile:
         return None
 
     def _weight(self) -> float:
-        return float(2.0 ** ((self._clock() - self._origin) / self._half_life))
+        now = self._clock()
+        age = (now - self._origin) / self._half_life
+        if age > _FORGOTTEN:
+            # Begun anew: in three hours without a call the power would grow out of a float.
+            self._weights, self._total = [0.0] * _BUCKETS, 0.0
+            self._origin, age = now, 0.0
+        return float(2.0**age)

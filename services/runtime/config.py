@@ -72,6 +72,11 @@ def _table(path: Path, section: str) -> dict[str, object]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from None
+    unknown = [name for name in document if name not in {*SECTIONS, section}]
+    if unknown:
+        raise ConfigError(
+            f"{path}: '{unknown[0]}' names no process; there are tables for {', '.join(SECTIONS)}"
+        )
     table = document.get(section, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: [{section}] must be a table")

@@ -13,6 +13,11 @@ from services.runtime.errors import StartError
 _LONGEST_PATH = 103
 
 
+def joined(host: str, port: int) -> str:
+    """Return HOST:PORT, an IPv6 address in brackets as gRPC and URLs want it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def check_port(host: str, port: int, setting: str, *, reuse: bool = False) -> None:
     """Raise StartError, in words, where a port cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -25,8 +30,8 @@ def check_port(host: str, port: int, setting: str, *, reuse: bool = False) -> No
         except OSError as error:
             hint = "another process listens there; stop it, or set another"
             if error.errno != errno.EADDRINUSE:
-                hint = f"{os.strerror(error.errno or 0)}; set another host or"
-            raise StartError(f"{host}:{port}: cannot listen: {hint} {setting}") from None
+                hint = f"{error.strerror}; set another host or"
+            raise StartError(f"{joined(host, port)}: cannot listen: {hint} {setting}") from None
 
 
 def check_socket(path: Path) -> None:

@@ -21,7 +21,7 @@ from services.runtime import accepting, health, logs
 from services.runtime.config import require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
-from services.runtime.ports import check_port, check_socket, listening
+from services.runtime.ports import check_port, check_socket, joined, listening
 from services.runtime.streams import Streams
 from services.runtime.workers.place import Place, own_socket
 
@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 class ServerConfig:
     """Settings of any server; processes add theirs by inheritance."""
 
-    # Address to listen on. 127.0.0.1 keeps strangers out; 0.0.0.0 in a container.
+    # Address to listen on. 127.0.0.1 keeps strangers out; 0.0.0.0 in a container, or ::
+    # where its network is IPv6.
     host: str = "127.0.0.1"
     # gRPC port; 0 takes a free one, which the "serving" log line names.
     port: int = 0
@@ -63,6 +64,8 @@ class ServerConfig:
     die_with_parent: bool = False
 
     def __post_init__(self) -> None:
+        # [::1], as an address is written before a port, names the same host.
+        object.__setattr__(self, "host", self.host.removeprefix("[").removesuffix("]"))
         for name in ("port", "metrics_port"):
             require(0 <= getattr(self, name) <= 65535, f"{name} must be within 0 .. 65535")
         for name in ("drain_seconds", "grace_seconds", "keepalive_seconds"):
@@ -146,7 +149,7 @@ class Server:
         host, path = self._config.host, self._own_socket()
         check_port(host, self._config.port, "port", reuse=self._config.reuse_port)
         with listening(host):
-            self.port = server.add_insecure_port(f"{host}:{self._config.port}")
+            self.port = server.add_insecure_port(joined(host, self._config.port))
         if path is not None:
             check_socket(path)
             with listening(path):
@@ -167,12 +170,12 @@ class Server:
         self._metrics, self.metrics_port = metrics, metrics.port
 
     def _say_serving(self) -> None:
-        address = f"{self._config.host}:{self.port}"
+        address = joined(self._config.host, self.port)
         if self._place is not None:
             self._place.serving_file.touch()
             _log.info("worker serving", extra={"address": address})
             return
-        metrics = f"http://{self._config.host}:{self.metrics_port}/metrics"
+        metrics = f"http://{joined(self._config.host, self.metrics_port)}/metrics"
         _log.info("serving", extra={"address": address, "metrics": metrics})
 
     def _options(self) -> list[tuple[str, int]]:
@@ -184,5 +187,5 @@ class Server:
             ("grpc.keepalive_time_ms", milliseconds),
             # Clients may probe us as often, calls or none, without being cut off.
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", min(milliseconds, 10_000)),
+            ("grpc.http2.min_ping_interval_without_data_ms", min(milliseconds, 10_000)),
         ]

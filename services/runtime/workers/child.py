@@ -64,7 +64,11 @@ class Child:
     async def _run(self) -> int:
         """Run the command this process was started with, as a worker; return its exit code."""
         command = [sys.executable, *sys.orig_argv[1:]]
-        self._process = await asyncio.create_subprocess_exec(*command, env=self._environment)
+        try:
+            self._process = await asyncio.create_subprocess_exec(*command, env=self._environment)
+        except OSError as error:  # no memory or process to be had: a death like any other
+            _log.error("a worker cannot be started", extra={"reason": error.strerror})
+            return 1
         if self._stopping.is_set():
             self.terminate()
         code = await self._process.wait()

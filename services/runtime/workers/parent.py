@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from services.runtime import metrics
 from services.runtime.errors import StartError
 from services.runtime.metrics_server import MetricsServer
-from services.runtime.ports import check_port, listening
+from services.runtime.ports import check_port, joined, listening
 from services.runtime.server import ServerConfig
 from services.runtime.workers.child import Child
 from services.runtime.workers.place import Place
@@ -156,6 +156,6 @@ def _count(role: str, children: Sequence[Child]) -> None:
 
 
 def _say_serving(config: ServerConfig, port: int, metrics_port: int, count: int) -> None:
-    address = f"{config.host}:{port}"
-    exposed = f"http://{config.host}:{metrics_port}/metrics"
+    address = joined(config.host, port)
+    exposed = f"http://{joined(config.host, metrics_port)}/metrics"
     _log.info("serving", extra={"address": address, "metrics": exposed, "workers": count})

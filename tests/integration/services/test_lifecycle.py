@@ -307,3 +307,28 @@ async def test_a_watcher_of_a_name_there_is_not_hears_so_and_then_of_its_coming(
 def _watch(channel: grpc.aio.Channel, name: str = "cf") -> Any:
     stub: Any = health_pb2_grpc.HealthStub(channel)
     return stub.Watch(health_pb2.HealthCheckRequest(service=name))
+
+
+async def test_a_caller_that_probes_a_silent_connection_keeps_it(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Server._options
+
+    def without_own_probes(server: Server) -> list[tuple[str, int]]:
+        return [o for o in usual(server) if o[0] != "grpc.keepalive_time_ms"]
+
+    # A caller that hears the server's probes sends none of its own.
+    monkeypatch.setattr(Server, "_options", without_own_probes)
+    often = [
+        ("grpc.keepalive_time_ms", 100),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    async with (
+        serving(CF, shared, keepalive_seconds=0.05) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", often) as channel,
+    ):
+        call = _watch(channel)
+        assert (await call.read()).status == SERVING
+        with pytest.raises(TimeoutError):  # it lives; the third bad probe would have ended it
+            await asyncio.wait_for(call.read(), 5.0)

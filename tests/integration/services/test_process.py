@@ -16,11 +16,21 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from inference.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import publish_with_wrong_samples
 from tests.support.servers import NEVER_BEGAN, PATIENCE, Process, infer, process, stub_for
 
 QUESTION = {"history": TINY.keys[None, :2], "k": np.array([[5]])}
+
+
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +111,22 @@ async def test_sigterm_finishes_calls_and_exits_with_0(shared: Path) -> None:
         assert await asyncio.to_thread(started.exit_code) == 0
     assert answered > 0
     assert [line["message"] for line in started.log][-2:] == ["draining", "stopped"]
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    ("host", "dialled"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "127.0.0.1")]
+)
+async def test_an_ipv6_address_can_be_listened_on(shared: Path, host: str, dialled: str) -> None:
+    with process("cf", repository=shared, host=host) as started:
+        port, metrics_port = started.ports()
+        async with grpc.aio.insecure_channel(f"{dialled}:{port}") as channel:
+            answer = await infer(GRPCInferenceServiceStub(channel), "cf", QUESTION)
+        assert answer["item_keys"].shape == (1, 5)
+        url = f"http://{dialled}:{metrics_port}/metrics"
+        assert await asyncio.to_thread(lambda: urllib.request.urlopen(url).status) == 200
+        bare = host.strip("[]")
+        assert started.wait_for("serving")["address"] == f"[{bare}]:{port}"
 
 
 def test_a_start_without_an_artifact_says_which_and_what_to_do(tmp_path: Path) -> None:

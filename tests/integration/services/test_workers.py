@@ -1,6 +1,7 @@
 """Several processes behind one port: they look like one, and end like one."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from inference import inference_pb2_grpc
 from services.cf.server import SOURCE
 from services.runtime.server import Server
 from services.runtime.service import ModelService, ServiceConfig
+from services.runtime.workers.child import Child
 from services.runtime.workers.place import Place
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import publish
@@ -261,3 +263,21 @@ def test_what_a_killed_service_leaves_in_memory_goes_with_the_next_start(
         assert not directory.exists()
         second.terminate()
         assert second.exit_code() == 0
+
+
+async def test_a_start_that_the_machine_refuses_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    async def refused(*_command: str, **_options: object) -> None:
+        tries.append(1)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    child = Child("cf", Place(0, tmp_path), {})
+    keeping = asyncio.create_task(child.keep())
+    await eventually(lambda: len(tries) > 1, "a second try")
+    child.terminate()
+    await keeping
+    assert child.deaths >= 1

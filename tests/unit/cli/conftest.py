@@ -40,6 +40,7 @@ ITEMS = {
     "100": t.Item(item_id="100", item_key=100, title="Greek yogurt [6 oz]", category="YOGURT"),
     "200": t.Item(item_id="200", item_key=200, title="Oat milk", category="MILK", price=2.5),
 }
+CHEESE = t.Item(item_id="400", title="K\u00e4se")
 SOURCES = [
     t.SourceStatus(
         source="cf", outcome=t.SOURCE_OUTCOME_OK, model_version="1", candidate_count=2,
@@ -74,13 +75,17 @@ class FakeGateway(
     catalog_service_pb2_grpc.CatalogServiceServicer,
     profile_service_pb2_grpc.ProfileServiceServicer,
 ):
-    """Answers every call with the two items; `fails` makes it abort instead."""
+    """Answers every call with the two items; `fails` makes it abort instead.
+
+    `takes`: upserts it answers before it refuses them.
+    """
 
     def __init__(self) -> None:
         self.address = ""
         self.asked: list[Any] = []
         self.fails: tuple[grpc.StatusCode, str] | None = None
         self.empty = False
+        self.takes = 100
         self.profile = Profile()
 
     def _take(self, request: object, context: Context) -> list[t.RankedItem]:
@@ -117,6 +122,9 @@ class FakeGateway(
 
     def UpsertItems(self, request: UpsertItemsRequest, context: Context) -> UpsertItemsResponse:  # noqa: N802
         self._take(request, context)
+        self.takes -= 1
+        if self.takes < 0:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "items[0].item_id: required")
         return UpsertItemsResponse(created_count=len(request.items), embedded_count=1)
 
     def DeleteItems(self, request: DeleteItemsRequest, context: Context) -> DeleteItemsResponse:  # noqa: N802
@@ -125,6 +133,8 @@ class FakeGateway(
 
     def GetItem(self, request: GetItemRequest, context: Context) -> GetItemResponse:  # noqa: N802
         self._take(request, context)
+        if request.item_id == CHEESE.item_id:
+            return GetItemResponse(item=CHEESE)
         if request.item_id not in ITEMS:
             context.abort(grpc.StatusCode.NOT_FOUND, f"item {request.item_id}")
         return GetItemResponse(item=ITEMS[request.item_id])
@@ -137,7 +147,8 @@ class FakeGateway(
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    server = grpc.server(ThreadPoolExecutor(2))
+    limit = ("grpc.max_receive_message_length", 16 << 20)
+    server = grpc.server(ThreadPoolExecutor(2), options=[limit])
     fake = FakeGateway()
     recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(fake, server)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(fake, server)

@@ -1,8 +1,8 @@
 """A process that behaves like one of Plait's, for tests of the supervisor.
 
 Environment: FAKE_REFUSES=name ends at once; FAKE_DEAF=name ignores SIGTERM;
-FAKE_BROOD=name starts a process of its own; FAKE_NOTES=FILE gets a line when
-the process stops in good order.
+FAKE_BROOD=name starts a process of its own; FAKE_TALKS=name writes line after line;
+FAKE_NOTES=FILE gets a line when the process stops in good order.
 """
 
 import os
@@ -34,6 +34,8 @@ def main() -> int:
     server.add_insecure_port(f"127.0.0.1:{os.environ[f'PLAIT_{name.upper()}_PORT']}")
     server.start()
     print("serving", flush=True)  # noqa: T201
+    while os.environ.get("FAKE_TALKS") == name and not stop.wait(0.01):
+        print("a long line", flush=True)  # noqa: T201
     stop.wait()
     if os.environ.get("FAKE_DEAF") == name:
         threading.Event().wait()

@@ -1,6 +1,9 @@
 """What the commands ask of a gateway, and what a person or a machine then reads."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -130,6 +133,36 @@ def test_each_status_becomes_words_and_an_exit_code(
     assert "Traceback" not in result.output
 
 
+def test_a_gateway_that_cannot_at_the_moment_is_not_called_absent(
+    gateway: FakeGateway, run: Run
+) -> None:
+    gateway.fails = (grpc.StatusCode.UNAVAILABLE, "no event was stored: the disk is full")
+    result = run("event", "718", "view", "100", "--gateway", gateway.address)
+    assert result.exit_code == 69
+    assert "at the moment: no event was stored: the disk is full" in result.output
+    assert "plait up" not in result.output
+
+
+def test_words_that_are_not_utf8_are_named(gateway: FakeGateway, run: Run) -> None:
+    result = run("recommend", os.fsdecode(b"caf\xe9"), "--gateway", gateway.address)
+    assert result.exit_code == 1
+    assert "'caf\\udce9': not UTF-8" in result.output
+
+
+def test_what_a_locale_cannot_spell_is_escaped(gateway: FakeGateway) -> None:
+    def plait(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments, "--gateway", gateway.address],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        ).stdout
+
+    assert json.loads(plait("item", "get", "400", "--json"))["title"] == "K\u00e4se"
+    assert "K\\xe4se" in plait("item", "get", "400")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -143,6 +176,8 @@ def test_each_status_becomes_words_and_an_exit_code(
         (("item", "upsert"), "either ITEM"),
         (("item", "upsert", "1", "--attribute", "size"), "NAME=VALUE"),
         (("models", "--at", "cf=here"), "NAME=HOST:PORT/METRICS_PORT"),
+        (("models", "promote", "fusion", "9" * 20), "versions are numbers"),
+        (("recommend", "718", "--page-size", "3000000000"), "--page-size"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -168,6 +203,42 @@ def test_items_of_a_file_are_upserted_and_a_bad_line_is_named(
     assert "line 2" in result.output
     missing = run("item", "upsert", "--file", str(tmp_path / "none"), "--gateway", gateway.address)
     assert "cannot be read" in missing.output
+
+
+def test_a_line_ends_only_where_json_says_so(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_bytes('{"item_id": "1", "title": "one\u2028two\u0085three"}\r\n'.encode())
+    result = run("item", "upsert", "--file", str(path), "--gateway", gateway.address)
+    assert result.exit_code == 0, result.output
+    assert gateway.asked[0].items[0].title == "one\u2028two\u0085three"
+
+
+def test_many_and_large_items_take_several_calls_and_one_answer(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.jsonl"
+    small = [{"item_id": str(n)} for n in range(1001)]
+    large = [{"item_id": f"l{n}", "text": "x" * 5_000_000} for n in range(2)]
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in [*small, *large]))
+    told = ("item", "upsert", "--file", str(path), "--gateway", gateway.address)
+    result = run(*told, "--json")
+    assert json.loads(result.stdout)["created_count"] == 1003
+    assert [len(request.items) for request in gateway.asked] == [1000, 2, 1]
+    path.write_text("\n")
+    assert json.loads(run(*told, "--json").stdout)["created_count"] == 0
+
+
+def test_a_call_refused_after_others_says_what_was_stored(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text("".join(f'{{"item_id": "{n}"}}\n' for n in range(1500)))
+    gateway.takes = 1
+    result = run("item", "upsert", "--file", str(path), "--gateway", gateway.address)
+    assert result.exit_code == 1
+    assert "1000 of 1500 items were stored before" in result.output
 
 
 def test_events_carry_time_price_and_market(gateway: FakeGateway, run: Run) -> None:

@@ -2,13 +2,14 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from cli.demo.places import Places
-from cli.demo.prepare import TRAINED, models_fit, note_training, servable, stamp_of
+from cli.demo.prepare import TRAINED, _copy, models_fit, note_training, servable, stamp_of
 from models.train import SOURCES
 from tests.integration.gateway.world import publish_fusion
 from tests.support.artifacts import Tiny, publish
@@ -67,3 +68,23 @@ def test_models_that_this_release_cannot_serve_do_and_it_says_why(tmp_path: Path
     (places.models / "text" / "1" / "where.npy").unlink()
     assert not servable(places, Console(file=said, width=400))
     assert "where.npy" in said.getvalue()
+
+
+def test_a_copy_of_a_store_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded, store = tmp_path / "seed.sqlite", tmp_path / "state.sqlite"
+    seeded.write_bytes(b"much")
+
+    def full(_source: Path, to: Path) -> None:
+        to.write_bytes(b"mu")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        with pytest.raises(OSError, match="No space"):
+            _copy(seeded, store)
+    assert not store.exists()
+    assert not list(tmp_path.glob("*.draft"))
+    _copy(seeded, store)
+    assert store.read_bytes() == b"much"

@@ -88,6 +88,8 @@ def test_the_version_is_the_packages(run: Run) -> None:
     [
         (errno.ENOSPC, "written: No space left on device; .* free some space"),
         (errno.EACCES, "written: Permission denied; .* choose another place"),
+        (errno.ENOTDIR, "written: Not a directory; choose another place"),
+        (errno.EEXIST, "written: File exists; choose another place"),
     ],
 )
 def test_a_failure_of_the_machine_amid_the_work_is_one_line(number: int, said: str) -> None:

@@ -1,5 +1,6 @@
 """The supervisor, with real processes that do little."""
 
+import errno
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from artifacts.errors import ArtifactMissing
+from cli.child import Child
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.health import health
@@ -210,3 +212,82 @@ def test_models_let_the_gateway_go_first(config: FleetConfig) -> None:
     with Fleet(config, Log()) as fleet:
         nice = {name: psutil.Process(fleet.pid(name)).nice() - own for name in NAMES}
     assert nice == {"gateway": 0, **dict.fromkeys(SOURCES, MODELS_NICENESS)}
+
+
+def test_a_process_that_was_started_again_stops_in_good_order(
+    config: FleetConfig, tmp_path: Path
+) -> None:
+    log = Log()
+    with Fleet(config, log) as fleet:
+        fleet.kill("cf")
+        assert until(lambda: log.said("plait", "cf started again"))
+        assert fleet.wait_healthy("cf", 20.0)
+    # The kernel kills it with its parent, which to it is the thread that started it.
+    assert "cf" in (tmp_path / "notes").read_text().split()
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), SystemExit(1)])
+def test_a_log_that_cannot_be_written_stops_no_process(
+    config: FleetConfig, failure: BaseException
+) -> None:
+    down = threading.Event()
+    log = Log()
+
+    def refuses(name: str, line: str) -> None:
+        if down.is_set():
+            raise failure
+        log(name, line)
+
+    with Fleet(with_settings(config, FAKE_TALKS="cf"), refuses) as fleet:
+        assert until(lambda: log.said("cf", "a long line"))
+        down.set()
+        time.sleep(0.2)
+        down.clear()
+        heard = len(log.lines)
+        assert until(lambda: len(log.lines) > heard + 10)
+        fleet.kill("sequence")
+        assert until(lambda: log.said("plait", "sequence started again"))
+
+
+def test_a_stop_that_is_interrupted_kills_what_is_left(
+    config: FleetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(with_settings(config, FAKE_DEAF="gateway"))
+    fleet.start()
+    pids = [fleet.pid(name) for name in NAMES]
+
+    def interrupted(_child: Child, _seconds: float) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Child, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fleet.stop()
+    assert until(lambda: not any(_runs(pid) for pid in pids))
+    fleet.stop()
+
+
+def test_a_restart_that_the_machine_refuses_is_tried_again(
+    config: FleetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    start = Child.start
+    with Fleet(config, log) as fleet:
+
+        def refused(child: Child) -> None:
+            monkeypatch.setattr(Child, "start", start)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        monkeypatch.setattr(Child, "start", refused)
+        first = fleet.kill("cf")
+        assert until(lambda: fleet.pid("cf") != first)
+    assert log.said("plait", "cf cannot be started: Cannot allocate memory")
+
+
+def test_a_process_that_has_died_all_night_is_started_again(config: FleetConfig) -> None:
+    log = Log()
+    config = replace(config, longest_pause=0.05)
+    with Fleet(config, log) as fleet:
+        fleet._deaths["cf"] = 2_000  # five hours of a process that cannot start
+        first = fleet.kill("cf")
+        assert until(lambda: fleet.pid("cf") != first)

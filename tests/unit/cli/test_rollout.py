@@ -89,6 +89,12 @@ def test_a_version_is_loaded_tried_promoted_and_taken_back(fleet: Fleet) -> None
     assert "no version was the default before" in again.output
 
 
+def test_places_said_before_the_command_hold_for_it(fleet: Fleet) -> None:
+    result = fleet.run("models", *fleet.at, "--json", "load", "cf")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"source": "cf", "default": "1", "beside": ["2"]}
+
+
 def test_rollback_ends_a_canary_and_frees_its_version(fleet: Fleet) -> None:
     fleet.models("load", "cf", "2")
     fleet.models("canary", "cf", "2", "--share", "50")

@@ -2,6 +2,7 @@
 
 import math
 import socket
+import threading
 
 import pytest
 from prometheus_client import (
@@ -78,3 +79,19 @@ def test_what_is_no_endpoint_is_an_os_error() -> None:
             scrape("127.0.0.1", nobody.getsockname()[1])
     with pytest.raises(OSError, match="not Prometheus"):
         parse("<html>\n")
+
+
+def test_a_server_that_answers_in_another_tongue_is_no_endpoint() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.recv(1000)
+                caller.sendall(b"HTTP/1.0 200 OK\r\n\r\nGr\xfc\xdfe {\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(OSError, match="not Prometheus"):
+            scrape("127.0.0.1", server.getsockname()[1])
+        thread.join()

@@ -44,3 +44,19 @@ def test_a_port_wanted_by_two_processes_is_found() -> None:
 
 def test_a_listener_on_every_address_is_dialled_here() -> None:
     assert replace(usual().gateway, host="0.0.0.0").address == "127.0.0.1:50050"
+    assert replace(usual().gateway, host="::1").address == "[::1]:50050"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "said"),
+    [
+        ("192.0.2.1", 50050, r"gateway cannot listen at 192\.0\.2\.1:50050: Cannot assign"),
+        ("nowhere.invalid", 50050, "gateway cannot listen at nowhere.invalid:50050: "),
+        ("127.0.0.1", 70000, "gateway: 70000 is no port"),
+        ("127.0.0.1", 0, "gateway: 0 is no port"),
+    ],
+)
+def test_a_place_that_is_not_to_be_had_is_not_called_taken(host: str, port: int, said: str) -> None:
+    topology = on_free_ports()
+    with pytest.raises(UserError, match=said):
+        check_ports(replace(topology, gateway=replace(topology.gateway, host=host, port=port)))

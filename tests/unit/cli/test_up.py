@@ -1,15 +1,18 @@
 """Where `plait up` will start what: options, then environment, then file, then defaults."""
 
-from collections.abc import Mapping
+import json
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig, child_environment
-from cli.loglines import message, readable_line
+from cli.loglines import json_line, message, readable_line
+from cli.processes import Fleet
 from cli.topology import FUSION, SOURCES
-from cli.up import Wishes
+from cli.up import Wishes, _on_signals
 from cli.up import plan as plan_with_sockets
 from services.runtime.config import ConfigError
 from tests.unit.cli.conftest import Run
@@ -124,3 +127,32 @@ def test_a_structured_log_line_is_made_readable() -> None:
 def test_a_line_that_is_no_json_stays_as_it_is(line: str) -> None:
     assert readable_line("cf", line).plain == f"      cf {line}"
     assert message(line) == line
+    assert json.loads(json_line("cf", line))["role"] == "cf"
+    assert json.loads(json_line("cf", line))["message"] == line
+
+
+def test_a_structured_log_line_stays_as_it_is_for_machines() -> None:
+    line = '{"level": "info", "message": "serving"}'
+    assert json_line("cf", line) == line
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_the_end_of_a_terminal_is_a_reason_to_stop_but_under_nohup(
+    repository: Path, nohup: bool
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    stop = _on_signals(Fleet(plan(Wishes(repository=repository), {})))
+    signal.raise_signal(signal.SIGHUP)
+    assert stop.is_set() is not nohup
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.is_set()

@@ -70,6 +70,8 @@ def test_a_wrong_setting_is_named_with_its_place(variable: str, value: str, said
         ("[cf]\nport = 'x'", r"\[cf\] port: wants int"),
         ("[cf]\nport = [1]", "does not fit"),
         ("cf = 1", r"\[cf\] must be a table"),
+        ("[cg]\nport = 1", "'cg' names no process"),
+        ("port = 1\n[cf]", "'port' names no process"),
         ("[cf", "not TOML"),
     ],
 )

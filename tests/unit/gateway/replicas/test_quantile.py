@@ -78,3 +78,18 @@ def test_durations_beyond_the_buckets_go_to_the_outermost(seconds: float) -> Non
     for _ in range(20):
         found.observe(seconds)
     assert found.value is not None
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_a_night_without_a_call_is_only_forgotten(read_first: bool) -> None:
+    clock = Clock()
+    found = Quantile(0.95, clock, half_life=10.0)
+    for _ in range(100):
+        found.observe(0.003)
+    clock.wait(8 * 3600.0)
+    if read_first:
+        assert found.value is None
+    for _ in range(100):
+        found.observe(0.03)
+    clock.wait(1.0)
+    assert found.value == pytest.approx(0.03, rel=0.06)
