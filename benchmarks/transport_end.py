@@ -34,7 +34,6 @@ WIDTH = 100
 # Channel arguments, and what each is to save.
 ARGUMENTS: dict[str, list[tuple[str, Any]]] = {
     "no bandwidth probe": [("grpc.http2.bdp_probe", 0)],
-    "for latency": [("grpc.optimization_target", "latency")],
     "large frames": [("grpc.http2.max_frame_size", 1 << 20)],
     "private pool": [("grpc.use_local_subchannel_pool", 1)],
 }
