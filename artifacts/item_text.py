@@ -5,8 +5,11 @@ model: it holds neither tokenizers nor ONNX Runtime.
 """
 
 import re
+import unicodedata
 
 _WORD = re.compile(r"[^\W_]+")
+# Taken apart they would be letters of the word before them: "Wi-Fi™" is not "wifitm".
+_NO_LETTERS = str.maketrans("™℠", "  ")
 # A description's opening is cut here even where it has no end.
 _OPENING = 160
 
@@ -36,3 +39,10 @@ def split_description(text: str) -> tuple[str, str]:
     """Return a description's opening (its first sentence, at most 160 characters) and the rest."""
     first, _, rest = text.partition(". ")
     return first[:_OPENING], f"{first[_OPENING:]} {rest}".strip()
+
+
+def folded(text: str) -> str:
+    """Return a text without case and accents: "Café™" as "cafe "."""
+    # Case last: taking signs apart can bring capitals, "℃" is "°C".
+    parts = unicodedata.normalize("NFKD", text.translate(_NO_LETTERS)).casefold()
+    return "".join(c for c in parts if not unicodedata.combining(c))

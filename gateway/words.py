@@ -7,27 +7,23 @@ words counting more. Deliberately plain; the text model is the real search.
 
 import math
 import re
-import unicodedata
 from array import array
 from collections.abc import Iterable
 
 import numpy as np
 
+from artifacts.item_text import folded
 from gateway.fusion.types import Floats, Rows
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST_TERMS = 24
-# Taken apart they would be letters of the word before them: "core™" is not "coretm".
-_NO_LETTERS = str.maketrans("™℠", "  ")
 
 
 def terms(text: str) -> set[str]:
     """Return the distinct words of a text, without case, accents and plural s."""
     plain = text.casefold()
     if not plain.isascii():
-        # Taking signs apart can bring capitals: "℃" is "°C".
-        parts = unicodedata.normalize("NFKD", plain.translate(_NO_LETTERS)).casefold()
-        plain = "".join(c for c in parts if not unicodedata.combining(c))
+        plain = folded(plain)
     return {_stem(word) for word in _WORD.findall(plain)}
 
 

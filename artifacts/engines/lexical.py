@@ -11,7 +11,6 @@ import math
 import re
 import shutil
 import tempfile
-import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ import tantivy
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
 from artifacts.errors import ArtifactCorrupt
+from artifacts.item_text import folded
 from artifacts.keys import Keys
 
 LEXICAL = "lexical"
@@ -46,8 +46,6 @@ _ANALYZER = "plait"
 _ROW = "row"
 _CHUNK = re.compile(r"[^\W_]+(?:[-./'’&+_][^\W_]+)+")
 _WORD = re.compile(r"[^\W_]+")
-# Taken apart they would be letters of the word before them: "Wi-Fi™" is not "wifitm".
-_NO_LETTERS = str.maketrans("™℠", "  ")
 
 
 def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
@@ -180,8 +178,7 @@ def compact_forms(text: str, *, pairs: bool = False) -> list[str]:
     With `pairs`, neighbouring words written as one as well ("wi fi"), since a
     shopper leaves the marks out.
     """
-    plain = unicodedata.normalize("NFKD", text.translate(_NO_LETTERS)).casefold()
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    plain = folded(text)
     forms = ["".join(_WORD.findall(chunk)) for chunk in _CHUNK.findall(plain)]
     if pairs:
         words = _WORD.findall(plain)

@@ -1,7 +1,6 @@
 """The content model as files: model.onnx, item_tower.onnx, item_vectors.npy, the text encoder."""
 
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,13 @@ from artifacts.session import open_session
 from models.content.model import Content, Indexed, Items, Served, Tower
 from models.export import check_parity
 from models.index import Index, map_table, save_index
+from models.onnx import write_onnx
 from models.text.encode import prepare_encoder
 
 # Cosine-like scores and coordinates of unit vectors: torch against ONNX.
 EXPORT_TOLERANCE = 1e-4
 # float32 [n, d]: row i belongs to item_keys.npy[i]. The fusion compares items by them.
 VECTORS = TABLE
-_OPSET = 17
 # Names of a graph, inputs first, and which of their dimensions are of any size.
 Axes = dict[str, tuple[str, ...]]
 _SERVED: Axes = {
@@ -134,21 +133,8 @@ def _export(
     """Write a graph whose first `probe[1]` names are inputs; compare it on the probe."""
     given, inputs = probe
     names = list(axes)
-    with warnings.catch_warnings():
-        # The newer exporter needs packages we do not ship; this one does all we use.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            given,
-            str(path),
-            input_names=names[:inputs],
-            output_names=names[inputs:],
-            dynamic_axes={name: dict(enumerate(sizes)) for name, sizes in axes.items() if sizes},
-            opset_version=_OPSET,
-            dynamo=False,
-            # Folding would store the transposed vectors a second time.
-            do_constant_folding=False,
-        )
+    sizes = {name: dict(enumerate(found)) for name, found in axes.items() if found}
+    write_onnx(model, path, given, (names[:inputs], names[inputs:]), sizes)
     return _compare(model, path, axes, probe)
 
 

@@ -6,7 +6,6 @@ finds the items, and item vectors lie in a file beside it (models/index.py).
 """
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
 from models.index import Index, map_table, save_index
+from models.onnx import write_onnx
 from models.sequence.model import SequenceModel, Shape, settle
 from models.sequence.told import NOTHING, TYPES, Told
 
@@ -191,21 +191,8 @@ def _export(
         "candidate_scores": {0: "B", 1: "C"},
         "embedding": {0: "B"},
     }
-    with warnings.catch_warnings():
-        # The newer exporter needs packages we do not ship; this one does all we use.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            given,
-            str(path),
-            input_names=list(names[0]),
-            output_names=list(names[1]),
-            dynamic_axes={n: axes[n] for n in (*names[0], *names[1]) if n in axes},
-            opset_version=17,
-            dynamo=False,
-            # Folding would store the transposed item vectors a second time.
-            do_constant_folding=False,
-        )
+    named = {n: axes[n] for n in (*names[0], *names[1]) if n in axes}
+    write_onnx(model, path, given, names, named)
 
 
 def _worst(

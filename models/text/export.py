@@ -4,7 +4,6 @@ The one idea: a graph holds each distinct vector once, and a file beside it says
 of them each item has.
 """
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
 from models.index import Index, map_table, save_index
+from models.onnx import write_onnx
 from models.text.model import DenseSearch, IndexedSearch
 
 # A cosine in ONNX against the same in torch.
@@ -89,21 +89,7 @@ def _export(
     for name, axis in second.items():
         if name in axes:
             axes[name][1] = axis
-    with warnings.catch_warnings():
-        # The newer exporter needs packages we do not ship; this one does all we use.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            given,
-            str(path),
-            input_names=list(names[0]),
-            output_names=list(names[1]),
-            dynamic_axes=axes,
-            opset_version=17,
-            dynamo=False,
-            # Folding would store the transposed vectors a second time.
-            do_constant_folding=False,
-        )
+    write_onnx(model, path, given, names, axes)
 
 
 def _worst(
