@@ -173,6 +173,15 @@ def test_a_rollout_never_leaves_fewer_pods_than_wanted(workload: Workload) -> No
 
 
 @each_target
+def test_a_gateway_that_never_gets_ready_is_replaced_by_the_rollout_that_mends_it(
+    target: str,
+) -> None:
+    """With OrderedReady, Kubernetes waits for the broken pod for good."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    assert gateway.whole["spec"]["podManagementPolicy"] == "Parallel"
+
+
+@each_target
 def test_selectors_choose_the_pods_they_mean(target: str) -> None:
     pods = {w.role: w.pod["metadata"]["labels"] for w in workloads(target)}
     for workload in workloads(target):
@@ -265,3 +274,28 @@ def test_a_tool_pod_is_as_harmless_as_the_others_and_mounts_what_exists(name: st
     # Nothing may route calls to it.
     selectors = [s["spec"]["selector"] for s in of_kind("k8s/base", "Service")]
     assert not any(matches(s, pod["metadata"]["labels"]) for s in selectors)
+
+
+def blocks() -> list[list[str]]:
+    """The commands of the runbook, block by block, a line each."""
+    text = (ROOT / "docs/operations.md").read_text()
+    return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("name", ["models", "state"])
+def test_the_runbook_waits_for_a_tool_pod_before_it_uses_it(name: str) -> None:
+    """`kubectl apply` returns before the pod runs: what follows at once would fail."""
+    made, pod = f"kubectl apply -f k8s/tools/{name}.yaml", f"plait-{name}"
+    (block,) = [block for block in blocks() if made in block]
+    asked = [line for line in block if re.search(rf" (exec|cp) .*{pod}\b", line)]
+    (waits,) = [line for line in block if f"wait --for=condition=Ready pod/{pod} " in line]
+    assert asked
+    assert block.index(made) < block.index(waits) < min(map(block.index, asked))
+
+
+def test_the_runbook_lets_the_gateway_end_before_its_file_is_replaced() -> None:
+    (block,) = [block for block in blocks() if any("--replicas=0" in line for line in block)]
+    (stop,) = [n for n, line in enumerate(block) if "--replicas=0" in line]
+    (gone,) = [n for n, line in enumerate(block) if "--for=delete pod/plait-gateway-0" in line]
+    (removed,) = [n for n, line in enumerate(block) if "rm -f state.sqlite" in line]
+    assert stop < gone < removed
