@@ -158,8 +158,8 @@ def show(result: dict[str, Any]) -> None:
     """Print a line per size."""
     out = console()
     out.print(result["question"], markup=False)
-    rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Recall",
-                 ">Memory MB", ">B/item", ">Start s")  # fmt: skip
+    rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Not ok %",
+                 ">Recall", ">Memory MB", ">B/item", ">Start s")  # fmt: skip
     sizes = list(result["median"])
     base = result["median"].get(str(_BASE), result["median"][sizes[0]])["cpu_ms_per_request"]
     small = sum(result["facts"][sizes[0]]["memory_mb"].values())
@@ -172,6 +172,7 @@ def show(result: dict[str, Any]) -> None:
             f"{seen['cpu_ms_per_request'] / base:.2f}",
             f"{seen['cpu_ms_by_process']['gateway']:.2f}",
             f"{seen['p50_ms']:.1f}",
+            f"{100 * seen['not_ok'] / seen['requests']:.1f}",
             f"{min(facts['recall'].values()):.3f}",
             f"{memory:,.0f}",
             f"{1e6 * (memory - small) / more:,.0f}" if more else "-",

@@ -108,19 +108,22 @@ def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> R
 
 
 def figures(seen: Mapping[str, Any], cpu: Mapping[str, float]) -> Round:
-    """Turn latencies (seconds) and CPU-seconds by process into the reported figures."""
-    latencies = sorted(seen["latencies"])
-    count = len(latencies)
+    """Turn latencies (seconds) and CPU-seconds by process into the reported figures.
+
+    Rate, latencies and CPU are those of rankings; `requests` are all that ended.
+    """
+    latencies, outcomes = sorted(seen["latencies"]), seen["outcomes"]
+    count, ended = len(latencies), sum(outcomes.values())
     if not count:
-        raise UserError("no request was answered in the measured time")
+        raise UserError(f"no request was answered in the measured time: {outcomes or 'none ended'}")
     return {
-        "requests": count,
+        "requests": ended,
         "requests_per_second": count / seen["seconds"],
         "p50_ms": 1000 * latencies[count // 2],
         "p99_ms": 1000 * latencies[min(count - 1, int(0.99 * count))],
         "cpu_ms_per_request": 1000 * sum(cpu.values()) / count,
         "cpu_ms_by_process": {name: 1000 * used / count for name, used in cpu.items()},
-        "not_ok": count - seen["outcomes"].get("ok", 0),
+        "not_ok": ended - outcomes.get("ok", 0),
     }
 
 
