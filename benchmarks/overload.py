@@ -32,6 +32,7 @@ from benchmarks import demo_shop, machine
 from benchmarks.overload_load import Plan
 from benchmarks.serving import Round, median
 from benchmarks.unguarded import PARTS
+from benchmarks.versions import setting
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table
@@ -95,7 +96,7 @@ def _round(without: str, plan: Plan, arguments: argparse.Namespace) -> Round:
         work = Path(name)
         demo_shop.prepare(arguments, work)
         settings = {"PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl")}
-        settings |= dict(s.split("=", 1) for s in arguments.set)
+        settings |= dict(arguments.set)
         config = FleetConfig(
             repository=arguments.repository,
             state=work / "state.sqlite",
@@ -199,7 +200,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--callers", type=int, default=16, help="that find the capacity")
     parser.add_argument("--timeout", type=float, default=0.5, help="seconds a caller waits")
     demo_shop.add_arguments(parser)
-    parser.add_argument("--set", action="append", default=[], metavar="PLAIT_GATEWAY_X=VALUE",
+    parser.add_argument("--set", action="append", type=setting, default=[],
+                        metavar="PLAIT_GATEWAY_X=VALUE",
                         help="a setting of the processes under test")  # fmt: skip
     return parser.parse_args()
 

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
+from benchmarks.command import counts
 from benchmarks.report import show
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
@@ -40,7 +41,6 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Start the five processes on a copy of the data, measure, stop; return the result."""
     versions = demo_shop.versions(arguments.repository)
-    callers = [int(n) for n in arguments.callers.split(",")]
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for number in range(arguments.rounds):
                 seen = {
                     str(n): load(fleet, work, n, arguments.seconds, arguments.seed + number)
-                    for n in callers
+                    for n in arguments.callers
                 }
                 rounds.append({"serving": seen, "bare": _bare(arguments, work)})
     return {
@@ -149,7 +149,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and load")
-    parser.add_argument("--callers", default="1,16,64", help="numbers of callers")
+    parser.add_argument("--callers", type=counts, default=[1, 16, 64], help="numbers of callers")
     parser.add_argument("--rounds", type=int, default=3)
     demo_shop.add_arguments(parser)
     return parser.parse_args()

@@ -1,0 +1,66 @@
+"""A benchmark as a command: what it is told is checked before the work, and nothing outlives it."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import ArtifactError
+from cli.failures import UserError
+from cli.writable import check_file
+from models.data.errors import DataError
+
+# As a shell reports a process that the signal ended.
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def ended(work: Callable[[], int | None], hint: str = "") -> int:
+    """Do the work and return the exit code: 1 with one line where a person can help.
+
+    `hint`: said too where data or models are wrong. Ctrl-C and an ordinary kill unwind the
+    work, so that what it has started ends and its folders are removed.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        return work() or 0
+    except UserError as error:
+        said = error.message
+    except (ArtifactError, DataError) as error:
+        said = f"{error}\n{hint}".rstrip()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print(said, file=sys.stderr)
+    return 1
+
+
+def output(text: str) -> Path:
+    """Read the name of a file to write, for argparse: refused where it cannot be written."""
+    path = Path(text)
+    try:
+        check_file(path)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+    return path
+
+
+def write(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Write a result as JSON, where a file was named."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def counts(text: str) -> list[int]:
+    """Read numbers above 0, separated by commas, for argparse."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}': wants numbers above 0, separated by commas")
+    return found
