@@ -23,7 +23,7 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
     `hint`: said too where data or models are wrong. Ctrl-C and an ordinary kill unwind the
     work, so that what it has started ends and its folders are removed.
     """
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    before = signal.signal(signal.SIGTERM, _unwind)
     try:
         return work() or 0
     except UserError as error:
@@ -36,6 +36,12 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
         signal.signal(signal.SIGTERM, before)
     print(said, file=sys.stderr)
     return 1
+
+
+def _unwind(*_: object) -> None:
+    # Once: a second one must not cut the clearing up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(_TERMINATED)
 
 
 def output(text: str) -> Path:
