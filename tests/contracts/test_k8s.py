@@ -24,6 +24,8 @@ from tests.contracts.roles import ROLES, SOURCES
 
 # The oldest and the newest release these are meant for.
 KUBERNETES = ("1.34.0", "1.37.0")
+# How long a cluster's DNS lets its answers be kept, as kubeadm sets it up.
+DNS_SECONDS = 30
 WORKLOADS = [pytest.param(w, id=f"{t}:{w.role}") for t in TARGETS for w in workloads(t)]
 each_workload = pytest.mark.parametrize("workload", WORKLOADS)
 each_target = pytest.mark.parametrize("target", TARGETS)
@@ -170,6 +172,17 @@ def test_a_rollout_never_leaves_fewer_pods_than_wanted(workload: Workload) -> No
     else:
         assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
         assert spec["strategy"]["rollingUpdate"]["maxSurge"] >= 1
+
+
+@each_target
+def test_the_gateway_hears_of_a_new_pod_before_the_old_ones_are_gone(target: str) -> None:
+    """It looks names up; a caching DNS may tell it of the pods of half a minute ago."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    kept = DNS_SECONDS + load(gateway).look_up_ms / 1000
+    for workload in workloads(target):
+        if workload.role in SOURCES:
+            overlap = workload.whole["spec"]["minReadySeconds"] + load(workload).drain_seconds
+            assert overlap >= kept, workload.role
 
 
 @each_target
