@@ -25,7 +25,7 @@ import psutil
 from artifacts import manifest
 from artifacts.layout import find
 from benchmarks import large_data, machine
-from benchmarks.command import counts, ended, output, write
+from benchmarks.command import child, counts, ended, output, write
 from benchmarks.demo_shop import users_and_histories
 from benchmarks.serving import Round, load, median
 from cli.failures import UserError
@@ -77,10 +77,7 @@ def prepare(home: Path, size: int) -> None:
 def _step(command: list[str]) -> dict[str, float]:
     """Run a `plait` command; return its seconds and the most memory it had."""
     began, peak = time.perf_counter(), 0
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *command], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    ) as process:  # fmt: skip
+    with child([sys.executable, "-m", "cli.main", *command], subprocess.STDOUT) as process:
         inside = psutil.Process(process.pid)
         while process.poll() is None:
             try:

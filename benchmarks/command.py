@@ -3,8 +3,10 @@
 import argparse
 import json
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,21 @@ def _unwind(*_: object) -> None:
     # Once: a second one must not cut the clearing up short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(_TERMINATED)
+
+
+@contextmanager
+def child(command: Sequence[str], stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command beside the block, its output in a pipe, and wait for its end.
+
+    Where the block is left by an error or a signal, the command is killed: it may have an
+    hour to go.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def output(text: str) -> Path:

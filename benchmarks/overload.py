@@ -18,7 +18,6 @@ python -m benchmarks.overload [--json FILE] [--times 3] [--seconds 60]
 import argparse
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
+from benchmarks.command import child
 from benchmarks.overload_load import Plan
 from benchmarks.serving import Round, median
 from benchmarks.unguarded import PARTS
@@ -127,7 +127,7 @@ def _drive(fleet: Fleet, work: Path, plan: Plan, arguments: argparse.Namespace) 
     ]  # fmt: skip
     processes = {name: psutil.Process(fleet.pid(name)) for name in NAMES}
     marks: list[Mark] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+    with child(command) as client:
         if client.stdout is None:
             raise UserError("the client has no output")
         processes[_CLIENT] = psutil.Process(client.pid)

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
-from benchmarks.command import counts
+from benchmarks.command import child, counts
 from benchmarks.report import show
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
@@ -94,7 +94,7 @@ def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> R
         "--callers", str(callers), "--seconds", str(seconds), "--seed", str(seed),
     ]  # fmt: skip
     processes = {name: psutil.Process(fleet.pid(name)) for name in NAMES}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+    with child(command) as client:
         if client.stdout is None:
             raise UserError("the client has no output")
         client.stdout.readline()

@@ -1,5 +1,6 @@
 """What benchmarks are told is checked before the work, and nothing outlives them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ import pytest
 
 from artifacts.errors import ArtifactMissing
 from benchmarks import gateway_parts
-from benchmarks.command import counts, ended, write
+from benchmarks.command import child, counts, ended, write
 from cli.failures import UserError
+
+HOURS = "import time; time.sleep(3600)"
 
 
 def test_what_a_person_can_mend_is_one_line_and_the_hint_belongs_to_missing_data(
@@ -45,6 +48,13 @@ def test_an_ordinary_kill_leaves_neither_processes_nor_folders(tmp_path: Path) -
         benchmark.terminate()
         assert benchmark.wait(30) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_beside_a_block_that_is_left_early_is_not_waited_for() -> None:
+    """Training a million items takes an hour."""
+    with pytest.raises(SystemExit), child([sys.executable, "-c", HOURS]) as process:
+        sys.exit(143)
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
