@@ -24,7 +24,7 @@ import uvloop
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 
-from benchmarks.command import ended
+from benchmarks.command import above_0, ended
 from benchmarks.open_loop import open_loop, poisson, quantile
 from cli.output import console, table
 from services.runtime import accepting
@@ -128,9 +128,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--turn-ms", type=float, default=4.0)
-    parser.add_argument("--rate", type=float, default=100.0)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--turn-ms", type=above_0, default=4.0)
+    parser.add_argument("--rate", type=above_0, default=100.0)
+    parser.add_argument("--seconds", type=above_0, default=10.0)
     parser.add_argument("--serve", choices=list(_WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     parser.add_argument("--spend", choices=list(_WAYS), help=argparse.SUPPRESS)

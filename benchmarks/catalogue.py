@@ -25,7 +25,7 @@ import psutil
 from artifacts import manifest
 from artifacts.layout import find
 from benchmarks import large_data, machine
-from benchmarks.command import child, counts, ended, output, write
+from benchmarks.command import above_0, child, count, counts, ended, output, write
 from benchmarks.demo_shop import users_and_histories
 from benchmarks.serving import Round, load, median
 from cli.failures import UserError
@@ -185,8 +185,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--directory", type=Path, default=Path("var/benchmarks/catalogue"))
     parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and size")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and size")
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -79,11 +80,23 @@ def write(path: Path | None, result: Mapping[str, Any]) -> None:
 
 
 def counts(text: str) -> list[int]:
-    """Read numbers above 0, separated by commas, for argparse."""
+    """Read whole numbers above 0, separated by commas, for argparse."""
+    return [count(part) for part in text.split(",")]
+
+
+def count(text: str) -> int:
+    """Read a whole number above 0, for argparse."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
+def above_0(text: str) -> float:
+    """Read a number above 0, such as seconds, for argparse."""
     try:
-        found = [int(part) for part in text.split(",")]
+        found = float(text)
     except ValueError:
-        found = []
-    if not found or min(found) <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}': wants numbers above 0, separated by commas")
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
     return found

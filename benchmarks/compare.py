@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import costs, machine
 from benchmarks.budget import Budget
-from benchmarks.command import counts, ended, output, write
+from benchmarks.command import above_0, count, counts, ended, output, write
 from benchmarks.contest import Contest, Examiner, Row, median
 from benchmarks.job.publish import repository
 from benchmarks.job.reference import Reference
@@ -178,10 +178,10 @@ def parse() -> argparse.Namespace:
         help=f"another version of Plait as well, {MEANT}",
     )
     add("--parts", type=_names, default=PARTS, metavar="PART,...", help=", ".join(PARTS))
-    add("--seconds", type=float, default=2.5, help="measured per round and load")
+    add("--seconds", type=above_0, default=2.5, help="measured per round and load")
     add("--callers", type=counts, default=[1, 16, 64], help="numbers of callers")
-    add("--rounds", type=int, default=3, help="as far as the time allows")
-    add("--minutes", type=float, default=12.0, help="what a run may take")
+    add("--rounds", type=count, default=3, help="as far as the time allows")
+    add("--minutes", type=above_0, default=12.0, help="what a run may take")
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
     add("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -30,7 +30,7 @@ import psutil
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, save
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import above_0, count, ended, output, write
 from benchmarks.event_load import Seen, Stream, send
 from cli.failures import UserError
 from cli.output import console, table
@@ -246,16 +246,13 @@ def rates(text: str) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for rate in text.split(","):
         per_second, _, per_call = rate.partition("x")
-        if not (_above_0(per_second) and _above_0(per_call)):
+        try:
+            found[rate] = count(per_second), count(per_call)
+        except argparse.ArgumentTypeError:
             raise argparse.ArgumentTypeError(
                 f"'{rate}' is no rate; 500x1 is 500 events a second, one in each call"
-            )
-        found[rate] = int(per_second), int(per_call)
+            ) from None
     return found
-
-
-def _above_0(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) > 0
 
 
 def _whole(text: str) -> list[int]:
@@ -271,8 +268,8 @@ def _arguments() -> argparse.Namespace:
                         help="events/s x per call")  # fmt: skip
     parser.add_argument("--sync-ms", type=_whole, default="100,0",
                         help="values of event_sync_ms; 0: strict")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and rate")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and rate")
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--stored", type=int, default=1_000_000, help="events already in the file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="a directory on the disk to measure")

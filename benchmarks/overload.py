@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
-from benchmarks.command import child
+from benchmarks.command import above_0, child, count
 from benchmarks.overload_load import Plan
 from benchmarks.serving import Round, median
 from benchmarks.unguarded import PARTS
@@ -190,15 +190,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--times", type=float, default=3.0, help="overload, times the capacity")
+    parser.add_argument("--times", type=above_0, default=3.0, help="overload, times the capacity")
     parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=above_0, default=60.0, help="of overload")
+    parser.add_argument("--rounds", type=count, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=list(PARTS), metavar="PART",
                         help=f"also without this part: {', '.join(PARTS)}")  # fmt: skip
-    parser.add_argument("--capacity-seconds", type=float, default=10.0)
-    parser.add_argument("--callers", type=int, default=16, help="that find the capacity")
-    parser.add_argument("--timeout", type=float, default=0.5, help="seconds a caller waits")
+    parser.add_argument("--capacity-seconds", type=above_0, default=10.0)
+    parser.add_argument("--callers", type=count, default=16, help="that find the capacity")
+    parser.add_argument("--timeout", type=above_0, default=0.5, help="seconds a caller waits")
     demo_shop.add_arguments(parser)
     parser.add_argument("--set", action="append", type=setting, default=[],
                         metavar="PLAIT_GATEWAY_X=VALUE",

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
-from benchmarks.command import child, counts
+from benchmarks.command import above_0, child, count, counts
 from benchmarks.report import show
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
@@ -148,9 +148,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and load")
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and load")
     parser.add_argument("--callers", type=counts, default=[1, 16, 64], help="numbers of callers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=count, default=3)
     demo_shop.add_arguments(parser)
     return parser.parse_args()
 

@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import count, ended, output, write
 from benchmarks.systems.process import ROOT
 from benchmarks.transport_end import ARGUMENTS, OPEN_CALL
 from cli.topology import on_free_ports
@@ -66,8 +66,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=300, help="a round, a way and a size")
+    parser.add_argument("--rounds", type=count, default=7)
+    parser.add_argument("--calls", type=count, default=300, help="a round, a way and a size")
     parser.add_argument("--json", type=output, metavar="FILE")
     arguments = parser.parse_args()
     return ended(lambda: _work(arguments))

@@ -64,12 +64,15 @@ def test_a_command_beside_a_block_that_is_left_early_is_not_waited_for() -> None
         ("events", "--rates 0x1"),
         ("events", "--rates 50x-1"),
         ("events", "--sync-ms soon"),
+        ("events", "--rounds 0"),
+        ("events", "--seconds -1"),
         ("catalogue", "--sizes many"),
         ("compare", "--callers 1,x"),
         ("indexes", "--sizes 0"),
         ("online", "data --ill nobody"),
         ("overload", "--set LOAD_SHARE"),
         ("serving", "--callers 0"),
+        ("turns", "now --rounds 0"),
     ],
 )
 def test_an_argument_that_means_nothing_is_refused_by_name(
