@@ -312,3 +312,22 @@ def test_the_runbook_lets_the_gateway_end_before_its_file_is_replaced() -> None:
     (gone,) = [n for n, line in enumerate(block) if "--for=delete pod/plait-gateway-0" in line]
     (removed,) = [n for n, line in enumerate(block) if "rm -f state.sqlite" in line]
     assert stop < gone < removed
+
+
+def test_the_runbook_rolls_the_services_out_before_the_gateway() -> None:
+    """One `kubectl apply -k` would change all at once."""
+    (block,) = [b for b in blocks() if any("apply -k" in line for line in b)]
+    first, second = [n for n, line in enumerate(block) if "apply -k" in line]
+    (chosen,) = re.findall(rf" -l '{re.escape(COMPONENT)} in \((.*)\)'", block[first])
+    assert chosen.split(",") == list(SOURCES)
+    (waits,) = [n for n, line in enumerate(block) if "rollout status" in line]
+    assert first < waits < second
+    assert " -l " not in block[second]
+
+
+def test_the_runbook_asks_for_whole_logs() -> None:
+    """Of pods chosen by a label kubectl shows ten lines each, however long `--since` is."""
+    text = (ROOT / "docs/operations.md").read_text()
+    asked = re.findall(r"kubectl [^`\n]*\blogs -l [^`\n]*", text)
+    assert asked
+    assert all("--tail=-1" in command for command in asked)
