@@ -1,6 +1,7 @@
 """The manifests build offline, fit Kubernetes' schemas, and fit the code they run."""
 
 import re
+from pathlib import PurePath
 from typing import Any
 
 import kubernetes_validate
@@ -89,6 +90,16 @@ def test_volumes_hold_what_the_process_reads_and_writes(workload: Workload) -> N
         c["metadata"]["name"] for c in workload.whole["spec"].get("volumeClaimTemplates", [])
     }
     assert {m["name"] for m in mounts.values()} == volumes
+
+
+@each_target
+def test_what_the_gateway_compiles_outlives_its_pod(target: str) -> None:
+    """Compiling takes 20 s of CPU, in which a rollout has no gateway."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    lasting = {c["metadata"]["name"] for c in gateway.whole["spec"]["volumeClaimTemplates"]}
+    mounts = gateway.container["volumeMounts"]
+    (place,) = [m["mountPath"] for m in mounts if m["name"] in lasting]
+    assert PurePath(gateway.environment["NUMBA_CACHE_DIR"]).parent == PurePath(place)
 
 
 @each_target
