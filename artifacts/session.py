@@ -5,6 +5,9 @@ comes from batches and processes, and four services share a small machine
 without burning each other's cores.
 """
 
+import contextlib
+import functools
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +26,7 @@ def open_session(
 
     Raises ArtifactCorrupt where the file is not a graph ONNX Runtime can run.
     """
+    _load_cuda()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -38,3 +42,15 @@ def open_session(
             f"{path}: ONNX Runtime cannot load it ({type(error).__name__}: {error}); "
             "copy or train the version anew"
         ) from None
+
+
+@functools.cache
+def _load_cuda() -> None:
+    """Load the CUDA libraries where pip installed them, which the system's loader does not know.
+
+    Without them the GPU build computes on the CPU. What is missing ONNX Runtime says itself,
+    on standard error, when it opens a session; this prints it, where JSON may be expected.
+    """
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls(directory="")  # pip's first, then the system's

@@ -8,16 +8,15 @@ simulated time and says nothing about this machine.
 
 import argparse
 import heapq
-import json
 import math
 import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.command import output, write
 from gateway.replicas.balance import Pace, soonest
 
 SERVICE_SECONDS = 0.004
@@ -131,7 +130,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="simulated")
     parser.add_argument("--load", type=float, default=0.5, help="1: all that healthy replicas do")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--json", type=output, help="file to write")
     wishes = parser.parse_args()
     lines = compare(wishes.load, wishes.seconds, wishes.seed)
     print(f"{_REPLICAS} replicas at load {wishes.load}, milliseconds")
@@ -139,9 +138,8 @@ def main() -> None:
     for line in lines:
         times = "".join(f"{line[q]:10.1f}" for q in ("p50", "p95", "p99"))
         print(f"{line['case']:34}{line['rule']:26}{times}")
-    if wishes.json is not None:
-        settings = {"load": wishes.load, "seconds": wishes.seconds, "seed": wishes.seed}
-        wishes.json.write_text(json.dumps(settings | {"lines": lines}, indent=2) + "\n")
+    settings = {"load": wishes.load, "seconds": wishes.seconds, "seed": wishes.seed}
+    write(wishes.json, settings | {"lines": lines})
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import uvloop
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 
+from benchmarks.command import above_0, ended
 from benchmarks.open_loop import open_loop, poisson, quantile
 from cli.output import console, table
 from services.runtime import accepting
@@ -122,14 +123,14 @@ def _measure(way: str, arguments: argparse.Namespace) -> list[str]:
             server.kill()
 
 
-def main() -> None:
+def main() -> int:
     """Run as `python -m benchmarks.busy_loop`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--turn-ms", type=float, default=4.0)
-    parser.add_argument("--rate", type=float, default=100.0)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--turn-ms", type=above_0, default=4.0)
+    parser.add_argument("--rate", type=above_0, default=100.0)
+    parser.add_argument("--seconds", type=above_0, default=10.0)
     parser.add_argument("--serve", choices=list(_WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     parser.add_argument("--spend", choices=list(_WAYS), help=argparse.SUPPRESS)
@@ -145,13 +146,18 @@ def main() -> None:
     elif arguments.ask is not None:
         print(uvloop.run(_ask(arguments.ask, arguments.rate, arguments.seconds)))
     else:
-        shown = table("Server", ">In time %", ">p50 ms", ">p99 ms", ">CPU a call")
-        costs = _costs()
-        for way in _WAYS:
-            cost = f"{costs[way] / costs['grpc.aio']:.2f}"
-            shown.add_row(way, *_measure(way, arguments), cost)
-        console().print(shown)
+        return ended(lambda: _compare(arguments))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    shown = table("Server", ">In time %", ">p50 ms", ">p99 ms", ">CPU a call")
+    costs = _costs()
+    for way in _WAYS:
+        cost = f"{costs[way] / costs['grpc.aio']:.2f}"
+        shown.add_row(way, *_measure(way, arguments), cost)
+    console().print(shown)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,6 +20,9 @@ from plait.v1 import types_pb2 as t
 from plait.v1.recommendation_service_pb2 import RecommendRequest, Shopper
 from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 
+# How a call ends that brings a ranking; others end in the name of a status.
+ANSWERED = ("ok", "partial")
+
 
 class Load:
     """Counts what happened between the end of the warm-up and the end."""
@@ -38,10 +41,11 @@ class Load:
         return RecommendRequest(shopper=Shopper(user_id=user), surface=t.SURFACE_HOME)
 
     def note(self, seconds: float, outcome: str) -> None:
-        """Count an answer."""
+        """Count a call; the time of one that failed is no ranking's, and may be very short."""
         if self.measuring:
-            self.seconds.append(seconds)
             self.outcomes[outcome] += 1
+            if outcome in ANSWERED:
+                self.seconds.append(seconds)
 
 
 async def caller(stub: "RecommendationServiceStub", load: Load) -> None:
@@ -50,7 +54,7 @@ async def caller(stub: "RecommendationServiceStub", load: Load) -> None:
         began = time.perf_counter()
         try:
             answer = await stub.Recommend(load.request(), timeout=5.0)  # type: ignore[misc]
-            outcome = "partial" if answer.coverage.partial else "ok"
+            outcome = ANSWERED[answer.coverage.partial]
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
         load.note(time.perf_counter() - began, outcome)

@@ -23,9 +23,9 @@ import polars as pl
 import psutil
 
 from artifacts import manifest
-from artifacts.errors import ArtifactError
 from artifacts.layout import find
 from benchmarks import large_data, machine
+from benchmarks.command import above_0, child, count, counts, ended, output, write
 from benchmarks.demo_shop import users_and_histories
 from benchmarks.serving import Round, load, median
 from cli.failures import UserError
@@ -34,7 +34,6 @@ from cli.output import console, table
 from cli.processes import Fleet
 from cli.topology import NAMES, SOURCES, on_free_ports
 from models.data.dataset import load_dataset
-from models.data.errors import DataError
 
 _USERS_PER_ITEM = 0.1
 _LEAST_USERS = 4_000
@@ -46,18 +45,16 @@ _BASE = 20_000
 def main() -> int:
     """Run the benchmark; 1 with one line where something fails."""
     arguments = _arguments()
-    sizes = sorted({int(size) for size in arguments.sizes.split(",")})
-    try:
+    sizes = sorted(set(arguments.sizes))
+
+    def work() -> None:
         for size in sizes:
             prepare(arguments.directory / str(size), size)
         result = run(arguments, sizes)
-    except (ArtifactError, DataError, UserError) as error:
-        print(error.message if isinstance(error, UserError) else error, file=sys.stderr)
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+        show(result)
+        write(arguments.json, result)
+
+    return ended(work)
 
 
 def prepare(home: Path, size: int) -> None:
@@ -80,10 +77,7 @@ def prepare(home: Path, size: int) -> None:
 def _step(command: list[str]) -> dict[str, float]:
     """Run a `plait` command; return its seconds and the most memory it had."""
     began, peak = time.perf_counter(), 0
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *command], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    ) as process:  # fmt: skip
+    with child([sys.executable, "-m", "cli.main", *command], subprocess.STDOUT) as process:
         inside = psutil.Process(process.pid)
         while process.poll() is None:
             try:
@@ -158,8 +152,8 @@ def show(result: dict[str, Any]) -> None:
     """Print a line per size."""
     out = console()
     out.print(result["question"], markup=False)
-    rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Recall",
-                 ">Memory MB", ">B/item", ">Start s")  # fmt: skip
+    rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Not ok %",
+                 ">Recall", ">Memory MB", ">B/item", ">Start s")  # fmt: skip
     sizes = list(result["median"])
     base = result["median"].get(str(_BASE), result["median"][sizes[0]])["cpu_ms_per_request"]
     small = sum(result["facts"][sizes[0]]["memory_mb"].values())
@@ -172,6 +166,7 @@ def show(result: dict[str, Any]) -> None:
             f"{seen['cpu_ms_per_request'] / base:.2f}",
             f"{seen['cpu_ms_by_process']['gateway']:.2f}",
             f"{seen['p50_ms']:.1f}",
+            f"{100 * seen['not_ok'] / seen['requests']:.1f}",
             f"{min(facts['recall'].values()):.3f}",
             f"{memory:,.0f}",
             f"{1e6 * (memory - small) / more:,.0f}" if more else "-",
@@ -184,14 +179,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sizes", default="10000,20000,100000")
+    parser.add_argument("--sizes", type=counts, default="10000,20000,100000")
     parser.add_argument(
         "--not-asked", default="", help="the gateway's setting, as HOME=text: without text"
     )
     parser.add_argument("--directory", type=Path, default=Path("var/benchmarks/catalogue"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and size")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and size")
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

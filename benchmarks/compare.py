@@ -14,7 +14,6 @@ python -m benchmarks.compare [--only NAME,...] [--parts closed,open,costs] [--qu
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 
 from benchmarks import costs, machine
 from benchmarks.budget import Budget
+from benchmarks.command import above_0, count, counts, ended, output, write
 from benchmarks.contest import Contest, Examiner, Row, median
 from benchmarks.job.publish import repository
 from benchmarks.job.reference import Reference
@@ -50,19 +50,14 @@ _SHARES = {"closed": 0.6, "open": 0.75, "costs": 0.95}
 
 def main() -> int:
     """Run the benchmark; 1 with one line where something is missing or differs."""
-    # An ordinary kill leaves nothing running either.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+
+    def work() -> None:
         arguments = parse()
         result = run(arguments)
-    except UserError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+        show(result)
+        write(arguments.json, result)
+
+    return ended(work)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -86,7 +81,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             closing(Contest(systems, client, examiner, say)) as contest,
         ):
             contest.start()
-            closed = {n: {"callers": int(n)} for n in arguments.callers}
+            closed = {str(n): {"callers": n} for n in arguments.callers}
             result |= _closed(contest, arguments, models, closed, budget)
             if "open" in arguments.parts:
                 result["open_loop"] = _open(contest, arguments, set(closed), budget)
@@ -173,7 +168,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write everything here as well")
+    add("--json", type=output, metavar="FILE", help="write everything here as well")
     add("--only", type=_names, default=[], metavar="NAME,...", help="only these systems")
     add(
         "--beside",
@@ -183,10 +178,10 @@ def parse() -> argparse.Namespace:
         help=f"another version of Plait as well, {MEANT}",
     )
     add("--parts", type=_names, default=PARTS, metavar="PART,...", help=", ".join(PARTS))
-    add("--seconds", type=float, default=2.5, help="measured per round and load")
-    add("--callers", type=_names, default=["1", "16", "64"], help="numbers of callers")
-    add("--rounds", type=int, default=3, help="as far as the time allows")
-    add("--minutes", type=float, default=12.0, help="what a run may take")
+    add("--seconds", type=above_0, default=2.5, help="measured per round and load")
+    add("--callers", type=counts, default=[1, 16, 64], help="numbers of callers")
+    add("--rounds", type=count, default=3, help="as far as the time allows")
+    add("--minutes", type=above_0, default=12.0, help="what a run may take")
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
     add("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -3,20 +3,17 @@
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from artifacts.errors import ArtifactError
 from artifacts.layout import find
-from cli.failures import UserError
+from benchmarks.command import ended, output, write
 from cli.seed import seed_state
 from cli.topology import FUSION, SOURCES
 from models.data.dataset import Dataset, load_dataset
-from models.data.errors import DataError
 
 Result = dict[str, Any]
 _HOUSEHOLDS = 512
@@ -27,25 +24,19 @@ def main(
     run: Callable[[], Result], show: Callable[[Result], None], arguments: argparse.Namespace
 ) -> int:
     """Run a benchmark, show and write what it found; 1 with one line where something is missing."""
-    try:
+
+    def work() -> None:
         result = run()
-    except UserError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    except (ArtifactError, DataError) as error:
-        print(f"{error}\nThe benchmark needs the demo's data and models: make train",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+        show(result)
+        write(arguments.json, result)
+
+    return ended(work, "The benchmark needs the demo's data and models: make train")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what these benchmarks have in common to a command line."""
     add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write everything here as well")
+    add("--json", type=output, metavar="FILE", help="write everything here as well")
     add("--seed", type=int, default=0)
     add("--repository", type=Path, default=Path("var/models"))
     add("--dataset", type=Path, default=Path("var/data/complete-journey"))

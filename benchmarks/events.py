@@ -30,6 +30,7 @@ import psutil
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, save
 from benchmarks import machine
+from benchmarks.command import above_0, count, ended, output, write
 from benchmarks.event_load import Seen, Stream, send
 from cli.failures import UserError
 from cli.output import console, table
@@ -45,30 +46,26 @@ Figures = dict[str, Any]
 def main() -> int:
     """Measure, print a table, write JSON where asked."""
     arguments = _arguments()
-    try:
+
+    def work() -> None:
         result = run(arguments)
-    except UserError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+        show(result)
+        write(arguments.json, result)
+
+    return ended(work)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make a shop, then in each round run every mode at every rate; return the result."""
-    modes = [int(n) for n in arguments.sync_ms.split(",")]
     rounds: list[dict[str, Figures]] = []
     with tempfile.TemporaryDirectory(prefix="plait-events-", dir=arguments.directory) as name:
         work = Path(name)
         prepare(work, arguments.stored, arguments.seed)
         for number in range(arguments.rounds):
             figures: dict[str, Figures] = {"disk": disk(work)}
-            for mode in modes:
+            for mode in arguments.sync_ms:
                 with gateway(work, mode) as (address, metrics, process):
-                    for rate in arguments.rates.split(","):
-                        per_second, per_call = (int(n) for n in rate.split("x"))
+                    for rate, (per_second, per_call) in arguments.rates.items():
                         stream = Stream(
                             per_second, per_call, _USERS, _ITEMS,
                             seed=f"{arguments.seed} {number} {mode} {rate}",
@@ -244,15 +241,35 @@ def show(result: dict[str, Any]) -> None:
     out.print(made)
 
 
+def rates(text: str) -> dict[str, tuple[int, int]]:
+    """Read "500x1,2000x20", for argparse: events a second, and in each call, by what was said."""
+    found: dict[str, tuple[int, int]] = {}
+    for rate in text.split(","):
+        per_second, _, per_call = rate.partition("x")
+        try:
+            found[rate] = count(per_second), count(per_call)
+        except argparse.ArgumentTypeError:
+            raise argparse.ArgumentTypeError(
+                f"'{rate}' is no rate; 500x1 is 500 events a second, one in each call"
+            ) from None
+    return found
+
+
+def _whole(text: str) -> list[int]:
+    return [int(n) for n in text.split(",")]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
-    parser.add_argument("--rates", default="50x1,500x1,2000x10,2000x50", help="events/s x per call")
-    parser.add_argument("--sync-ms", default="100,0", help="values of event_sync_ms; 0: strict")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and rate")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
+    parser.add_argument("--rates", type=rates, default="50x1,500x1,2000x10,2000x50",
+                        help="events/s x per call")  # fmt: skip
+    parser.add_argument("--sync-ms", type=_whole, default="100,0",
+                        help="values of event_sync_ms; 0: strict")  # fmt: skip
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and rate")
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--stored", type=int, default=1_000_000, help="events already in the file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="a directory on the disk to measure")

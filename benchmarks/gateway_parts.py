@@ -31,6 +31,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks import costs
+from benchmarks.command import ended
 from benchmarks.job import HISTORY
 from benchmarks.job.publish import repository
 from benchmarks.job.state import write_state
@@ -40,6 +41,7 @@ from benchmarks.load import SHOPPERS
 from benchmarks.systems.plait import DEFAULTS, JOB, gateway_settings
 from benchmarks.systems.process import ROOT
 from cli.embedded import links
+from cli.failures import UserError
 from cli.topology import SOURCES
 from gateway import observe
 from gateway.api.read import read_recommend
@@ -71,11 +73,14 @@ def main() -> int:
     settings = {} if arguments.demo else dict(JOB if arguments.merge_only else DEFAULTS)
     if arguments.candidates is not None:
         settings["CANDIDATES"] = str(arguments.candidates)
-    with tempfile.TemporaryDirectory(prefix="plait-parts-") as name:
-        subject = of_the_demo if arguments.demo else of_the_job
-        for part, took in asyncio.run(measure(subject(Path(name)), settings)).items():
-            print(f"{part:<28}{took:8.1f}")
-    return 0
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory(prefix="plait-parts-") as name:
+            subject = of_the_demo if arguments.demo else of_the_job
+            for part, took in asyncio.run(measure(subject(Path(name)), settings)).items():
+                print(f"{part:<28}{took:8.1f}")
+
+    return ended(work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ def of_the_job(work: Path) -> Subject:
 
 def of_the_demo(work: Path) -> Subject:
     """Return the demo's shop, asked by the shopper it knows best."""
+    if not _DEMO_STATE.is_file():  # which connecting would make
+        raise UserError(f"{_DEMO_STATE}: there is no store of the demo; make train makes one")
     state = work / "state.sqlite"
     with closing(sqlite3.connect(_DEMO_STATE)) as known, closing(sqlite3.connect(state)) as copy:
         known.backup(copy)

@@ -12,10 +12,8 @@ python -m benchmarks.indexes [--sizes 20000,100000] [--width 64] [--json FILE]
 
 import argparse
 import importlib.util
-import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ import psutil
 from artifacts.engine import Scores
 from artifacts.engines.nearest import Ints, NearestSearch
 from benchmarks import machine
+from benchmarks.command import counts, output, write
 from cli.output import console, table
 from models.index import K, build_index, exact_best
 
@@ -151,11 +150,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sizes", default="20000,50000,100000")
+    parser.add_argument("--sizes", type=counts, default="20000,50000,100000")
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here as well")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
     arguments = parser.parse_args()
-    lines = [line for n in arguments.sizes.split(",") for line in measure(int(n), arguments.width)]
+    lines = [line for n in arguments.sizes for line in measure(n, arguments.width)]
     shown = table(">Items", "Index", ">Recall@100", ">CPU ms", ">Build s", ">More B/item")
     for line in lines:
         shown.add_row(
@@ -163,9 +162,10 @@ def main() -> None:
             f"{line['cpu_ms']:.3f}", f"{line['build_cpu_s']:.1f}", f"{line['bytes_per_item']:.0f}",
         )  # fmt: skip
     console().print(shown)
-    if arguments.json is not None:
-        found = {"machine": machine.describe(), "width": arguments.width, "lines": lines}
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    write(
+        arguments.json,
+        {"machine": machine.describe(), "width": arguments.width, "lines": lines},
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ python -m benchmarks.online var/data/complete-journey [--judge test] [--svg DIR]
 """
 
 import argparse
-import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
+from benchmarks.command import ended, output, write
 from benchmarks.online_pictures import pictures
 from benchmarks.replay import (
     Arm,
@@ -36,6 +37,7 @@ from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.run import make_job
 from cli.evaluation.training import Job, Sources, train_fusion, train_sources
 from cli.output import console, table
+from cli.topology import SOURCES
 from gateway.config import GatewayConfig
 from gateway.fusion.adapt import Doubles, Pace
 from models.data.dataset import load_dataset
@@ -49,8 +51,12 @@ _DEPTH, _PARTS = 100, 4
 _HEALTHY, _ILL = "all well", "{} answers noise from half on"
 
 
-def main() -> None:
+def main() -> int:
     options = _options()
+    return ended(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
     models, more = read_models("cf,content,sequence,text,convex", ())
     plan = Plan(
         "time-split", models, judged=options.judge, exclude_seen=False, preset=options.preset,
@@ -74,9 +80,7 @@ def main() -> None:
         options.svg.mkdir(parents=True, exist_ok=True)
         for name, text in pictures(told, world.sources).items():
             (options.svg / name).write_text(text, encoding="utf-8")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1))
+    write(options.json, {"machine": machine.describe(), **result})
 
 
 def _options() -> argparse.Namespace:
@@ -87,7 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
     parser.add_argument("--visits", type=int, default=12_000)
-    parser.add_argument("--ill", default="cf", help="the source that turns bad")
+    parser.add_argument("--ill", default="cf", choices=SOURCES, help="the source that turns bad")
     parser.add_argument("--rate", type=float, default=usual.adaptive_rate)
     parser.add_argument("--factor", type=float, default=usual.adaptive_factor)
     parser.add_argument("--examination", type=float, default=1.0, help="of shoppers")
@@ -96,7 +100,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--svg", type=Path, help="folder for pictures")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output)
     return parser.parse_args()
 
 
@@ -211,4 +215,4 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

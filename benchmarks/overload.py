@@ -18,7 +18,6 @@ python -m benchmarks.overload [--json FILE] [--times 3] [--seconds 60]
 import argparse
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,9 +28,11 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
+from benchmarks.command import above_0, child, count
 from benchmarks.overload_load import Plan
 from benchmarks.serving import Round, median
 from benchmarks.unguarded import PARTS
+from benchmarks.versions import setting
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.output import console, table
@@ -95,7 +96,7 @@ def _round(without: str, plan: Plan, arguments: argparse.Namespace) -> Round:
         work = Path(name)
         demo_shop.prepare(arguments, work)
         settings = {"PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl")}
-        settings |= dict(s.split("=", 1) for s in arguments.set)
+        settings |= dict(arguments.set)
         config = FleetConfig(
             repository=arguments.repository,
             state=work / "state.sqlite",
@@ -126,7 +127,7 @@ def _drive(fleet: Fleet, work: Path, plan: Plan, arguments: argparse.Namespace) 
     ]  # fmt: skip
     processes = {name: psutil.Process(fleet.pid(name)) for name in NAMES}
     marks: list[Mark] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+    with child(command) as client:
         if client.stdout is None:
             raise UserError("the client has no output")
         processes[_CLIENT] = psutil.Process(client.pid)
@@ -189,17 +190,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--times", type=float, default=3.0, help="overload, times the capacity")
+    parser.add_argument("--times", type=above_0, default=3.0, help="overload, times the capacity")
     parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=above_0, default=60.0, help="of overload")
+    parser.add_argument("--rounds", type=count, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=list(PARTS), metavar="PART",
                         help=f"also without this part: {', '.join(PARTS)}")  # fmt: skip
-    parser.add_argument("--capacity-seconds", type=float, default=10.0)
-    parser.add_argument("--callers", type=int, default=16, help="that find the capacity")
-    parser.add_argument("--timeout", type=float, default=0.5, help="seconds a caller waits")
+    parser.add_argument("--capacity-seconds", type=above_0, default=10.0)
+    parser.add_argument("--callers", type=count, default=16, help="that find the capacity")
+    parser.add_argument("--timeout", type=above_0, default=0.5, help="seconds a caller waits")
     demo_shop.add_arguments(parser)
-    parser.add_argument("--set", action="append", default=[], metavar="PLAIT_GATEWAY_X=VALUE",
+    parser.add_argument("--set", action="append", type=setting, default=[],
+                        metavar="PLAIT_GATEWAY_X=VALUE",
                         help="a setting of the processes under test")  # fmt: skip
     return parser.parse_args()
 

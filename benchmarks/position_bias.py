@@ -13,6 +13,7 @@ python -m benchmarks.position_bias var/data/complete-journey var/models [--json 
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ from artifacts import layout
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact, load_fusion
 from benchmarks import machine
+from benchmarks.command import ended, output, write
+from cli.failures import UserError
 from cli.output import console, table
 from models.data.dataset import load_dataset
 from models.evaluate.bootstrap import Resampling
@@ -45,7 +48,7 @@ _PLACES = (1, 2, 3, 5, 10, 20)
 Rng = np.random.Generator
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("repository", type=Path)
@@ -54,15 +57,17 @@ def main() -> None:
     parser.add_argument("--examination", type=float, default=1.0)
     parser.add_argument("--most", type=float, default=Config().exposure_most, help="a weight")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output)
     options = parser.parse_args()
+    return ended(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
     config = Config(moments=1, ranker_users=options.shoppers, seed=options.seed)
     tables, artifact, sources = questions(options.dataset, options.repository, config)
     result = compared(tables, (artifact, sources), config, options)
     show(result)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1))
+    write(options.json, {"machine": machine.describe(), **result})
 
 
 def questions(
@@ -73,7 +78,7 @@ def questions(
     artifact = load_fusion(layout.find(repository, "fusion"))
     window = held_out(data, engines)
     if not window.wanted.height:
-        raise SystemExit("nothing is held out from these models: train them without --refit")
+        raise UserError("Nothing is held out from these models: train them without --refit")
     asked = {name: engines[name] for name in readers(engines)}
     catalogue = make_catalogue(data.items, artifact.vectors)
     quantiles = {name: quantiles_of(engine) for name, engine in asked.items()}
@@ -208,4 +213,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import ended
+
 OUT = Path("var/quality")
 DATA = Path("var/data")
 # The columns of a summary, at the main metric's k and at 20.
@@ -59,6 +61,10 @@ RUNS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what can be run; return 0, or the first exit code that is not."""
     options = _options(arguments)
+    return ended(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     for run in chosen(options.only):
         source = _source(run, options.data)

@@ -11,7 +11,7 @@ python -m benchmarks.rankers var/data/complete-journey [--judge test] [--variant
 """
 
 import argparse
-import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +25,7 @@ from artifacts.engine import Engine
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
+from benchmarks.command import ended, output, write
 from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import ask_for
@@ -88,21 +89,23 @@ class Taught:
     stages_ms: dict[str, float]  # CPU of pool and all stages, about 200 candidates, by way
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--variants", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output)
     options = parser.parse_args()
+    return ended(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
     given = taught(job_of(options.dataset, options.judge, options.preset, options.work))
     result = compare(given, _VARIANTS if options.variants else {})
     show(result)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1))
+    write(options.json, {"machine": machine.describe(), **result})
 
 
 def job_of(dataset: Path, judge: str, preset: str, work: Path) -> Job:
@@ -290,4 +293,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

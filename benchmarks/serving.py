@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks import demo_shop, machine
+from benchmarks.command import above_0, child, count, counts
 from benchmarks.report import show
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
@@ -40,7 +41,6 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Start the five processes on a copy of the data, measure, stop; return the result."""
     versions = demo_shop.versions(arguments.repository)
-    callers = [int(n) for n in arguments.callers.split(",")]
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         work = Path(name)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for number in range(arguments.rounds):
                 seen = {
                     str(n): load(fleet, work, n, arguments.seconds, arguments.seed + number)
-                    for n in callers
+                    for n in arguments.callers
                 }
                 rounds.append({"serving": seen, "bare": _bare(arguments, work)})
     return {
@@ -94,7 +94,7 @@ def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> R
         "--callers", str(callers), "--seconds", str(seconds), "--seed", str(seed),
     ]  # fmt: skip
     processes = {name: psutil.Process(fleet.pid(name)) for name in NAMES}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+    with child(command) as client:
         if client.stdout is None:
             raise UserError("the client has no output")
         client.stdout.readline()
@@ -108,19 +108,22 @@ def load(fleet: Fleet, work: Path, callers: int, seconds: float, seed: int) -> R
 
 
 def figures(seen: Mapping[str, Any], cpu: Mapping[str, float]) -> Round:
-    """Turn latencies (seconds) and CPU-seconds by process into the reported figures."""
-    latencies = sorted(seen["latencies"])
-    count = len(latencies)
+    """Turn latencies (seconds) and CPU-seconds by process into the reported figures.
+
+    Rate, latencies and CPU are those of rankings; `requests` are all that ended.
+    """
+    latencies, outcomes = sorted(seen["latencies"]), seen["outcomes"]
+    count, ended = len(latencies), sum(outcomes.values())
     if not count:
-        raise UserError("no request was answered in the measured time")
+        raise UserError(f"no request was answered in the measured time: {outcomes or 'none ended'}")
     return {
-        "requests": count,
+        "requests": ended,
         "requests_per_second": count / seen["seconds"],
         "p50_ms": 1000 * latencies[count // 2],
         "p99_ms": 1000 * latencies[min(count - 1, int(0.99 * count))],
         "cpu_ms_per_request": 1000 * sum(cpu.values()) / count,
         "cpu_ms_by_process": {name: 1000 * used / count for name, used in cpu.items()},
-        "not_ok": count - seen["outcomes"].get("ok", 0),
+        "not_ok": ended - outcomes.get("ok", 0),
     }
 
 
@@ -145,9 +148,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured per round and load")
-    parser.add_argument("--callers", default="1,16,64", help="numbers of callers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and load")
+    parser.add_argument("--callers", type=counts, default=[1, 16, 64], help="numbers of callers")
+    parser.add_argument("--rounds", type=count, default=3)
     demo_shop.add_arguments(parser)
     return parser.parse_args()
 

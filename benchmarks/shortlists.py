@@ -9,7 +9,7 @@ python -m benchmarks.shortlists var/data/complete-journey [--judge test] [--json
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy as np
 from artifacts.formulas import Floats
 from artifacts.ranker.features import names
 from benchmarks import machine
+from benchmarks.command import ended, output, write
 from benchmarks.rankers import Judged, job_of, judged
+from cli.failures import UserError
 from cli.output import console, table
 from gateway.fusion.ranker import shortlist
 from models.fusion.ranker import ndcg
@@ -27,35 +29,36 @@ _PLACES = (10, 20, 50, 100)
 _LENGTHS = (0, 400, 300, 200, 160, 120, 100, 80, 60)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output)
     options = parser.parse_args()
+    return ended(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
     given = judged(job_of(options.dataset, options.judge, options.preset, options.work))
     found = {length: quality(given, length) for length in _LENGTHS}
     shown = table("Shortlist", *(f">NDCG@{k}" for k in _PLACES))
     for length, values in found.items():
         shown.add_row(str(length) if length else "all", *(f"{v:.4f}" for v in values))
     console().print(shown)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({
-            "machine": machine.describe(), "judged": len(given.tables),
-            "candidates": float(np.mean([len(t.target) for t in given.tables])),
-            "ndcg": {str(n): dict(zip(map(str, _PLACES), v, strict=True))
-                     for n, v in found.items()},
-        }, indent=1))  # fmt: skip
+    write(options.json, {
+        "machine": machine.describe(), "judged": len(given.tables),
+        "candidates": float(np.mean([len(t.target) for t in given.tables])),
+        "ndcg": {str(n): dict(zip(map(str, _PLACES), v, strict=True)) for n, v in found.items()},
+    })  # fmt: skip
 
 
 def quality(given: Judged, length: int) -> list[float]:
     """Return mean NDCG at _PLACES with a shortlist of `length`; 0: all are ranked."""
     ranker = given.artifact.ranker_for("HOME")
     if ranker is None:
-        raise SystemExit("the fusion has no learned ranker on this dataset")
+        raise UserError("The fusion has no learned ranker on this dataset")
     network, sources = ranker.network, tuple(given.engines)
     column = {name: number for number, name in enumerate(names(sources))}
     blend = np.zeros(len(column), np.float32)
@@ -84,4 +87,4 @@ def _behind(question: Table, scores: Floats, by: tuple[Floats, int], length: int
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

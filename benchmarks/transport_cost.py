@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 
 from benchmarks import machine
+from benchmarks.command import count, ended, output, write
 from benchmarks.systems.process import ROOT
 from benchmarks.transport_end import ARGUMENTS, OPEN_CALL
 from cli.topology import on_free_ports
@@ -65,10 +66,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=300, help="a round, a way and a size")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--rounds", type=count, default=7)
+    parser.add_argument("--calls", type=count, default=300, help="a round, a way and a size")
+    parser.add_argument("--json", type=output, metavar="FILE")
     arguments = parser.parse_args()
+    return ended(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="plait-transport-") as name, ExitStack() as stack:
         folders, missing = install(Path(name))
         ways = [stack.enter_context(way) for way in line_up(Path(name), folders)]
@@ -82,10 +87,10 @@ def main() -> int:
                     way.ask(arguments.calls, rows)
         found = summary(ways)
     show(found, missing)
-    if arguments.json is not None:
-        result = {"machine": machine.describe(), "ways": found, "not_available": missing}
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    write(
+        arguments.json,
+        {"machine": machine.describe(), "ways": found, "not_available": missing},
+    )
 
 
 def install(into: Path) -> tuple[dict[str, Path], dict[str, str]]:

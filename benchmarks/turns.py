@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import demo_shop, machine
+from benchmarks.command import above_0, count
 from benchmarks.measure import cpu_seconds, tree
 from benchmarks.open_loop import Shot, closed_loop, open_loop, poisson
 from benchmarks.overload_load import asking, figures
@@ -210,9 +211,9 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("version", nargs="+", metavar=WRITTEN, help=MEANT)
     add("--loads", default="16", metavar="LOAD,...", help="callers (16) or rates (300/s)")
-    add("--rounds", type=int, default=8)
-    add("--seconds", type=float, default=4.0, help="of each turn")
-    add("--timeout", type=float, default=0.5, help="seconds a caller waits")
+    add("--rounds", type=count, default=8)
+    add("--seconds", type=above_0, default=4.0, help="of each turn")
+    add("--timeout", type=above_0, default=0.5, help="seconds a caller waits")
     demo_shop.add_arguments(parser)
     return parser.parse_args()
 

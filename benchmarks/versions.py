@@ -1,12 +1,16 @@
 """Versions of Plait to measure beside each other: another checkout, other settings."""
 
+import argparse
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.failures import UserError
 
+# A part of file names, too.
+_NAME = re.compile(r"\w[\w.+-]*")
 WRITTEN = "NAME[=PART,...]"
 MEANT = (
     f"{WRITTEN}: PART is the folder of another checkout, whose code then runs,\n"
@@ -25,15 +29,28 @@ class Version:
 def version(text: str) -> Version:
     """Read what the command line says of a version; raises UserError."""
     name, _, rest = text.partition("=")
-    if not name:
-        raise UserError(f"{text}: a version is written {WRITTEN}")
+    if not _NAME.fullmatch(name):  # a folder without a name before it would run this checkout
+        raise UserError(f"{text}: a version is written {WRITTEN}, as before=../before")
     environment: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
-        setting, is_setting, value = part.partition("=")
-        if is_setting and not setting.startswith("PLAIT_"):
-            raise UserError(f"{name}: {setting} is no setting; they begin with PLAIT_")
-        environment |= {setting: value} if is_setting else _code_in(name, Path(part))
+        if "=" not in part:
+            environment |= _code_in(name, Path(part))
+            continue
+        try:
+            environment |= [setting(part)]
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{name}: {error}") from None
     return Version(name, environment)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Read PLAIT_GATEWAY_X=VALUE, for argparse."""
+    name, is_setting, value = text.partition("=")
+    if not is_setting or not name.startswith("PLAIT_"):
+        raise argparse.ArgumentTypeError(
+            f"{name} is no setting; they are written PLAIT_GATEWAY_X=VALUE"
+        )
+    return name, value
 
 
 def versions(texts: list[str]) -> dict[str, Version]:

@@ -138,7 +138,10 @@ STAGES = Row(
     ),
 )
 
-_REFUSED = rate("plait_refused_total", 'reason!="cancelled"')
+# As in the alert: somebody who reads profiles in bulk is no overload.
+_NO_PROFILES = 'kind!="PROFILES"'
+_ADMITTED = rate("plait_admitted_total", _NO_PROFILES)
+_REFUSED = rate("plait_refused_total", f'reason!="cancelled", {_NO_PROFILES}')
 LOAD = Row(
     "Is more asked than can be done?",
     (
@@ -149,8 +152,7 @@ LOAD = Row(
             "percentunit",
             (
                 Target(
-                    f"({_REFUSED} or vector(0)) / "
-                    f"({rate('plait_admitted_total')} + ({_REFUSED} or vector(0)))",
+                    f"({_REFUSED} or vector(0)) / ({_ADMITTED} + ({_REFUSED} or vector(0)))",
                     "refused",
                 ),
             ),

@@ -6,13 +6,11 @@ Ends with 1 where something that must hold did not.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from artifacts.errors import ArtifactError
 from artifacts.layout import find
 from benchmarks import machine
 from benchmarks.chaos.faults import TRIALS
@@ -20,32 +18,29 @@ from benchmarks.chaos.run import run
 from benchmarks.chaos.table import as_json, show
 from benchmarks.chaos.trial import FULL, SHORT, Scale, Trial
 from benchmarks.chaos.world import Ground
+from benchmarks.command import ended, output, write
 from cli.demo.places import Places
 from cli.failures import UserError
 from cli.topology import FUSION, SOURCES
+
+_NEEDS = "Chaos needs the demo's data and models: make train"
 
 
 def main() -> int:
     """Run the trials; 0 if all held, 1 if not or something is missing."""
     arguments = _arguments()
+    return ended(lambda: _work(arguments), _NEEDS)
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    trials, scale = _chosen(arguments.only), _scale(arguments)
     places = Places(arguments.root)
-    try:
-        _check(places)
-        trials = _chosen(arguments.only)
-        scale = _scale(arguments)
-        ground = Ground(places.models, places.seed)
-        findings = list(run(trials, ground, scale, lambda text: print(text, file=sys.stderr)))
-    except (ArtifactError, UserError) as error:
-        message = error.message if isinstance(error, UserError) else str(error)
-        print(f"{message}\nChaos needs the demo's data and models: make train", file=sys.stderr)
-        return 1
+    _check(places)
+    ground = Ground(places.models, places.seed)
+    findings = list(run(trials, ground, scale, lambda text: print(text, file=sys.stderr)))
     show(findings, bounds=scale.bounds)
-    if arguments.json is not None:
-        result = {
-            "machine": machine.describe(),
-            "findings": as_json(findings, bounds=scale.bounds),
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    found = as_json(findings, bounds=scale.bounds)
+    write(arguments.json, {"machine": machine.describe(), "findings": found})
     return 0 if all(f.passed(bounds=scale.bounds) for f in findings) else 1
 
 
@@ -54,7 +49,7 @@ def _check(places: Places) -> None:
     for name in (*SOURCES, FUSION):
         find(places.models, name)
     if not places.seed.exists():
-        raise UserError(f"{places.seed}: there is no such file.")
+        raise UserError(f"{places.seed}: there is no such file\n{_NEEDS}")
 
 
 def _chosen(only: str) -> Sequence[Trial]:
@@ -88,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--malformed", type=int, metavar="N", help="malformed requests")
     parser.add_argument("--overload", type=float, metavar="SECONDS", help="seconds of overload")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--json", type=Path, help="where the findings go, for machines")
+    parser.add_argument("--json", type=output, help="where the findings go, for machines")
     return parser.parse_args()
 
 

@@ -192,11 +192,14 @@ class FurtherGateway:
         fleet = self._plait.fleet
         addresses = {name: fleet.topology.find(name).address for name in self._sources}
         label = "".join(c if c.isalnum() else "-" for c in self.name)
+        state = self._plait.own_state(label)
         own = {
+            # Never the log of the shop whose checkout this is: training reads it.
+            "EXPOSURE_LOG": str(state.with_name(f"exposures-{label}.jsonl")),
             **self._settings,
             "PORT": str(endpoint.port),
             "METRICS_PORT": str(endpoint.metrics_port),
-            "STATE": str(self._plait.own_state(label)),
+            "STATE": str(state),
             "SOURCES": ",".join(f"{name}={at}" for name, at in addresses.items()),
             "ITEM_ENCODERS": ",".join(n for n in ("content", "text") if n in addresses),
         }

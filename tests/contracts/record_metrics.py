@@ -44,6 +44,7 @@ def gateway() -> None:
     m.ADMITTED.labels("HOME").inc(ROUND)
     m.ADMISSION_WAIT.labels("HOME").observe(0.01)
     m.REFUSED.labels("RANK", "full").inc(ROUND)
+    m.REFUSED.labels("PROFILES", "full").inc(2 * ROUND)
     m.ADMISSION_LIMIT.labels("rankings").set(40)
     m.QUALITY_FACTOR.labels("rankings").set(0.6)
     m.EVENTS.labels("purchase").inc(ROUND)

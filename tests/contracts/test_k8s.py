@@ -1,6 +1,7 @@
 """The manifests build offline, fit Kubernetes' schemas, and fit the code they run."""
 
 import re
+from pathlib import PurePath
 from typing import Any
 
 import kubernetes_validate
@@ -24,6 +25,8 @@ from tests.contracts.roles import ROLES, SOURCES
 
 # The oldest and the newest release these are meant for.
 KUBERNETES = ("1.34.0", "1.37.0")
+# How long a cluster's DNS lets its answers be kept, as kubeadm sets it up.
+DNS_SECONDS = 30
 WORKLOADS = [pytest.param(w, id=f"{t}:{w.role}") for t in TARGETS for w in workloads(t)]
 each_workload = pytest.mark.parametrize("workload", WORKLOADS)
 each_target = pytest.mark.parametrize("target", TARGETS)
@@ -87,6 +90,16 @@ def test_volumes_hold_what_the_process_reads_and_writes(workload: Workload) -> N
         c["metadata"]["name"] for c in workload.whole["spec"].get("volumeClaimTemplates", [])
     }
     assert {m["name"] for m in mounts.values()} == volumes
+
+
+@each_target
+def test_what_the_gateway_compiles_outlives_its_pod(target: str) -> None:
+    """Compiling takes 20 s of CPU, in which a rollout has no gateway."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    lasting = {c["metadata"]["name"] for c in gateway.whole["spec"]["volumeClaimTemplates"]}
+    mounts = gateway.container["volumeMounts"]
+    (place,) = [m["mountPath"] for m in mounts if m["name"] in lasting]
+    assert PurePath(gateway.environment["NUMBA_CACHE_DIR"]).parent == PurePath(place)
 
 
 @each_target
@@ -170,6 +183,26 @@ def test_a_rollout_never_leaves_fewer_pods_than_wanted(workload: Workload) -> No
     else:
         assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
         assert spec["strategy"]["rollingUpdate"]["maxSurge"] >= 1
+
+
+@each_target
+def test_the_gateway_hears_of_a_new_pod_before_the_old_ones_are_gone(target: str) -> None:
+    """It looks names up; a caching DNS may tell it of the pods of half a minute ago."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    kept = DNS_SECONDS + load(gateway).look_up_ms / 1000
+    for workload in workloads(target):
+        if workload.role in SOURCES:
+            overlap = workload.whole["spec"]["minReadySeconds"] + load(workload).drain_seconds
+            assert overlap >= kept, workload.role
+
+
+@each_target
+def test_a_gateway_that_never_gets_ready_is_replaced_by_the_rollout_that_mends_it(
+    target: str,
+) -> None:
+    """With OrderedReady, Kubernetes waits for the broken pod for good."""
+    (gateway,) = [w for w in workloads(target) if w.role == "gateway"]
+    assert gateway.whole["spec"]["podManagementPolicy"] == "Parallel"
 
 
 @each_target
@@ -265,3 +298,47 @@ def test_a_tool_pod_is_as_harmless_as_the_others_and_mounts_what_exists(name: st
     # Nothing may route calls to it.
     selectors = [s["spec"]["selector"] for s in of_kind("k8s/base", "Service")]
     assert not any(matches(s, pod["metadata"]["labels"]) for s in selectors)
+
+
+def blocks() -> list[list[str]]:
+    """The commands of the runbook, block by block, a line each."""
+    text = (ROOT / "docs/operations.md").read_text()
+    return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("name", ["models", "state"])
+def test_the_runbook_waits_for_a_tool_pod_before_it_uses_it(name: str) -> None:
+    """`kubectl apply` returns before the pod runs: what follows at once would fail."""
+    made, pod = f"kubectl apply -f k8s/tools/{name}.yaml", f"plait-{name}"
+    (block,) = [block for block in blocks() if made in block]
+    asked = [line for line in block if re.search(rf" (exec|cp) .*{pod}\b", line)]
+    (waits,) = [line for line in block if f"wait --for=condition=Ready pod/{pod} " in line]
+    assert asked
+    assert block.index(made) < block.index(waits) < min(map(block.index, asked))
+
+
+def test_the_runbook_lets_the_gateway_end_before_its_file_is_replaced() -> None:
+    (block,) = [block for block in blocks() if any("--replicas=0" in line for line in block)]
+    (stop,) = [n for n, line in enumerate(block) if "--replicas=0" in line]
+    (gone,) = [n for n, line in enumerate(block) if "--for=delete pod/plait-gateway-0" in line]
+    (removed,) = [n for n, line in enumerate(block) if "rm -f state.sqlite" in line]
+    assert stop < gone < removed
+
+
+def test_the_runbook_rolls_the_services_out_before_the_gateway() -> None:
+    """One `kubectl apply -k` would change all at once."""
+    (block,) = [b for b in blocks() if any("apply -k" in line for line in b)]
+    first, second = [n for n, line in enumerate(block) if "apply -k" in line]
+    (chosen,) = re.findall(rf" -l '{re.escape(COMPONENT)} in \((.*)\)'", block[first])
+    assert chosen.split(",") == list(SOURCES)
+    (waits,) = [n for n, line in enumerate(block) if "rollout status" in line]
+    assert first < waits < second
+    assert " -l " not in block[second]
+
+
+def test_the_runbook_asks_for_whole_logs() -> None:
+    """Of pods chosen by a label kubectl shows ten lines each, however long `--since` is."""
+    text = (ROOT / "docs/operations.md").read_text()
+    asked = re.findall(r"kubectl [^`\n]*\blogs -l [^`\n]*", text)
+    assert asked
+    assert all("--tail=-1" in command for command in asked)

@@ -59,14 +59,16 @@ def test_plait_gives_the_jobs_answer_however_it_is_asked(plait: Plait, examiner:
 
 
 def test_a_gateway_with_the_whole_pipeline_gives_whole_answers(
-    plait: Plait, examiner: Examiner
+    plait: Plait, examiner: Examiner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     further = FurtherGateway("whole", plait, DEFAULTS, ("content", "text"))
     try:
         examiner.check("whole", further.start())
         assert set(further.processes()) == {"gateway", "content", "text"}
     finally:
         further.stop()
+    assert list(tmp_path.iterdir()) == [], "what it shows goes into somebody's exposure log"
 
 
 def test_the_plain_fan_out_gives_the_jobs_answer(

@@ -30,6 +30,8 @@ class Child:
         self._stopping = asyncio.Event()
         # Times it has ended without being told to.
         self.deaths = 0
+        # Exposed as 0: from nothing to 1 would be no increase to Prometheus.
+        metrics.WORKER_RESTARTS.labels(role)
 
     @property
     def pid(self) -> int | None:

@@ -120,6 +120,9 @@ async def test_workers_share_a_port_and_count_as_one(running: Process, tmp_path:
     assert now.sum("plait_build_info") == 1
     assert now.sum("plait_model_load_seconds") > 0
     assert now.sum("process_cpu_seconds_total") > 0
+    # There before the first death: Prometheus sees no increase where there was nothing.
+    deaths = [s.value for s in now.samples if s.name == "plait_worker_restarts_total"]
+    assert deaths == [0.0]
 
 
 async def test_a_killed_worker_is_replaced_and_its_counts_stay(

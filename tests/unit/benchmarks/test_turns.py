@@ -40,6 +40,9 @@ def test_a_version_is_another_checkout_with_settings_or_this_one_as_it_is() -> N
     ("said", "expected"),
     [
         (["=x"], "written NAME"),
+        # Would run this checkout under the other's name.
+        (["../before", "now"], "as before=../before"),
+        ([".."], "written NAME"),
         (["a=LOAD_SHARE=1"], "no setting"),
         ([f"a={ROOT / 'docs'}"], "no checkout"),
         (["a", "a"], "names of their own"),

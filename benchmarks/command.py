@@ -1,0 +1,102 @@
+"""A benchmark as a command: what it is told is checked before the work, and nothing outlives it."""
+
+import argparse
+import json
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import ArtifactError
+from cli.failures import UserError
+from cli.writable import check_file
+from models.data.errors import DataError
+
+# As a shell reports a process that the signal ended.
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def ended(work: Callable[[], int | None], hint: str = "") -> int:
+    """Do the work and return the exit code: 1 with one line where a person can help.
+
+    `hint`: said too where data or models are wrong. Ctrl-C and an ordinary kill unwind the
+    work, so that what it has started ends and its folders are removed.
+    """
+    before = signal.signal(signal.SIGTERM, _unwind)
+    try:
+        return work() or 0
+    except UserError as error:
+        said = error.message
+    except (ArtifactError, DataError) as error:
+        said = f"{error}\n{hint}".rstrip()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print(said, file=sys.stderr)
+    return 1
+
+
+def _unwind(*_: object) -> None:
+    # Once: a second one must not cut the clearing up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(_TERMINATED)
+
+
+@contextmanager
+def child(command: Sequence[str], stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command beside the block, its output in a pipe, and wait for its end.
+
+    Where the block is left by an error or a signal, the command is killed: it may have an
+    hour to go.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def output(text: str) -> Path:
+    """Read the name of a file to write, for argparse: refused where it cannot be written."""
+    path = Path(text)
+    try:
+        check_file(path)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+    return path
+
+
+def write(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Write a result as JSON, where a file was named."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def counts(text: str) -> list[int]:
+    """Read whole numbers above 0, separated by commas, for argparse."""
+    return [count(part) for part in text.split(",")]
+
+
+def count(text: str) -> int:
+    """Read a whole number above 0, for argparse."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
+def above_0(text: str) -> float:
+    """Read a number above 0, such as seconds, for argparse."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return found
