@@ -29,7 +29,7 @@ from cli.output import console, table
 from models.data.dataset import load_dataset
 from models.evaluate.bootstrap import Resampling
 from models.fusion.cases import Setting
-from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue
+from models.fusion.catalogue import MarketTrends, domain_tables, make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.exposures import learn_weights
 from models.fusion.network import train_network
@@ -78,7 +78,7 @@ def questions(
     catalogue = make_catalogue(data.items, artifact.vectors)
     quantiles = {name: quantiles_of(engine) for name, engine in asked.items()}
     past, _ = domain_tables(catalogue, window.known, ordered=True)
-    trends = DailyTrends(catalogue, data.events, config.trend_half_life_days)
+    trends = MarketTrends(catalogue, data.events, config.trend_half_life_days)
     setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
     known = known_of(data, setting, window)
     tasks = [*map(Questions, moments(config, window, exclude_seen=False))]

@@ -36,6 +36,7 @@ from models.fusion.propensity import Examination
 from models.fusion.queries import search_lists, search_task
 from models.fusion.rankers import excludes_seen, learn_rankers, setting_of
 from models.fusion.search import Found, blend, search
+from models.fusion.tables import VISITS
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -156,7 +157,8 @@ def _tune_surfaces(
         lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
         report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
         session = surfaces.SESSION if surface in (_LIVE, "SESSION") else 0
-        cases = build_cases(task, lists, sources, replace(setting, session=session))
+        asked = replace(setting, session=session, visit=surface in VISITS)
+        cases = build_cases(task, lists, sources, asked)
         found = search(cases, len(sources), _SEARCHED[surface], k=config.k)
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
@@ -200,7 +202,7 @@ def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
     return {
         **over_time,
         "SESSION": surfaces.session_task(visits, most, seed),
-        "CART": surfaces.cart_task(visits, most, seed),
+        "CART": surfaces.cart_task(visits, most, seed, exclude_seen=False),
     }
 
 
