@@ -31,7 +31,7 @@ from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import Catalogue, MarketTrends, make_catalogue
 from models.fusion.config import Config, Window
 from models.fusion.domains import learn_domains
-from models.fusion.search import blend, mean_ndcg, search, simplex
+from models.fusion.search import Found, blend, mean_ndcg, search, simplex
 from models.fusion.surfaces import cart_task, session_task, visit_task, visits
 from models.fusion.variety import Afforded, Question
 from models.progress import silent
@@ -257,6 +257,36 @@ def test_a_useless_adjustment_gets_no_weight_and_a_useful_one_does() -> None:
     assert found.terms[0] == 0
     assert found.terms[1] > 0.02
     assert found.without["cross_domain"] < found.ndcg == pytest.approx(found.without["trend"])
+
+
+def test_weights_are_tuned_beside_the_terms_that_are_served_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On SESSION the affinity found for visits under way, and HOME's term of other domains."""
+    items, bought = shop(users=60, events_each=80)
+    moment = pl.col("time").first().over("user_id", pl.col("order") // 20)
+    bought = bought.with_columns(time=moment + pl.duration(minutes=pl.col("order") % 20))
+    held = hold_out(bought, share=0.5)
+    told = PopularityEngine(held.known)
+    told.manifest.inputs.add(name="history")
+    searched: list[Found] = []
+
+    def noted(*given: Any, **named: Any) -> Found:
+        searched.append(search(*given, **named))
+        return searched[-1]
+
+    monkeypatch.setattr(learn, "search", noted)
+    dataset: Any = SimpleNamespace(items=items, events=bought, info=SimpleNamespace(times="time"))
+    vectors = np.zeros((items.height, 0), np.float32)
+    window = Window(held.known, held.wanted)
+    made, _ = learn.learn(Config(ranker=False), dataset, {"cf": told}, (vectors, window), silent)
+    _, live, session, cart = searched
+    settings = made.settings_for("SESSION")
+    served = [settings.w_trend, settings.w_cross_domain, settings.w_session]
+    np.testing.assert_allclose(session.terms, served, atol=1e-4)
+    assert live.terms[2] == pytest.approx(settings.w_session)
+    settings = made.settings_for("CART")
+    assert cart.terms[:2].tolist() == [settings.w_trend, settings.w_cross_domain] == [0, 0]
 
 
 def test_every_blend_of_the_grid_sums_to_one_and_leaves_everyone_the_least() -> None:
