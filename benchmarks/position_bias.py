@@ -24,6 +24,7 @@ import numpy as np
 from artifacts import layout
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact, load_fusion
+from artifacts.ranker.answers import WIDTH
 from benchmarks import machine
 from cli.output import console, table
 from models.data.dataset import load_dataset
@@ -162,8 +163,10 @@ def _some(rng: Rng, sources: int) -> np.ndarray:
 
 
 def _blended(asked: Table, weights: np.ndarray) -> Floats:
-    """Return the weighted sum of the sources' scores, which come first of every three."""
-    scores: Floats = asked.features[:, 0 : 3 * len(weights) : 3] @ weights.astype(np.float32)
+    """Return the weighted sum of the sources' scores, which come first of each one's features."""
+    scores: Floats = asked.features[:, 0 : WIDTH * len(weights) : WIDTH] @ weights.astype(
+        np.float32
+    )
     return scores
 
 
