@@ -24,6 +24,8 @@ _WITHIN = np.float32(0.5)
 _MIDDLE = np.float32(0.5)
 # Session affinity: part of the vectors; the rest is the categories'.
 _VECTOR_PART = np.float32(0.7)
+# In a session the last step says most; each step before it this much less.
+_STEP = 0.85
 # |log-odds| beyond a factor of twenty is a sparse cell of the table, not knowledge.
 _LARGEST_LOG_RATIO = np.float32(3.0)
 
@@ -114,6 +116,16 @@ def _log_ratio(domains: Rows, weight: Floats, transition: Floats, fade: float) -
         faded = np.log(max(ratio[t], 1e-6)) / (1 + own[t] / fade)
         value[t] = min(max(faded, -_LARGEST_LOG_RATIO), _LARGEST_LOG_RATIO)
     return value
+
+
+@compiled(FLOATS)
+def by_step(weights: Floats) -> Floats:
+    """Return a session's weights [M], oldest first, less for each step that followed."""
+    stepped, step = np.empty(len(weights), np.float32), 1.0
+    for i in range(len(weights) - 1, -1, -1):
+        stepped[i] = step * weights[i]
+        step *= _STEP
+    return stepped
 
 
 def session_affinity(

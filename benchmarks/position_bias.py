@@ -25,6 +25,7 @@ import numpy as np
 from artifacts import layout
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact, load_fusion
+from artifacts.ranker.answers import WIDTH
 from benchmarks import machine
 from benchmarks.command import ended, output, write
 from cli.failures import UserError
@@ -32,7 +33,7 @@ from cli.output import console, table
 from models.data.dataset import load_dataset
 from models.evaluate.bootstrap import Resampling
 from models.fusion.cases import Setting
-from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue
+from models.fusion.catalogue import MarketTrends, domain_tables, make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.exposures import learn_weights
 from models.fusion.network import train_network
@@ -83,7 +84,7 @@ def questions(
     catalogue = make_catalogue(data.items, artifact.vectors)
     quantiles = {name: quantiles_of(engine) for name, engine in asked.items()}
     past, _ = domain_tables(catalogue, window.known, ordered=True)
-    trends = DailyTrends(catalogue, data.events, config.trend_half_life_days)
+    trends = MarketTrends(catalogue, data.events, config.trend_half_life_days)
     setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
     known = known_of(data, setting, window)
     tasks = [*map(Questions, moments(config, window, exclude_seen=False))]
@@ -167,8 +168,10 @@ def _some(rng: Rng, sources: int) -> np.ndarray:
 
 
 def _blended(asked: Table, weights: np.ndarray) -> Floats:
-    """Return the weighted sum of the sources' scores, which come first of every three."""
-    scores: Floats = asked.features[:, 0 : 3 * len(weights) : 3] @ weights.astype(np.float32)
+    """Return the weighted sum of the sources' scores, which come first of each one's features."""
+    scores: Floats = asked.features[:, 0 : WIDTH * len(weights) : WIDTH] @ weights.astype(
+        np.float32
+    )
     return scores
 
 

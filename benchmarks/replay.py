@@ -30,7 +30,7 @@ from models.evaluate.parts import Parts
 from models.evaluate.ranking import Asking, Lists
 from models.evaluate.task import Task, of_users
 from models.fusion.cases import TERMS, Case, Setting, build_cases
-from models.fusion.catalogue import DailyTrends, domain_tables, make_catalogue
+from models.fusion.catalogue import MarketTrends, domain_tables, make_catalogue
 from models.fusion.surfaces import visit_task, visits
 
 K, SHOWN = 10, 20
@@ -90,7 +90,7 @@ def make_world(
     transition, _ = domain_tables(catalogue, parts.known, ordered=True)
     events = pl.concat([parts.known, parts.wanted])
     settings = artifact.settings_for("HOME")
-    trends = DailyTrends(catalogue, events, settings.trend_half_life_days)
+    trends = MarketTrends(catalogue, events, settings.trend_half_life_days)
     setting = Setting(catalogue, artifact.quantiles, Asking(), transition, trends=trends)
     noise = np.random.default_rng(seed).choice(catalogue.keys, lists[ill].keys.shape)
     spoilt = Lists(np.where(lists[ill].keys != 0, noise, 0), lists[ill].scores)

@@ -57,7 +57,8 @@ class OfflineFusion:
             history_weight=np.zeros(0, np.float32),
             session=_NONE,
             session_weight=np.zeros(0, np.float32),
-            rules=RuleSet(_NONE, _NONE, _NONE, _NONE, _NONE),
+            # Whatever is sold out by now, it was there when the shopper was asked about.
+            rules=RuleSet(_NONE, _NONE, _NONE, _NONE, _NONE, include_unavailable=True),
             trend=self._flat,
             weights=artifact.weights[surface],
             quantiles=artifact.quantiles,
@@ -86,7 +87,11 @@ class OfflineFusion:
 
         These, diversify and order, give places to scores that no longer change.
         """
-        rules = replace(self._query.rules, purchased=self._rows(shopper.seen))
+        rules = replace(
+            self._query.rules,
+            purchased=self._rows(shopper.seen),
+            disliked=self._rows(shopper.disliked),
+        )
         trend = self._trends(shopper.market, shopper.now)
         past = Past(self._rows(shopper.past), shopper.past_age, shopper.past_worth)
         again = self._query.surface in OWN_ON and not len(shopper.seen)

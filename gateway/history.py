@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from artifacts.compiled import BOOLS, FLAG, FLOATS, INTS, NUMBER, REAL, SMALLS, compiled
+from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
+from artifacts.formulas import by_step
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.trails import extended
 from gateway.types import Ask, EventType, Times, Trail, Types
@@ -26,8 +27,6 @@ TYPE_WEIGHT[EventType.CLICK] = 0.5
 TYPE_WEIGHT[EventType.CART] = 0.75
 TYPE_WEIGHT[EventType.PURCHASE] = 1.0
 TYPE_WEIGHT[EventType.LIKE] = 1.0
-# In a session the last step says most; each step before it this much less.
-_STEP = 0.85
 # As compiled code knows it.
 _DISLIKE = int(EventType.DISLIKE)
 # Parts of a History, in the order of its fields.
@@ -120,16 +119,6 @@ def _faded(ages: Times, half_life: float, floor: float) -> Floats:
     for i in range(len(ages)):
         faded[i] = _left(ages[i], half_life, floor)
     return faded
-
-
-@compiled(FLOATS)
-def by_step(weights: Floats) -> Floats:
-    """Return a session's weights [M], oldest first, less for each step that followed."""
-    stepped, step = np.empty(len(weights), np.float32), 1.0
-    for i in range(len(weights) - 1, -1, -1):
-        stepped[i] = step * weights[i]
-        step *= _STEP
-    return stepped
 
 
 @compiled(INTS, SMALLS, INTS, BOOLS, NUMBER, REAL, REAL, NUMBER, FLAG)

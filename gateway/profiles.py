@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifacts.formulas import by_step
 from artifacts.profiles import Deeds, Profile, profile
 from gateway.catalogue import Catalogue
 from gateway.errors import StoreError
 from gateway.fusion.types import Bools, Columns, Rows
-from gateway.history import TYPE_WEIGHT, HistorySettings, by_step, fading
+from gateway.history import TYPE_WEIGHT, HistorySettings, fading
 from gateway.reads import StoredEvent
 from gateway.store import Store
 from gateway.types import Event, EventType

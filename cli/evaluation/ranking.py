@@ -14,7 +14,6 @@ from cli.evaluation.plan import RECENT_DAYS
 from cli.evaluation.training import Job, Sources
 from cli.evaluation.variety import Varied, changes
 from cli.evaluation.ways import Trends, Way, offline, trends_of, ways
-from gateway.history import by_step
 from models.evaluate.fused import Fuse, Shopper, rank_fused
 from models.evaluate.judge import Entry
 from models.evaluate.metrics import Keys
@@ -143,18 +142,15 @@ class InVisit:
     """
 
     def __init__(self, fuse: Fuse, surface: str) -> None:
-        """On SESSION the visit's events are the session, on CART a rule hides them."""
+        """On SESSION the visit may be shown and is not; on CART a rule hides it."""
         self._fuse = fuse
         self._session = surface == "SESSION"
 
     def __call__(self, shopper: Shopper, k: int) -> Keys:
         """Return the keys of the best `k` items that the visit does not hold."""
-        known = shopper.history
-        if self._session:
-            weight = by_step(shopper.history_weight)
-            shopper = replace(shopper, session=known, session_weight=weight)
-        else:
-            shopper = replace(shopper, seen=np.unique(known))
+        known = np.unique(shopper.history)
+        if not self._session:
+            shopper = replace(shopper, seen=known)
         found = self._fuse(shopper, k + len(known))
         return found[~np.isin(found, known)][:k]
 

@@ -12,7 +12,7 @@ from cli.evaluation.training import Job, Sources
 from models.evaluate.report import Table
 from models.evaluate.task import Task
 from models.evaluate.work import code_of
-from models.fusion.live import live_task, only_visit
+from models.fusion.live import session_task_of_strangers
 from models.fusion.surfaces import SESSION, cart_task, first_visits, visits
 from models.fusion.tables import VISITS
 
@@ -55,9 +55,9 @@ def _fused(job: Job, asked: Asked, sources: Sources) -> Together:
 def _task(job: Job, surface: str) -> Task:
     plan, wanted = job.plan, job.parts.wanted
     if surface == "SESSION":
-        begun = live_task(job.parts.known, wanted, users=plan.users, seed=plan.seed)
+        task = session_task_of_strangers(job.parts.known, wanted, users=plan.users, seed=plan.seed)
         # A shop knows what the visit holds: it is not shown.
-        return replace(only_visit(begun, SESSION), exclude_seen=True)
+        return replace(task, exclude_seen=True)
     every = visits(wanted, "time", most=wanted.height, seed=plan.seed, least=3)
     first = every.join(first_visits(every), on="user_id", how="semi", maintain_order="left")
     return cart_task(first, plan.users, plan.seed)

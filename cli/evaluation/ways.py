@@ -17,7 +17,7 @@ from cli.evaluation.plan import CROSSING
 from cli.evaluation.variety import relevant
 from cli.offline import OfflineFusion
 from models.evaluate.task import Task
-from models.fusion.catalogue import COMMON, DailyTrends, make_catalogue, market_trends
+from models.fusion.catalogue import MarketTrends, make_catalogue
 
 Trends = Callable[[str, float], Floats | None]
 
@@ -112,11 +112,7 @@ def trends_of(
     artifact: FusionArtifact, task: Task, items: pl.DataFrame, known: pl.DataFrame
 ) -> Trends:
     """Return the markets' trends at the time of asking; never from what came after."""
-    half_life = artifact.settings.trend_half_life_days
-    catalogue = make_catalogue(items, artifact.vectors)
     if not task.timed:
         return lambda _market, _now: None
-    if len(set(task.now.tolist())) > 1:
-        return DailyTrends(catalogue, known, half_life)
-    found = market_trends(catalogue, known, float(task.now[0]), half_life)
-    return lambda market, _now: found.get(market, found.get(COMMON))
+    catalogue = make_catalogue(items, artifact.vectors)
+    return MarketTrends(catalogue, known, artifact.settings.trend_half_life_days)

@@ -38,6 +38,8 @@ class Shopper:
     past_worth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     # Items that were bought ever, each once; empty where types of events are not known.
     purchased: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
+    # Items that must not be shown, whatever the question.
+    disliked: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
     # What is happening now, oldest first, with its weight by type and steps since [M].
     session: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
     session_weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -94,6 +96,7 @@ def shopper_of(
     for source, found in lists.items():
         named = found.keys[user] != 0
         answers[source] = (found.keys[user][named], found.scores[user][named])
+    session, session_weight = session_of(task, user)
     return Shopper(
         history=history[0][past],
         history_weight=history[1][past],
@@ -105,7 +108,25 @@ def shopper_of(
         past_age=age,
         past_worth=worth,
         purchased=_purchased(task, mine),
+        disliked=disliked_by(task, user),
+        session=session,
+        session_weight=session_weight,
     )
+
+
+def disliked_by(task: Task, user: int) -> Keys:
+    """Return the items that a user dislikes."""
+    if task.disliked is None:
+        return np.zeros(0, np.int64)
+    return task.disliked.keys[task.disliked.starts[user] : task.disliked.starts[user + 1]]
+
+
+def session_of(task: Task, user: int) -> tuple[Keys, Floats]:
+    """Return a user's current session: keys and weights, oldest first [M] each."""
+    if task.session is None or task.session_weight is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    mine = slice(task.session.starts[user], task.session.starts[user + 1])
+    return task.session.keys[mine], task.session_weight[mine]
 
 
 def _purchased(task: Task, mine: slice) -> Keys:

@@ -5,16 +5,22 @@ validation and test differ only in the events given.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artifacts.formulas import by_step
 from models.data.interactions import EVENT_WEIGHTS, type_numbers
 from models.evaluate.metrics import Bools, Keys, Ragged
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+
+# Events this close to a question are the current session; as gateway/config.py.
+SESSION_SECONDS = 30 * 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +42,12 @@ class Task:
     allowed: Keys | None = None
     # EventType numbers, aligned with history.keys, int64; None: not known.
     history_type: Keys | None = None
+    # What each user disliked and has not liked since: never shown. None: nobody anything.
+    disliked: Ragged | None = None
+    # The current session, oldest first, by type and step; below 0 for a dislike. None where
+    # events have no times, or nothing of it is told.
+    session: Ragged | None = None
+    session_weight: Floats | None = None
 
 
 def make_task(
@@ -50,12 +62,13 @@ def make_task(
     """Ask for the `wanted` events of users whose `known` events are given.
 
     `users` draws that many at random (seeded); None takes all. Dislikes are
-    neither history nor target. Answers to `exclude_seen` rankings must not hold
+    neither history nor target, they hide their items. Answers to `exclude_seen` rankings
+    must not hold
     items of the history, and those are no targets. Where events have times, all are
     asked `together` at the time of the first wanted event, else each at that of the
     first of its own.
     """
-    known = known.filter(pl.col("type") != "dislike")
+    every, known = known, known.filter(pl.col("type") != "dislike")
     targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
     if exclude_seen:
         targets = targets.join(known, on=["user_id", "item_key"], how="anti")
@@ -65,29 +78,30 @@ def make_task(
     index = pl.DataFrame({"user_id": ids, "user": pl.int_range(len(ids), eager=True)})
     timed = known.height > 0 and known["time"].null_count() == 0
     clock = pl.col("time").dt.epoch("us") / 1e6 if timed else pl.col("order")
-    history = (
-        known.join(index, on="user_id")
+    told = (
+        every.join(index, on="user_id")
         .with_columns(clock=clock.cast(pl.Float64))
         .sort("user", "clock", "order", maintain_order=True)
     )
-    weight = history["type"].replace_strict(EVENT_WEIGHTS, return_dtype=pl.Float64)
+    history = told.filter(pl.col("type") != "dislike")
     found = targets.join(index, on="user_id").sort("user", "item_key")
     newest = history.group_by("user", maintain_order=True).agg(pl.col("market", "clock").last())
-    return Task(
+    now = _now(newest, wanted.join(index, on="user_id"), timed=timed, together=together)
+    task = Task(
         user_ids=tuple(ids.to_list()),
         history=_ragged(history, len(ids)),
-        # As in serving: the most certain type of event weighs 1.
-        history_weight=weight.to_numpy().astype(np.float32)
-        / np.float32(max(EVENT_WEIGHTS.values())),
+        history_weight=_certain(history),
         history_time=history["clock"].to_numpy().astype(np.float64),
         timed=timed,
-        now=_now(newest, wanted.join(index, on="user_id"), timed=timed, together=together),
+        now=now,
         market=tuple(newest["market"].to_list()),
         targets=_ragged(found, len(ids)),
         exclude_seen=exclude_seen,
         without_history=asked.height - len(chosen),
         history_type=type_numbers(history).astype(np.int64),
+        disliked=_ragged(_disliked(told), len(ids)),
     )
+    return _in_session(task, told) if timed else task
 
 
 def of_users(task: Task, users: Keys) -> Task:
@@ -103,7 +117,16 @@ def of_users(task: Task, users: Keys) -> Task:
         now=task.now[users],
         market=tuple(task.market[user] for user in users.tolist()),
         targets=_taken(task.targets, users)[0],
+        disliked=None if task.disliked is None else _taken(task.disliked, users)[0],
+        **_session_of(task, users),
     )
+
+
+def _session_of(task: Task, users: Keys) -> dict[str, Any]:
+    if task.session is None or task.session_weight is None:
+        return {}
+    session, at = _taken(task.session, users)
+    return {"session": session, "session_weight": task.session_weight[at]}
 
 
 def by_strangers(task: Task) -> Task:
@@ -114,6 +137,9 @@ def by_strangers(task: Task) -> Task:
         history_weight=task.history_weight[:0],
         history_time=task.history_time[:0],
         history_type=None if task.history_type is None else task.history_type[:0],
+        disliked=None,
+        session=None,
+        session_weight=None,
     )
 
 
@@ -132,21 +158,49 @@ def looking_for(task: Task, keys: Keys) -> tuple[Task, Keys]:
 def within(task: Task, keys: Keys, *, history: bool) -> Task:
     """Return the task of ranking nothing but items of `keys` (ascending).
 
-    With `history` only these are in the histories too, which may become empty.
+    With `history` only these are in the histories too, which may become empty, and in all
+    else that is known of the users.
     """
     restricted = replace(task, allowed=keys)
     if not history:
         return restricted
-    kept: Bools = np.isin(task.history.keys, keys)
-    lengths = np.bincount(task.history.users[kept], minlength=len(task.user_ids))
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    cut = with_history(restricted, np.isin(task.history.keys, keys))
+    if task.disliked is not None:
+        cut = replace(cut, disliked=_some(task.disliked, np.isin(task.disliked.keys, keys))[0])
+    if task.session is None or task.session_weight is None:
+        return cut
+    session, kept = _some(task.session, np.isin(task.session.keys, keys))
+    return replace(cut, session=session, session_weight=task.session_weight[kept])
+
+
+def with_history(task: Task, kept: Bools) -> Task:
+    """Return the same questions with some of the histories' events, bool [N]."""
+    history, at = _some(task.history, kept)
     return replace(
-        restricted,
-        history=Ragged(task.history.keys[kept], starts),
-        history_weight=task.history_weight[kept],
-        history_time=task.history_time[kept],
-        history_type=None if task.history_type is None else task.history_type[kept],
+        task,
+        history=history,
+        history_weight=task.history_weight[at],
+        history_time=task.history_time[at],
+        history_type=None if task.history_type is None else task.history_type[at],
     )
+
+
+def in_session(task: Task) -> Task:
+    """Return the same questions by users of whom the current session alone is known.
+
+    All of the histories where events have no times.
+    """
+    if not task.timed:
+        return task
+    since = task.now[task.history.users] - SESSION_SECONDS
+    return with_history(task, task.history_time >= since)
+
+
+def _some(lists: Ragged, kept: Bools) -> tuple[Ragged, Keys]:
+    """Return lists of some of their keys [N], and where these stood."""
+    lengths = np.bincount(lists.users[kept], minlength=len(lists.starts) - 1)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Ragged(lists.keys[kept], starts), np.flatnonzero(kept).astype(np.int64)
 
 
 def _taken(lists: Ragged, users: Keys) -> tuple[Ragged, Keys]:
@@ -162,6 +216,36 @@ def _draw(ids: pl.Series, users: int | None, seed: int) -> pl.Series:
         return ids
     drawn = np.random.default_rng(seed).choice(len(ids), users, replace=False)
     return ids.gather(np.sort(drawn))
+
+
+def _certain(events: pl.DataFrame) -> Floats:
+    """Return how certainly each event says that its item is wanted, below 0 that it is not [E].
+
+    As in serving: the most certain type of event weighs 1.
+    """
+    greatest = max(EVENT_WEIGHTS.values())
+    weight = events["type"].replace_strict(
+        EVENT_WEIGHTS, default=-greatest, return_dtype=pl.Float64
+    )
+    return weight.to_numpy().astype(np.float32) / np.float32(greatest)
+
+
+def _disliked(told: pl.DataFrame) -> pl.DataFrame:
+    """Return what users dislike, by user and key; of likes and dislikes the newest decides."""
+    opinions = told.filter(pl.col("type").is_in(["like", "dislike"]))
+    newest = opinions.unique(["user", "item_key"], keep="last", maintain_order=True)
+    return newest.filter(pl.col("type") == "dislike").sort("user", "item_key")
+
+
+def _in_session(task: Task, told: pl.DataFrame) -> Task:
+    """Add the events `told`, sorted, that lie in the session of their user's question."""
+    since = task.now[told["user"].to_numpy()] - SESSION_SECONDS
+    recent = told.filter(pl.Series(told["clock"].to_numpy() >= since))
+    session = _ragged(recent, len(task.user_ids))
+    weight = _certain(recent)
+    for start, stop in pairwise(session.starts.tolist()):
+        weight[start:stop] = by_step(weight[start:stop])
+    return replace(task, session=session, session_weight=weight)
 
 
 def _ragged(frame: pl.DataFrame, users: int) -> Ragged:

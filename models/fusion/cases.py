@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio, session_affinity
+from artifacts.formulas import (
+    Floats,
+    Rows,
+    by_step,
+    calibrate,
+    domain_log_ratio,
+    session_affinity,
+)
+from models.evaluate.fused import disliked_by, session_of
 from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history
 from models.evaluate.task import Task
@@ -20,8 +28,6 @@ from models.fusion.catalogue import Catalogue
 Quantiles = Mapping[str, tuple[Floats, Floats]]
 # Adjustments whose weights are searched, in the order of Case.terms.
 TERMS = ("trend", "cross_domain", "session")
-# In a session the last step says most, as in the gateway.
-STEP = np.float32(0.85)
 
 
 def no_trends(market: str, now: float) -> Floats | None:  # noqa: ARG001
@@ -52,8 +58,48 @@ class Setting:
     fade: float = 5.0
     # Returns a market's trend [n] at a time; None: there is none.
     trends: Callable[[str, float], Floats | None] = no_trends
-    # How many newest events of a history are the current session; 0: there is none.
+    # How many newest events of a history are the current session where events have no
+    # times; 0: there is none, whatever times say.
     session: int = 0
+    # Whether what the question tells is a visit under way, and no alternative to the rest.
+    visit: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What may be answered to one question: P candidates, S sources."""
+
+    keys: Keys  # ascending [P]
+    scores: Floats  # as the sources gave them, NaN where absent [S, P]
+    calibrated: Floats  # 0..1, NaN where absent [S, P]
+    # What is never shown whoever names it: the shopper dislikes it [P].
+    hidden: Bools
+    told: Bools  # what the visit under way holds [P]
+
+
+def candidates_of(
+    task: Task,
+    user: int,
+    answers: Sequence[tuple[str, Keys, Floats]],
+    setting: Setting,
+    own: Keys | None = None,
+) -> Candidates:
+    """Unite what the sources answered a user, and keys of the user's `own`.
+
+    As in serving, what is hidden, and in a visit what it holds, is no alternative to the
+    others, and sets no scale for them.
+    """
+    valid = [(keys != 0) & np.isfinite(scores) for _, keys, scores in answers]
+    named = [keys[has] for (_, keys, _), has in zip(answers, valid, strict=True)]
+    union = np.unique(np.concatenate([*named, *([] if own is None else [own])]))
+    raw = np.full((len(answers), len(union)), np.nan, np.float32)
+    for s, (_, _, scores) in enumerate(answers):
+        raw[s, np.searchsorted(union, named[s])] = scores[valid[s]]
+    hidden = np.isin(union, disliked_by(task, user))
+    mine = slice(task.history.starts[user], task.history.starts[user + 1])
+    told = np.isin(union, task.history.keys[mine]) & setting.visit
+    quantiles = [setting.quantiles.get(source) for source, _, _ in answers]
+    return Candidates(union, raw, calibrate(raw, quantiles, hidden | told), hidden, told)
 
 
 def build_cases(
@@ -84,19 +130,16 @@ def _case(
     history: tuple[Keys, Floats],
     setting: Setting,
 ) -> Case:
-    valid = [(keys != 0) & np.isfinite(scores) for _, keys, scores in answers]
-    named = [keys[has] for (_, keys, _), has in zip(answers, valid, strict=True)]
-    union = np.unique(np.concatenate(named))
-    raw = np.full((len(answers), len(union)), np.nan, np.float32)
-    for s, (_, _, scores) in enumerate(answers):
-        raw[s, np.searchsorted(union, named[s])] = scores[valid[s]]
-    calibrated = calibrate(raw, [setting.quantiles.get(source) for source, _, _ in answers])
+    found = candidates_of(task, user, answers, setting)
+    open_to = ~(found.hidden | found.told)
+    done = history, _session(task, user, history, setting)
+    union = found.keys[open_to]
     mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
     targets = task.targets.keys[mine]
     return Case(
-        calibrated=np.nan_to_num(calibrated),
-        answered=np.array([has.any() for has in valid]),
-        terms=_terms(union, _trend(task, user, setting), history, setting),
+        calibrated=np.nan_to_num(found.calibrated[:, open_to]),
+        answered=np.asarray(~np.isnan(found.scores).all(axis=1)),
+        terms=_terms(union, _trend(task, user, setting), done, setting),
         target=np.isin(union, targets, assume_unique=True),
         wanted=len(targets),
         rows=setting.catalogue.rows(union),
@@ -108,10 +151,27 @@ def _trend(task: Task, user: int, setting: Setting) -> Floats | None:
     return setting.trends(task.market[user], now)
 
 
+def _session(
+    task: Task, user: int, history: tuple[Keys, Floats], setting: Setting
+) -> tuple[Keys, Floats]:
+    """Return the current session's keys and weights."""
+    if task.timed or not setting.session:
+        return session_of(task, user)
+    newest = slice(-setting.session, None)
+    return history[0][newest], by_step(history[1][newest])
+
+
 def _terms(
-    union: Keys, trend: Floats | None, history: tuple[Keys, Floats], setting: Setting
+    union: Keys,
+    trend: Floats | None,
+    done: tuple[tuple[Keys, Floats], tuple[Keys, Floats]],
+    setting: Setting,
 ) -> Floats:
-    """Every adjustment at weight 1 [T, P]; zeros where it does not apply."""
+    """Every adjustment at weight 1 [T, P]; zeros where it does not apply.
+
+    `done`: the history and the session, as keys and weights.
+    """
+    history, session = done
     catalogue = setting.catalogue
     rows, past = catalogue.rows(union), catalogue.rows(history[0])
     terms = np.zeros((len(TERMS), len(union)), np.float32)
@@ -123,12 +183,6 @@ def _terms(
         ratio = domain_log_ratio(domains, weight, setting.transition, setting.fade)
         terms[1] = np.where(catalogue.domain[rows] >= 0, ratio[catalogue.domain[rows]], 0)
     if setting.session:
-        current = past[-setting.session :]
-        steps = np.arange(len(current) - 1, -1, -1, dtype=np.float32)
-        terms[2] = session_affinity(
-            history[1][-setting.session :] * STEP**steps,
-            (catalogue.vectors, catalogue.category),
-            current,
-            rows,
-        )
+        items = catalogue.vectors, catalogue.category
+        terms[2] = session_affinity(session[1], items, catalogue.rows(session[0]), rows)
     return terms

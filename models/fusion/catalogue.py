@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,19 @@ from models.data.schema import EVENT_TYPES
 from models.fusion.domains import learn_domains
 
 Rows = npt.NDArray[np.int32]
+Doubles = npt.NDArray[np.float64]
+K = TypeVar("K")
+V = TypeVar("V")
 
 # How much an event moves its market's trend; as gateway/trends.py.
 _TREND_WEIGHT = dict(zip(EVENT_TYPES, (0.1, 0.2, 0.5, 1.0, 0.5, 0.0), strict=True))
 _MOST_QUANTITY = 5.0
 _LEAST_PEAK = 5.0
-# Numbers of trends in memory while the fusion is tuned (four bytes each).
-_KEPT_NUMBERS = 64_000_000
+# Half-lives after which an event is forgotten, and less than what one counts until then.
+_FORGOTTEN, _NOTHING = 8.0, 1e-6
+_DAY = 86_400.0
+# Numbers of trends in memory while the fusion is tuned (twelve bytes each).
+_KEPT_NUMBERS = 32_000_000
 # The market that stands in for one that is unknown: all of them together.
 COMMON = ""
 
@@ -49,72 +56,84 @@ def make_catalogue(items: pl.DataFrame, vectors: Mapping[int, Floats] | Floats) 
     return Catalogue(keys, domain, domain_names, category, table)
 
 
-def market_trends(
-    catalogue: Catalogue, events: pl.DataFrame, now: float, half_life_days: float
-) -> dict[str, Floats]:
-    """Return each market's trend at `now` (seconds since epoch), 0..1 [n] each.
+class MarketTrends:
+    """The markets' trends as they were at any moment; what sold until a day began is kept.
 
-    The formula of serving: decayed sales, the square root of their part of the
-    market's strongest. Events without a time say nothing about now: empty then.
+    The formula of serving: decayed sales, the square root of their part of the market's
+    strongest; after eight half-lives an event is forgotten.
     """
-    if not events.height or events["time"].null_count():
-        return {}
-    table = events.select(
-        "market",
-        row=pl.Series(catalogue.rows(events["item_key"].to_numpy())),
-        worth=pl.col("type").replace_strict(_TREND_WEIGHT, return_dtype=pl.Float64)
-        * pl.col("quantity").clip(1.0, _MOST_QUANTITY)
-        * 0.5 ** ((now - pl.col("time").dt.epoch("us") / 1e6) / 86_400 / half_life_days),
-    ).filter(pl.col("worth") > 0)  # what counts nothing does not make a market, as in serving
-    found = {
-        str(name): part for (name,), part in table.partition_by("market", as_dict=True).items()
-    }
-    found[COMMON] = table
-    return {name: _trend(part, len(catalogue.keys)) for name, part in found.items()}
-
-
-class DailyTrends:
-    """Trends as they were at the start of any day, made when asked for; the newest are kept."""
 
     def __init__(self, catalogue: Catalogue, events: pl.DataFrame, half_life_days: float) -> None:
-        self._catalogue = catalogue
-        self._events = events
-        self._half_life_days = half_life_days
-        # By day and market; a million items have room for sixty, the oldest goes first.
-        self._most = max(8, _KEPT_NUMBERS // max(len(catalogue.keys), 1))
-        self._found: dict[tuple[int, str], Floats] = {}
-        self._markets = set(events["market"].unique().to_list())
+        self._size = len(catalogue.keys)
+        self._half_life = max(half_life_days, 1e-3) * _DAY
+        self._timed = not events["time"].null_count()
+        worth = pl.col("type").replace_strict(_TREND_WEIGHT, return_dtype=pl.Float64)
+        worth *= pl.col("quantity").clip(1.0, _MOST_QUANTITY)
+        # What counts nothing does not make a market, as in serving.
+        sold = events.with_columns(worth=worth).filter(pl.col("worth") > 0).sort("time")
+        self._time = sold["time"].dt.epoch("us").to_numpy() / 1e6
+        self._row = catalogue.rows(sold["item_key"].to_numpy())
+        self._worth = sold["worth"].to_numpy().astype(np.float32)
+        names = sold["market"].unique().sort().to_list()
+        self._markets = {name: number for number, name in enumerate(names, 1)}
+        self._market = sold["market"].rank("dense").to_numpy()
+        # By day or moment, and market; a million items have room for thirty of each.
+        self._most = max(8, _KEPT_NUMBERS // max(self._size, 1))
+        self._days: dict[tuple[int, str], Doubles] = {}
+        self._found: dict[tuple[float, str], Floats] = {}
 
     def __call__(self, market: str, now: float) -> Floats | None:
-        """Return a market's trend [n] on the day of `now`, from earlier days alone.
+        """Return a market's trend, 0..1 [n], from what happened before `now` (s since epoch).
 
-        None where events have no times.
+        None where events have no times. A market without events has the trend of all.
         """
-        if not np.isfinite(now) or self._events["time"].null_count():
+        if not np.isfinite(now) or not self._timed:
             return None
-        asked = int(now // 86_400), market if market in self._markets else COMMON
+        asked = now, market
         if asked not in self._found:
-            if len(self._found) >= self._most:
-                self._found.pop(next(iter(self._found)))
-            self._found[asked] = self._of(*asked)
+            sold = self._sold(market, now)
+            alone = market == COMMON or sold.any()
+            self._keep(self._found, asked, _trend(sold if alone else self._sold(COMMON, now)))
         return self._found[asked]
 
-    def _of(self, day: int, market: str) -> Floats:
-        start = float(day * 86_400)
-        earlier = pl.col("time").dt.epoch("us") / 1e6 < start
-        mine = pl.lit(value=True) if market == COMMON else pl.col("market") == market
-        found = market_trends(
-            self._catalogue, self._events.filter(earlier & mine), start, self._half_life_days
-        )
-        if market in found:
-            return found[market]
-        # As in serving, a market without events yet has the trend of all.
-        nothing = np.zeros(len(self._catalogue.keys), np.float32)
-        return nothing if market == COMMON else self._of(day, COMMON)
+    def _sold(self, market: str, now: float) -> Doubles:
+        """Return what sold of each item until `now`, decayed [n]."""
+        if market != COMMON and market not in self._markets:
+            return np.zeros(self._size)
+        begun = now // _DAY * _DAY
+        day = int(begun // _DAY), market
+        if day not in self._days:
+            self._keep(self._days, day, self._between(*self._remembered(begun), market, begun))
+        (oldest, newest), (since, until) = self._remembered(begun), self._remembered(now)
+        sold = self._days[day] * 0.5 ** ((now - begun) / self._half_life)
+        sold += self._between(newest, until, market, now)
+        sold -= self._between(oldest, since, market, now)
+        # Less than any event is what rounding leaves of what is forgotten.
+        return np.where(sold > _NOTHING, sold, 0.0)
+
+    def _keep(self, kept: dict[K, V], key: K, value: V) -> None:
+        """Keep a value; the oldest goes first where there are too many."""
+        if len(kept) >= self._most:
+            kept.pop(next(iter(kept)))
+        kept[key] = value
+
+    def _remembered(self, now: float) -> tuple[int, int]:
+        """Return from and up to which event what happened before `now` is remembered."""
+        first, last = np.searchsorted(self._time, [now - _FORGOTTEN * self._half_life, now])
+        return int(first), int(last)
+
+    def _between(self, start: int, stop: int, market: str, now: float) -> Doubles:
+        """Return what events from `start` to `stop` count at `now`, by row [n]."""
+        part = slice(start, max(stop, start))
+        row, worth = self._row[part], self._worth[part]
+        counts = worth * 0.5 ** ((now - self._time[part]) / self._half_life)
+        if market != COMMON:
+            mine = self._market[part] == self._markets[market]
+            row, counts = row[mine], counts[mine]
+        return np.bincount(row, counts, self._size).astype(np.float64)
 
 
-def _trend(part: pl.DataFrame, size: int) -> Floats:
-    sold = np.bincount(part["row"].to_numpy(), part["worth"].to_numpy(), size)
+def _trend(sold: Doubles) -> Floats:
     trend: Floats = np.sqrt(sold / max(float(sold.max(initial=0.0)), _LEAST_PEAK))
     return trend.astype(np.float32)
 

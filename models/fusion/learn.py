@@ -36,6 +36,7 @@ from models.fusion.propensity import Examination
 from models.fusion.queries import search_lists, search_task
 from models.fusion.rankers import excludes_seen, learn_rankers, setting_of
 from models.fusion.search import Found, blend, search
+from models.fusion.tables import VISITS
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -156,8 +157,10 @@ def _tune_surfaces(
         lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
         report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
         session = surfaces.SESSION if surface in (_LIVE, "SESSION") else 0
-        cases = build_cases(task, lists, sources, replace(setting, session=session))
-        found = search(cases, len(sources), _SEARCHED[surface], k=config.k)
+        asked = replace(setting, session=session, visit=surface in VISITS)
+        cases = build_cases(task, lists, sources, asked)
+        beside = _beside(surface, tuned)
+        found = search(cases, len(sources), _SEARCHED[surface], k=config.k, beside=beside)
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
         if surface != _LIVE:
@@ -165,6 +168,25 @@ def _tune_surfaces(
             afforded = afford(questions, setting.catalogue.vectors, config.variety_cost)
             tuned.variety[surface] = afforded
             tuned.metrics.update(afforded.metrics(surface))
+
+
+def _beside(surface: str, tuned: Tuned) -> Floats:
+    """Return the weights of the terms that are served beside those searched on a surface [T].
+
+    The affinity is served beside rankers too, where the others are off: it is found alone.
+    """
+    if surface == _LIVE:
+        return np.zeros(len(TERMS), np.float32)
+    about = _ABOUT_ITEMS if surface == "CART" else {}
+    served = {**tuned.terms.get("HOME", {}), **tuned.terms.get(_LIVE, {}), **about}
+    usual = FusionSettings()
+    return np.array(
+        [
+            0.0 if term in _SEARCHED[surface] else served.get(name, getattr(usual, name))
+            for term, name in ((term, f"w_{term}") for term in TERMS)
+        ],
+        np.float32,
+    )
 
 
 def _shoppers(task: Task, surface: str, dataset: Dataset) -> list[str]:
@@ -200,7 +222,7 @@ def _tasks(config: Config, dataset: Dataset, window: Window) -> dict[str, Task]:
     return {
         **over_time,
         "SESSION": surfaces.session_task(visits, most, seed),
-        "CART": surfaces.cart_task(visits, most, seed),
+        "CART": surfaces.cart_task(visits, most, seed, exclude_seen=False),
     }
 
 

@@ -11,12 +11,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from artifacts.formulas import by_step
 from models.evaluate.fused import Fuse, shopper_of
 from models.evaluate.metrics import Keys, Ragged
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
-from models.evaluate.task import Floats, Task, make_task
-from models.fusion.cases import STEP
-from models.fusion.surfaces import SESSION, first_visits, moments_shuffled, visits
+from models.evaluate.task import Floats, Task, make_task, with_history
+from models.fusion.surfaces import (
+    SESSION,
+    each_once,
+    first_visits,
+    moments_shuffled,
+    session_task,
+    visits,
+)
 from models.progress import Progress, silent
 
 
@@ -40,19 +47,14 @@ def live_task(
 ) -> Task:
     """Ask for the rest of each shopper's first visit in `wanted`, `live` events into it.
 
-    The histories end with these `live` events, of different items; before them lies all
+    The histories end with these `live` events, each item's first; before them lies all
     that the shopper did before the visit, in `wanted` too. Events of one moment have no
     order (the lines of a basket): which of them come first is drawn (seeded). Shoppers
     without an earlier event, or without a visit of more items, are not asked.
     """
-    before = known.filter(pl.col("type") != "dislike").select("user_id").unique()
-    after = wanted.join(before, on="user_id", how="semi")
-    found = visits(after, "time", most=after.height, seed=seed, least=live + 1)
-    mixed = moments_shuffled(found, np.random.default_rng(seed))
-    starts = first_visits(mixed)
+    begun, starts = _begun(known, wanted, live, seed)
     place = pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
-    visit = mixed.join(starts, on="user_id", how="semi", maintain_order="left")
-    visit = visit.with_columns(order=place).select(known.columns)
+    visit = each_once(begun).with_columns(order=place).select(known.columns)
     events = pl.concat([known, wanted]).rename({"user_id": "shopper"})
     past = events.join(starts, on="shopper").filter(pl.col("time") < pl.col("start"))
     told = pl.concat([past.select(known.columns), visit.filter(pl.col("order") < live)])
@@ -60,6 +62,29 @@ def live_task(
     return make_task(
         told, rest, exclude_seen=exclude_seen, users=users, seed=seed, together=False
     )  # fmt: skip
+
+
+def session_task_of_strangers(
+    known: pl.DataFrame, wanted: pl.DataFrame, *, users: int | None = None, seed: int = 0
+) -> Task:
+    """Ask for the rest of the same visits by shoppers of whom nothing is known but the session.
+
+    It is told until its first five items, those that they came back to as often as they did.
+    """
+    begun, _ = _begun(known, wanted, SESSION, seed)
+    return session_task(begun, users, seed, most=None)
+
+
+def _begun(
+    known: pl.DataFrame, wanted: pl.DataFrame, live: int, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the first visit of more than `live` items of each known shopper, and its start."""
+    before = known.filter(pl.col("type") != "dislike").select("user_id").unique()
+    after = wanted.join(before, on="user_id", how="semi")
+    found = visits(after, "time", most=after.height, seed=seed, least=live + 1)
+    mixed = moments_shuffled(found, np.random.default_rng(seed))
+    starts = first_visits(mixed)
+    return mixed.join(starts, on="user_id", how="semi", maintain_order="left"), starts
 
 
 def first_of(task: Task, live: int, shown: int) -> Task:
@@ -78,14 +103,7 @@ def _cut(task: Task, start: Keys, stop: Keys) -> Task:
     """Keep the events start .. stop [U] of each history."""
     place = np.arange(len(task.history.keys)) - task.history.starts[task.history.users]
     kept = (place >= start[task.history.users]) & (place < stop[task.history.users])
-    starts = np.concatenate([[0], np.cumsum(stop - start)]).astype(np.int64)
-    return replace(
-        task,
-        history=Ragged(task.history.keys[kept], starts),
-        history_weight=task.history_weight[kept],
-        history_time=task.history_time[kept],
-        history_type=None if task.history_type is None else task.history_type[kept],
-    )
+    return with_history(task, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +143,6 @@ def rank_live(
         histories, weights = padded_history(told, users, asking)
         for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
             mine = slice(visit.live.starts[user], visit.live.starts[user + 1])
-            live = visit.live.keys[mine]
             shopper = shopper_of(told, user, lists, (history, weight))
             if ways.habits != ways.sources:
                 other = visit.now if ways.habits else visit.before
@@ -134,10 +151,11 @@ def rank_live(
                     shopper, past=habits.past, past_age=habits.past_age,
                     past_worth=habits.past_worth,
                 )  # fmt: skip
-            if ways.session:
-                steps = np.arange(len(live) - 1, -1, -1, dtype=np.float32)
-                worth = visit.weight[mine] * STEP**steps
-                shopper = replace(shopper, session=live, session_weight=worth)
+            session = mine if ways.session else slice(0, 0)
+            shopper = replace(
+                shopper, session=visit.live.keys[session],
+                session_weight=by_step(visit.weight[session]),
+            )  # fmt: skip
             hidden = visit.hidden.keys[visit.hidden.starts[user] : visit.hidden.starts[user + 1]]
             found = fuse(shopper, k + len(hidden))
             found = found[~np.isin(found, hidden)][:k]

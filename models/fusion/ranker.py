@@ -88,9 +88,7 @@ def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]
     tables = make_tables(config, lesson.asked, lesson.engines, lesson.known, progress)
     if lesson.surface == "HOME":
         return tables
-    theirs = [replace(table, user=shopper_of(table.user)) for table in tables]
-    # What is in a cart is never shown; of a session it may be, and is better not.
-    return [_fresh(t, [*lesson.engines]) for t in theirs] if lesson.surface == "CART" else theirs
+    return [replace(table, user=shopper_of(table.user)) for table in tables]
 
 
 def with_ranker(

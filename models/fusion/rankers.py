@@ -15,7 +15,7 @@ from artifacts.ranker.features import OWN_ON
 from models.data.dataset import Dataset
 from models.fusion import surfaces
 from models.fusion.cases import Setting
-from models.fusion.catalogue import Catalogue, DailyTrends, domain_tables, popularity_of
+from models.fusion.catalogue import Catalogue, MarketTrends, domain_tables, popularity_of
 from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.exposures import Weigh
 from models.fusion.habits import item_habits
@@ -79,7 +79,7 @@ def setting_of(
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
     past, _ = domain_tables(catalogue, window.known, ordered=ordered)
     events = pl.concat([window.known, window.wanted])
-    trends = DailyTrends(catalogue, events, config.trend_half_life_days)
+    trends = MarketTrends(catalogue, events, config.trend_half_life_days)
     return Setting(catalogue, quantiles, config.asking, past, trends=trends)
 
 
@@ -104,11 +104,14 @@ def lesson_of(
 ) -> Lesson:
     """Return what a surface's ranker learns of a window; `asked`: what is known, the window."""
     known, window = asked
+    setting = replace(known.setting, visit=surface in VISITS)
+    # What is in a cart is never shown; of a session it may be, and is better not.
+    again = surface != "CART"
     return Lesson(
         surface=surface,
         engines={name: engines[name] for name in asked_on(surface, engines)},
         asked=questions(config, surface, window, dataset.items, exclude_seen=exclude_seen),
-        known=replace(known, weigh=weigh, own=surface in OWN_ON, visit=surface in VISITS),
+        known=replace(known, setting=setting, weigh=weigh, own=surface in OWN_ON, again=again),
     )
 
 

@@ -55,27 +55,31 @@ def search(
     *,
     k: int,
     least: Floats | None = None,
+    beside: Floats | None = None,
 ) -> Found:
     """Find blend weights, then the weights of `terms` one after another, then both again.
 
-    `cases` holds one at least. `least` [S] is what each source keeps in any case, 0.02 by
+    `cases` holds one at least. `beside` [T] are weights of terms that are not searched and
+    count all the same, none by default. `least` [S] is what each source keeps in any case, 0.02 by
     default, and a hundredth of that where one of them alone is ahead of what is found.
     """
     given = np.zeros(sources, np.float32) if least is None else least
-    found = _searched(cases, terms, np.maximum(given, _LEAST).astype(np.float32), k)
+    served = np.zeros(len(TERMS), np.float32) if beside is None else beside
+    found = _searched(cases, terms, np.maximum(given, _LEAST).astype(np.float32), served, k)
     if found.alone.max(initial=0) <= found.ndcg + _NOISE:
         return found
-    bolder = _searched(cases, terms, np.maximum(given, _LESS).astype(np.float32), k)
+    bolder = _searched(cases, terms, np.maximum(given, _LESS).astype(np.float32), served, k)
     return bolder if bolder.ndcg > found.ndcg + _NOISE else found
 
 
-def _searched(cases: Sequence[Case], terms: Sequence[str], least: Floats, k: int) -> Found:
-    sources = len(least)
-    chosen = np.zeros(len(TERMS), np.float32)
+def _searched(
+    cases: Sequence[Case], terms: Sequence[str], least: Floats, beside: Floats, k: int
+) -> Found:
+    sources, chosen = len(least), beside
     best = _best_blend(cases, least, chosen, k)
     for name in terms:
         chosen = _best_term(cases, best, chosen, name, k)
-    if chosen.any():
+    if terms and chosen.any():
         best = _best_blend(cases, least, chosen, k)
         for name in terms:
             chosen = _best_term(cases, best, chosen, name, k)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from models.data.interactions import TYPE_NUMBERS
-from models.evaluate.task import Task, make_task
+from models.evaluate.task import Task, in_session, make_task
 
 # First events of a visit that stand for the session so far.
 SESSION = 5
@@ -34,16 +34,17 @@ def buys_again(known: pl.DataFrame, wanted: pl.DataFrame) -> bool:
     return again.height >= _AGAIN * max(both.height, 1)
 
 
-def session_task(visits: pl.DataFrame, users: int, seed: int) -> Task:
-    """The next events of a visit, from its first five alone."""
-    place = pl.int_range(pl.len()).over("user_id")
-    known = visits.filter(place < SESSION)
-    wanted = visits.filter(place.is_between(SESSION, SESSION + _TARGETS - 1))
-    return make_task(known, wanted, users=users, seed=seed)
+def session_task(
+    visits: pl.DataFrame, users: int | None, seed: int, *, most: int | None = _TARGETS
+) -> Task:
+    """The next items of a visit, `most` of them, from its first five alone."""
+    told, rest = cut(visits, SESSION, most)
+    task = make_task(told, rest, exclude_seen=False, users=users, seed=seed, together=False)
+    return in_session(task)
 
 
 def begun_task(visits: pl.DataFrame, seed: int) -> Task:
-    """What a visit holds after its first events, from these alone: one to five, drawn (seeded).
+    """What a visit holds after its first items, from these alone: one to five, drawn (seeded).
 
     What it began with competes too, and is no target. Events of one moment, as the lines of
     a basket, have no order: which of them come first is drawn.
@@ -52,14 +53,52 @@ def begun_task(visits: pl.DataFrame, seed: int) -> Task:
     mixed = moments_shuffled(visits, chance)
     ids = mixed["user_id"].unique().sort()
     lot = pl.DataFrame({"user_id": ids, "lot": chance.random(len(ids))})
-    place = pl.int_range(pl.len()).over("user_id")
-    most = pl.min_horizontal(pl.len().over("user_id") - 1, SESSION)
-    begun = mixed.join(lot, on="user_id", maintain_order="left").with_columns(
-        order=place.cast(visits.schema["order"]), given=1 + (pl.col("lot") * most).floor()
+    most = pl.min_horizontal(_items() - 1, SESSION)
+    begun = mixed.join(lot, on="user_id", maintain_order="left")
+    begun = begun.with_columns(order=_row(visits), given=1 + (pl.col("lot") * most).floor())
+    told, rest = cut(begun, pl.col("given"), None)
+    columns = visits.columns
+    task = make_task(
+        told.select(columns), rest.select(columns), exclude_seen=False, seed=seed, together=False
     )
-    told = begun.filter(pl.col("order") < pl.col("given")).select(visits.columns)
-    rest = begun.filter(pl.col("order") >= pl.col("given")).select(visits.columns)
-    return make_task(told, rest, exclude_seen=False, seed=seed, together=False)
+    return in_session(task)
+
+
+def cut(
+    visits: pl.DataFrame, given: int | pl.Expr, most: int | None = _TARGETS
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the events of each visit until its first `given` items, and its next `most` items.
+
+    Shoppers come back to what they saw: what happens before the next item is told too, as a
+    session in serving holds it. Of the items that are looked for the first event is given.
+    """
+    liked = pl.col("type") != "dislike"
+    first = liked & pl.struct("user_id", "item_key", liked).is_first_distinct()
+    place = first.cast(pl.Int64).cum_sum().over("user_id") - 1
+    placed = visits.with_columns(_place=place, _first=first)
+    at = pl.col("_place")
+    rest = pl.col("_first") & (at >= given)
+    if most is not None:
+        rest &= at < given + most
+    told, wanted = placed.filter(at < given), placed.filter(rest)
+    return told.drop("_place", "_first"), wanted.drop("_place", "_first")
+
+
+def each_once(visits: pl.DataFrame) -> pl.DataFrame:
+    """Return the first event of each item that a visit holds, dislikes apart."""
+    liked = visits.filter(pl.col("type") != "dislike")
+    return liked.unique(["user_id", "item_key"], keep="first", maintain_order=True)
+
+
+def _items() -> pl.Expr:
+    """How many items a visit has that were not merely disliked."""
+    liked = pl.col("item_key").filter(pl.col("type") != "dislike")
+    return liked.n_unique().over("user_id")
+
+
+def _row(visits: pl.DataFrame) -> pl.Expr:
+    """The place of each event in its visit, as the column `order`."""
+    return pl.int_range(pl.len()).over("user_id").cast(visits.schema["order"])
 
 
 def moments_shuffled(visits: pl.DataFrame, chance: np.random.Generator) -> pl.DataFrame:
@@ -89,19 +128,18 @@ def visit_task(
     exclude_seen: bool,
     seed: int,
 ) -> Task:
-    """What a visit holds beyond its first `given` events, from these and all before the visit.
+    """What a visit holds beyond its first `given` items, from these and all before the visit.
 
     `events` are everyone's, timed; asked at the moment the visit began.
     """
-    place = pl.int_range(pl.len()).over("user_id")
     starts = visits.group_by("user_id", "shopper", maintain_order=True).agg(
         start=pl.col("time").min()
     )
     past = events.rename({"user_id": "shopper"}).join(starts, on="shopper")
     past = past.filter(pl.col("time") < pl.col("start"))
     columns = [name for name in events.columns if name in visits.columns]
-    known = pl.concat([past.select(columns), visits.filter(place < given).select(columns)])
-    wanted = visits.filter(place.is_between(given, given + _TARGETS - 1)).select(columns)
+    told, wanted = (part.select(columns) for part in cut(visits, given))
+    known = pl.concat([past.select(columns), told])
     return make_task(known, wanted, exclude_seen=exclude_seen, seed=seed, together=False)
 
 
@@ -111,19 +149,26 @@ def cart_task(
     """One item of a visit, from the others (two or more).
 
     These are told as a cart is in serving: each counts in full, however the visit came to
-    it, and is looked at now.
+    it, and is looked at now. Now is when the visit began: what is left out has not sold yet.
     """
-    enough = visits.filter(pl.len().over("user_id") >= 3)
+    taken = each_once(visits)
+    enough = taken.filter(pl.len().over("user_id") >= 3)
     first = pl.int_range(pl.len()).over("user_id") == 0
     mixed = _shuffled(enough, seed)
     told, left_out = mixed.filter(~first), mixed.filter(first)
     task = make_task(told, left_out, exclude_seen=exclude_seen, users=users, seed=seed)
     size = len(task.history.keys)
+    if task.timed:
+        began = visits.group_by("user_id").agg(pl.col("time").min().dt.epoch("us") / 1e6)
+        moment = dict(began.iter_rows())
+        task = replace(task, now=np.array([moment[visit] for visit in task.user_ids], np.float64))
     return replace(
         task,
         history_weight=np.ones(size, np.float32),
         history_type=np.full(size, TYPE_NUMBERS["view"], np.int64),
         history_time=task.now[task.history.users] if task.timed else task.history_time,
+        session=None,
+        session_weight=None,
     )
 
 
@@ -132,11 +177,13 @@ def visits(
 ) -> pl.DataFrame:
     """Return events by visit: `user_id` names the visit, `shopper` who; `least` items in each.
 
+    All events are there, dislikes and those of an item again as well.
+
     `times` is the dataset's ("time", "order" or "none"); at most `most` visits, drawn
     at random (seeded). Without times a visit is ten events in a row, without an
     order all events of a user.
     """
-    ordered = events.filter(pl.col("type") != "dislike").sort("user_id", "time", "order")
+    ordered = events.sort("user_id", "time", "order")
     if times == "time":
         pause = pl.col("time").diff().dt.total_seconds().over("user_id").fill_null(0)
         number = (pause > _BREAK).cum_sum().over("user_id")
@@ -147,8 +194,7 @@ def visits(
     named = ordered.with_columns(
         user_id=pl.col("user_id") + "#" + number.cast(pl.String), shopper="user_id"
     )
-    named = named.unique(["user_id", "item_key"], keep="first", maintain_order=True)
-    named = named.filter(pl.len().over("user_id") >= least)
+    named = named.filter(_items() >= least)
     ids = named["user_id"].unique().sort()
     drawn = ids.sample(min(most, len(ids)), seed=seed)
     return named.filter(pl.col("user_id").is_in(drawn.implode()))

@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
-from artifacts.formulas import Floats, Rows, calibrate, domain_log_ratio
+from artifacts.formulas import Floats, Rows, domain_log_ratio
 from artifacts.ranker.features import Candidates, Past, Shelf, features, own_rows
 from models.evaluate.fused import past_of
 from models.evaluate.metrics import Bools
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
-from models.fusion.cases import Setting
+from models.fusion.cases import Setting, candidates_of
 from models.fusion.catalogue import codes
 from models.fusion.config import TEXT, Config, Window
 from models.fusion.exposures import Weigh
@@ -80,8 +80,8 @@ class Known:
     until: float = float("inf")
     # Whether what a shopper had before is a candidate whoever names it.
     own: bool = True
-    # Whether what the question tells is a visit under way, and no alternative to the rest.
-    visit: bool = False
+    # Whether what a visit under way holds may be shown; in a cart it is never.
+    again: bool = True
 
 
 def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf:
@@ -169,17 +169,19 @@ def tables_of(
         past = Past(catalogue.rows(keys), age, worth)
         named = history[user] != 0
         recent = catalogue.rows(history[user][named]), weight[user][named]
-        candidates = _candidates(task, user, lists, known, (past, *recent))
+        candidates, shown = _candidates(task, user, lists, known, (past, *recent))
         mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
         targets = task.targets.keys[mine]
-        target = np.isin(catalogue.keys[candidates.rows], targets, assume_unique=True)
-        if target.any():
+        keys = catalogue.keys[candidates.rows]
+        target = np.isin(keys, targets, assume_unique=True)
+        if target[shown].any():
             table = features(candidates, past, known.shelf)
             counts: Floats | None = None
             if known.weigh is not None:
-                keys = catalogue.keys[candidates.rows]
                 counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
-            yield Table(user_id, table, target, len(targets), candidates.rows, counts)
+            asked = Table(user_id, table, target, len(targets), candidates.rows, counts)
+            # Ranks and leads are among all that was named, as in serving.
+            yield asked if shown.all() else asked.only(shown)
 
 
 def _candidates(
@@ -188,26 +190,26 @@ def _candidates(
     lists: Mapping[str, Lists],
     known: Known,
     theirs: tuple[Past, np.ndarray, Floats],
-) -> Candidates:
+) -> tuple[Candidates, Bools]:
+    """Return the candidates of a question, and which of them may be shown [P]."""
     setting, catalogue = known.setting, known.setting.catalogue
-    named = {s: found.keys[user] != 0 for s, found in lists.items()}
-    rows = {s: catalogue.rows(lists[s].keys[user][at]) for s, at in named.items()}
-    own = [own_rows(theirs[0])] if known.own and not task.exclude_seen else []
-    pool = np.unique(np.concatenate([*rows.values(), *own]))
-    apart = np.isin(pool, theirs[1]) if known.visit else None
-    scores = np.full((len(lists), len(pool)), np.nan, np.float32)
-    for number, (source, at) in enumerate(named.items()):
-        scores[number, np.searchsorted(pool, rows[source])] = lists[source].scores[user][at]
+    answers = [(s, found.keys[user], found.scores[user]) for s, found in lists.items()]
+    own = None
+    if known.own and not task.exclude_seen:
+        own = catalogue.keys[own_rows(theirs[0])]
+    found = candidates_of(task, user, answers, setting, own)
+    pool = catalogue.rows(found.keys)
     now = float(task.now[user]) if task.timed else float("nan")
     trend = setting.trends(task.market[user], now)
-    return Candidates(
+    candidates = Candidates(
         rows=pool,
-        scores=scores,
-        calibrated=calibrate(scores, [setting.quantiles.get(source) for source in lists], apart),
+        scores=found.scores,
+        calibrated=found.calibrated,
         trend=np.zeros(len(pool), np.float32) if trend is None else trend[pool],
         crossing=_crossing(setting, pool, theirs[1], theirs[2]),
         habits=known.habits[pool],
     )
+    return candidates, ~(found.hidden | (found.told & (not known.again)))
 
 
 def _crossing(setting: Setting, pool: np.ndarray, past: np.ndarray, weight: Floats) -> Floats:

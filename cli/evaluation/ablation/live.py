@@ -20,7 +20,7 @@ from models.evaluate.ranking import Lists
 from models.evaluate.report import Ablation
 from models.evaluate.task import Task
 from models.evaluate.work import code_of
-from models.fusion.catalogue import DailyTrends, make_catalogue
+from models.fusion.catalogue import MarketTrends, make_catalogue
 from models.fusion.live import Visit, Ways, first_of, live_task, only_visit, rank_live
 from models.fusion.surfaces import SESSION
 from models.progress import Progress
@@ -205,9 +205,9 @@ def _fuse(bench: Bench, view: _View, change: Any) -> Fuse:
     )  # fmt: skip
 
 
-def _trends(bench: Bench) -> DailyTrends:
+def _trends(bench: Bench) -> MarketTrends:
     """Return trends of any day from what was sold before it, by everybody."""
     job, artifact = bench.job, bench.artifact
     catalogue = make_catalogue(job.dataset.items, artifact.vectors)
     events = pl.concat([job.parts.known, job.parts.wanted])
-    return DailyTrends(catalogue, events, artifact.settings.trend_half_life_days)
+    return MarketTrends(catalogue, events, artifact.settings.trend_half_life_days)

@@ -2,16 +2,18 @@
 
 import numpy as np
 
+from artifacts.ranker.features import names
 from benchmarks.position_bias import shown
 from models.fusion.tables import Table
 
-SOURCES, CANDIDATES = 2, 30
+SOURCES, CANDIDATES = ("cf", "text"), 30
 
 
 def asked(number: int, rng: np.random.Generator) -> Table:
-    features = np.zeros((CANDIDATES, 3 * SOURCES + 1), np.float32)
-    features[:, 0] = np.linspace(1, 0, CANDIDATES)  # the first source's score
-    features[:, 3] = rng.random(CANDIDATES)
+    columns = names(SOURCES)
+    # What else sources say of an item has no weight.
+    features = rng.random((CANDIDATES, len(columns))).astype(np.float32)
+    features[:, columns.index("cf.score")] = np.linspace(1, 0, CANDIDATES)
     target = np.arange(CANDIDATES) < 3
     return Table(f"u{number}", features, target, 3, np.arange(CANDIDATES, dtype=np.int32))
 
@@ -28,6 +30,15 @@ def test_what_is_bought_is_followed_as_often_as_its_place_is_looked_at() -> None
     np.testing.assert_allclose(often[:3], [1, 1 / 2, 1 / 3], atol=0.07)
     assert not often[3:].any()
     assert sum("event" in line for line in lines) == sum(int(t.target.sum()) for t in clicked)
+
+
+def test_pages_are_ordered_by_the_scores_of_all_sources() -> None:
+    rng = np.random.default_rng(2)
+    question = asked(0, rng)
+    lines, _ = shown([question], np.array([0.3, 0.7]), rng, (1, 1.0))
+    scores = dict(zip(names(SOURCES), question.features.T, strict=True))
+    summed = np.float32(0.3) * scores["cf.score"] + np.float32(0.7) * scores["text.score"]
+    assert lines[0]["item_ids"] == [str(1 + row) for row in np.argsort(-summed)[:20]]
 
 
 def test_pages_without_some_sources_come_before_the_last_which_has_all() -> None:

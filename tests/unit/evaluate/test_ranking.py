@@ -4,6 +4,7 @@ import math
 from datetime import timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,29 @@ def test_a_history_can_be_cut_to_the_items_that_compete() -> None:
     assert cut.targets is task.targets
     keys, _ = padded_history(cut, np.array([0, 1]), Asking())
     assert keys.tolist() == [[85], [0]]
+
+
+def test_nothing_that_is_known_of_users_lies_outside_of_what_competes() -> None:
+    known = events(("a", 1, 8.99), ("a", 85, 8.995), ("a", 2, 5), ("a", 86, 5), ("b", 87, 0))
+    disliked = pl.when(pl.col("item_key").is_in([2, 86])).then(pl.lit("dislike"))
+    known = known.with_columns(type=disliked.otherwise("type"))
+    task = make_task(known, events(("a", 90, 9), ("b", 95, 9)))
+    assert task.disliked is not None
+    assert task.session is not None
+    assert task.disliked.keys.tolist() == [2, 86]
+    assert task.session.keys.tolist() == [1, 85]
+    cut = within(task, np.arange(80, 100), history=True)
+    assert cut.disliked is not None
+    assert cut.session is not None
+    assert cut.disliked.keys.tolist() == [86]
+    assert cut.session.keys.tolist() == [85]
+    assert cut.session_weight is not None
+    assert cut.session_weight.tolist() == [1]
+    # What is asked of some users is theirs.
+    some = of_users(task, np.array([1]))
+    assert some.disliked is not None
+    assert some.session is not None
+    assert len(some.disliked.keys) == len(some.session.keys) == 0
 
 
 def test_a_task_of_some_users_is_theirs_in_the_order_asked() -> None:

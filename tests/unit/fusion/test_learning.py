@@ -21,17 +21,17 @@ from gateway.trails import EMPTY
 from gateway.trends import Trends
 from gateway.types import Ask, EventType, Trail
 from models.data.schema import EVENT_TYPES, EVENTS
-from models.evaluate.fused import past_of
+from models.evaluate.fused import disliked_by, past_of
 from models.evaluate.metrics import Ragged
 from models.evaluate.popularity import PopularityEngine
 from models.evaluate.ranking import Asking, Lists, padded_history
-from models.evaluate.task import Task, make_task
+from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import learn
 from models.fusion.cases import TERMS, Case, Setting, build_cases
-from models.fusion.catalogue import Catalogue, DailyTrends, make_catalogue, market_trends
+from models.fusion.catalogue import Catalogue, MarketTrends, make_catalogue
 from models.fusion.config import Config, Window
 from models.fusion.domains import learn_domains
-from models.fusion.search import blend, mean_ndcg, search, simplex
+from models.fusion.search import Found, blend, mean_ndcg, search, simplex
 from models.fusion.surfaces import cart_task, session_task, visit_task, visits
 from models.fusion.variety import Afforded, Question
 from models.progress import silent
@@ -144,23 +144,32 @@ def test_the_tuning_scores_as_the_stages_do(
     np.testing.assert_allclose(tuned, served.total, atol=2e-5)
 
 
-def test_trends_are_those_of_the_gateway() -> None:
+@pytest.mark.parametrize("hours", [0, 1, 17])
+def test_trends_are_those_of_the_gateway_at_any_hour(hours: int) -> None:
+    now = NOW + timedelta(hours=hours)
     rng = np.random.default_rng(3)
     size = 300
     rows = [
         {
             "item_key": 100 + int(rng.integers(ITEMS)),
             "type": EVENT_TYPES[int(rng.integers(len(EVENT_TYPES)))],
-            "time": NOW - timedelta(hours=float(rng.integers(1, 400))),
+            "time": NOW - timedelta(hours=float(rng.integers(1, 900))),
             "quantity": float(rng.integers(1, 9)),
             "market": ("north", "south")[int(rng.integers(2))],
         }
         for _ in range(size)
     ]
-    table = events(rows)
-    found = market_trends(catalogue(), table, NOW.timestamp(), 3.0)
-    now_ms = round(NOW.timestamp() * 1000)
+    # Sold at the very moment, and so nothing that was known before it.
+    table = events([*rows, {"item_key": 101, "quantity": 9.0, "time": now}])
+    found = MarketTrends(catalogue(), table, 3.0)
+    # The moments of a day share what sold before it began.
+    earlier = now - timedelta(hours=hours)
+    assert found("north", earlier.timestamp()) is not None
+    now_ms = round(now.timestamp() * 1000)
     served = Trends(3.0, 8, now_ms)
+    # What a gateway reads when it starts.
+    oldest = datetime.fromtimestamp(served.oldest_ms() / 1000, UTC)
+    table = table.filter(pl.col("time").is_between(oldest, now, closed="left"))
     times = table["time"].dt.epoch("ms").to_numpy()
     served.replay(
         MarketEvents(
@@ -175,7 +184,9 @@ def test_trends_are_those_of_the_gateway() -> None:
     )
     for market in ("north", "south", "elsewhere"):
         expected = served.now(market, ITEMS, now_ms)[:]
-        np.testing.assert_allclose(found.get(market, found[""]), expected, atol=1e-6)
+        trend = found(market, now.timestamp())
+        assert trend is not None
+        np.testing.assert_allclose(trend, expected, atol=1e-6)
 
 
 def test_histories_weigh_as_in_the_gateway() -> None:
@@ -248,6 +259,36 @@ def test_a_useless_adjustment_gets_no_weight_and_a_useful_one_does() -> None:
     assert found.without["cross_domain"] < found.ndcg == pytest.approx(found.without["trend"])
 
 
+def test_weights_are_tuned_beside_the_terms_that_are_served_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On SESSION the affinity found for visits under way, and HOME's term of other domains."""
+    items, bought = shop(users=60, events_each=80)
+    moment = pl.col("time").first().over("user_id", pl.col("order") // 20)
+    bought = bought.with_columns(time=moment + pl.duration(minutes=pl.col("order") % 20))
+    held = hold_out(bought, share=0.5)
+    told = PopularityEngine(held.known)
+    told.manifest.inputs.add(name="history")
+    searched: list[Found] = []
+
+    def noted(*given: Any, **named: Any) -> Found:
+        searched.append(search(*given, **named))
+        return searched[-1]
+
+    monkeypatch.setattr(learn, "search", noted)
+    dataset: Any = SimpleNamespace(items=items, events=bought, info=SimpleNamespace(times="time"))
+    vectors = np.zeros((items.height, 0), np.float32)
+    window = Window(held.known, held.wanted)
+    made, _ = learn.learn(Config(ranker=False), dataset, {"cf": told}, (vectors, window), silent)
+    _, live, session, cart = searched
+    settings = made.settings_for("SESSION")
+    served = [settings.w_trend, settings.w_cross_domain, settings.w_session]
+    np.testing.assert_allclose(session.terms, served, atol=1e-4)
+    assert live.terms[2] == pytest.approx(settings.w_session)
+    settings = made.settings_for("CART")
+    assert cart.terms[:2].tolist() == [settings.w_trend, settings.w_cross_domain] == [0, 0]
+
+
 def test_every_blend_of_the_grid_sums_to_one_and_leaves_everyone_the_least() -> None:
     least = np.array([0.05, 0.05, 0.5], np.float32)
     blends = simplex(least, 0.2)
@@ -305,6 +346,63 @@ def test_a_session_asks_with_its_first_events_for_the_rest() -> None:
     assert task.targets.keys.tolist() == [105, 106, 107]
 
 
+def test_a_session_is_told_as_the_gateway_tells_it() -> None:
+    """Shoppers come back to what they saw, look before they buy, and dislike."""
+    did = [
+        *((key, "view") for key in (101, 102, 103, 102, 104, 101)), (101, "purchase"),
+        (105, "click"), (108, "dislike"), (103, "cart"), (106, "purchase"), (107, "view"),
+    ]  # fmt: skip
+    rows = [
+        {"item_key": key, "type": kind, "time": NOW + timedelta(minutes=2 * at), "order": at}
+        for at, (key, kind) in enumerate(did)
+    ]
+    task = session_task(visits(events(rows), "time", most=10, seed=0), 10, 0)
+    assert task.targets.keys.tolist() == [106, 107]
+    told = events(rows[:10])
+    trail: Trail = replace(
+        EMPTY,
+        keys=told["item_key"].to_numpy(),
+        types=np.array([EventType[str(kind).upper()] for kind in told["type"]], np.int8),
+        times=told["time"].dt.epoch("ms").to_numpy(),
+        ids=np.zeros(told.height, np.int64),
+    )
+    settings = HistorySettings(200, 60.0, 0.2, 30.0)
+    served = history_for(Ask("SESSION"), trail, round(1000 * task.now[0]), settings)
+    keys, weight = padded_history(task, np.array([0]), Asking())
+    assert keys[0].tolist() == served.keys.tolist()
+    np.testing.assert_allclose(weight[0], served.weights, rtol=1e-5)
+    past, age, worth = past_of(task, 0)
+    assert past.tolist() == served.past_keys.tolist()
+    np.testing.assert_allclose(age, served.past_age, rtol=1e-5)
+    np.testing.assert_allclose(worth, served.past_worth)
+    assert task.session is not None
+    assert task.session.keys.tolist() == served.session_keys.tolist()
+    assert task.session_weight is not None
+    np.testing.assert_allclose(task.session_weight, served.session_weights, rtol=1e-6)
+    assert disliked_by(task, 0).tolist() == [108]
+
+
+def test_what_is_long_ago_is_no_session() -> None:
+    """A visit that takes an hour: serving remembers half of it."""
+    rows = [
+        {"item_key": 100 + at, "time": NOW + timedelta(minutes=12 * at), "order": at}
+        for at in range(7)
+    ]
+    task = session_task(visits(events(rows), "time", most=10, seed=0), 10, 0)
+    assert task.history.keys.tolist() == [103, 104]
+    assert task.targets.keys.tolist() == [105, 106]
+
+
+def test_of_likes_and_dislikes_the_newest_hides_an_item_or_not() -> None:
+    said = [(101, "dislike"), (102, "dislike"), (103, "like"), (102, "like"), (103, "dislike")]
+    said.append((101, "view"))
+    known = [{"item_key": key, "type": kind, "order": at} for at, (key, kind) in enumerate(said)]
+    later = events([{"item_key": 105, "time": NOW + timedelta(days=1)}])
+    task = make_task(events(known), later)
+    assert disliked_by(task, 0).tolist() == [101, 103]
+    assert not len(disliked_by(by_strangers(task), 0))
+
+
 @pytest.mark.parametrize("given", [0, 5])
 def test_a_visit_is_asked_about_with_all_that_came_before_it(given: int) -> None:
     everything = trips()
@@ -320,20 +418,20 @@ def test_a_visit_is_asked_about_with_all_that_came_before_it(given: int) -> None
         assert task.now.tolist() == [(NOW + timedelta(days=1)).timestamp()]
 
 
-def test_trends_of_a_day_know_nothing_of_that_day_and_later() -> None:
-    trends = DailyTrends(catalogue(), trips(), 3.0)
-    later = trends("north", (NOW + timedelta(days=1, hours=9)).timestamp())
-    assert later is not None
-    assert np.flatnonzero(later).tolist() == [*range(8), 20]
-    before = trends("north", NOW.timestamp())
-    assert before is None or not before.any()
+def test_trends_of_a_moment_know_nothing_of_it_and_later() -> None:
+    trends = MarketTrends(catalogue(), trips(), 3.0)
+    sold = {0: [], 24: [*range(8), 20], 25: [*range(8), 10, 11, 20]}
+    for hours, rows in sold.items():
+        found = trends("north", (NOW + timedelta(hours=hours)).timestamp())
+        assert found is not None
+        assert np.flatnonzero(found).tolist() == rows
 
 
 def test_a_market_where_nothing_sold_has_the_trend_of_all() -> None:
     known = events(
         [{"item_key": 101}, {"item_key": 102, "type": "dislike", "market": "quiet"}],
     )
-    trends = DailyTrends(catalogue(), known, 3.0)
+    trends = MarketTrends(catalogue(), known, 3.0)
     tomorrow = (NOW + timedelta(days=1)).timestamp()
     quiet, everywhere = trends("quiet", tomorrow), trends("", tomorrow)
     assert quiet is not None
@@ -344,6 +442,17 @@ def test_a_market_where_nothing_sold_has_the_trend_of_all() -> None:
 def test_a_cart_asks_for_the_one_item_left_out() -> None:
     task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
     assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
+
+
+def test_a_cart_is_asked_about_before_what_was_left_out_has_sold() -> None:
+    rows = [
+        {"item_key": 100 + at, "time": NOW + timedelta(minutes=at), "order": at} for at in range(9)
+    ]
+    found = events(rows)
+    task = cart_task(visits(found, "time", most=10, seed=0), 10, 0)
+    trend = MarketTrends(catalogue(), found, 3.0)("north", float(task.now[0]))
+    assert trend is not None
+    assert not trend.any()
 
 
 def test_a_cart_is_told_as_the_gateway_tells_it() -> None:

@@ -17,9 +17,10 @@ from artifacts.ranker.network import Network
 from gateway.fusion.calibrate import calibrate
 from gateway.fusion.pipeline import SCORING, build_pool, run
 from gateway.fusion.ranker import PoolRanker
+from models.evaluate.metrics import Ragged
 from models.evaluate.ranking import Asking, Lists
 from models.fusion import ranker, rankers
-from models.fusion.cases import Setting
+from models.fusion.cases import Setting, build_cases
 from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config
 from models.fusion.habits import item_habits
@@ -87,6 +88,23 @@ def test_training_and_serving_see_the_same_table() -> None:
     served = PoolRanker(ranker)._table(asked, pool, None)
     np.testing.assert_allclose(table.features, served, rtol=1e-5, atol=1e-6)
     assert table.target.tolist() == (pool.rows == 3).tolist()
+
+
+def test_what_a_shopper_dislikes_is_no_candidate_and_sets_no_scale() -> None:
+    task, keys = question([1, 2, 1, 5], [90.0, 30.0, 9.0, 0.5]), columns().keys
+    scores = np.array([[9.0, 3.0, 2.0, 1.0]], np.float32)
+    lists = {"cf": Lists(keys[np.array([[4, 3, 1, 7]])], scores)}
+    setting = Setting(catalogue(), {}, Asking(), np.zeros((3, 3), np.float32))
+    known = Known(setting, shelf(), learned().habits, own=False)
+    disliked = Ragged(keys[[4]], np.array([0, 1]))
+    (table,) = tables_of(replace(task, disliked=disliked), lists, known, setting.asking)
+    assert table.rows.tolist() == [1, 3, 7]
+    of = dict(zip(names(["cf"]), table.features.T, strict=True))
+    assert of["cf.score"].tolist() == [0.5, 1, 0]
+    # It was named all the same: the others stand behind it.
+    assert of["cf.rank"].max() < 1
+    (case,) = build_cases(replace(task, disliked=disliked), lists, ["cf"], setting)
+    assert case.calibrated.tolist() == [[0.5, 1, 0]]
 
 
 @pytest.mark.parametrize("surface", ["HOME", "SEARCH"])
