@@ -163,6 +163,20 @@ def test_what_a_locale_cannot_spell_is_escaped(gateway: FakeGateway) -> None:
     assert "K\\xe4se" in plait("item", "get", "400")
 
 
+def test_an_item_is_shown_with_who_sells_it_and_its_image(gateway: FakeGateway, run: Run) -> None:
+    shown = run("item", "get", "400", "--gateway", gateway.address).output
+    assert "Dairy 7" in shown
+    assert "2 numbers" in shown
+
+
+def test_what_the_command_line_says_of_an_item_is_upserted(gateway: FakeGateway, run: Run) -> None:
+    words = {"title": "Skyr", "domain": "GROCERY", "brand": "Hof", "provider": "Dairy 7"}
+    told = [word for name, value in words.items() for word in (f"--{name}", value)]
+    result = run("item", "upsert", "100", *told, "--gateway", gateway.address)
+    assert result.exit_code == 0, result.output
+    assert gateway.asked[0].items[0] == t.Item(item_id="100", **words)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
