@@ -170,11 +170,12 @@ def test_an_item_is_shown_with_who_sells_it_and_its_image(gateway: FakeGateway, 
 
 
 def test_what_the_command_line_says_of_an_item_is_upserted(gateway: FakeGateway, run: Run) -> None:
-    words = {"title": "Skyr", "domain": "GROCERY", "brand": "Hof", "provider": "Dairy 7"}
-    told = [word for name, value in words.items() for word in (f"--{name}", value)]
-    result = run("item", "upsert", "100", *told, "--gateway", gateway.address)
+    words = ("--title", "Skyr", "--domain", "GROCERY", "--brand", "Hof", "--provider", "Dairy 7")
+    result = run("item", "upsert", "100", *words, "--gateway", gateway.address)
     assert result.exit_code == 0, result.output
-    assert gateway.asked[0].items[0] == t.Item(item_id="100", **words)
+    assert gateway.asked[0].items[0] == t.Item(
+        item_id="100", title="Skyr", domain="GROCERY", brand="Hof", provider="Dairy 7"
+    )
 
 
 @pytest.mark.parametrize(
