@@ -17,6 +17,7 @@ from artifacts.errors import ArtifactMissing
 from artifacts.layout import find
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
+from cli.fleet_options import words_for
 from cli.loglines import json_line, readable_line
 from cli.options import example
 from cli.output import console
@@ -176,9 +177,10 @@ def _note_empty_state(out: Console, config: FleetConfig, *, as_json: bool) -> No
 
 
 def _ready(topology: Topology) -> str:
+    look = " ".join(["plait models", *words_for(topology)])
     return (
         f"up: gateway at {topology.gateway.address}, metrics at port "
-        f"{topology.gateway.metrics_port}; try `plait models`; Ctrl-C stops everything"
+        f"{topology.gateway.metrics_port}; try `{look}`; Ctrl-C stops everything"
     )
 
 
