@@ -29,11 +29,12 @@ class Shopper(_message.Message):
     MARKET_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Empty: anonymous; only the events below and trends are known."""
+    """At most 128 characters. Empty: anonymous; only the events below and trends are known."""
     market: _builtins.str
+    """Whose trends count, at most 64 characters. Empty: the default market."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Event]:
-        """Newest events the store may not have yet, oldest first."""
+        """Newest events the store may not have yet, oldest first; at most 1000."""
 
     def __init__(
         self,
@@ -74,7 +75,9 @@ class RecommendRequest(_message.Message):
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The items the surface is about: one for ITEM, the content for CART."""
+        """The items the surface is about: one for ITEM, the content for CART, at most 200; none for
+        HOME and SESSION.
+        """
 
     @_builtins.property
     def rules(self) -> _types_pb2.Rules: ...
@@ -115,7 +118,9 @@ class RecommendResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty after the last page."""
     unknown_item_count: _builtins.int
-    """Item ids and events in the request that the catalogue does not know."""
+    """Of item_ids and of the shopper's events, how many the catalogue does not know; ids in rules
+    do not count.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.RankedItem]: ...
     @_builtins.property
@@ -158,6 +163,7 @@ class SearchRequest(_message.Message):
     query: _builtins.str
     """1 to 256 characters."""
     page_size: _builtins.int
+    """As in RecommendRequest, with the token."""
     page_token: _builtins.str
     explain: _builtins.bool
     @_builtins.property
@@ -233,13 +239,13 @@ class RankRequest(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """Optional: order with respect to a query as well."""
+    """Optional: order with respect to a query as well; at most 256 characters."""
     explain: _builtins.bool
     @_builtins.property
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to order, at most 1000."""
+        """What to order, 1 to 1000."""
 
     @_builtins.property
     def rules(self) -> _types_pb2.Rules: ...
