@@ -230,7 +230,9 @@ class Item(_message.Message):
     title: _builtins.str
     """At most 1024 characters."""
     text: _builtins.str
-    """Free text: description, ingredients, specification; at most 20000 characters."""
+    """Free text: description, ingredients, specification; at most 20000 characters.
+    CatalogService takes it and gives it back, rankings leave it out.
+    """
     domain: _builtins.str
     """Department or product line. It, category, brand and provider have at most 256 characters."""
     category: _builtins.str
@@ -454,7 +456,7 @@ class RankedItem(_message.Message):
     score: _builtins.float
     @_builtins.property
     def item(self) -> Global___Item:
-        """What a card shows. Set unless the catalogue lacks the item."""
+        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item."""
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
