@@ -34,7 +34,7 @@ class _SurfaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Surface.Value
     SURFACE_CART: _Surface.ValueType  # 3
     """Items that go with a cart."""
     SURFACE_SESSION: _Surface.ValueType  # 4
-    """What to see next, from what this session did."""
+    """What to see next, from what this session did; what it has seen already stands last."""
     SURFACE_SEARCH: _Surface.ValueType  # 5
     """Answers to a query. Used by Search; Recommend refuses it."""
 
@@ -49,7 +49,7 @@ SURFACE_ITEM: Surface.ValueType  # 2
 SURFACE_CART: Surface.ValueType  # 3
 """Items that go with a cart."""
 SURFACE_SESSION: Surface.ValueType  # 4
-"""What to see next, from what this session did."""
+"""What to see next, from what this session did; what it has seen already stands last."""
 SURFACE_SEARCH: Surface.ValueType  # 5
 """Answers to a query. Used by Search; Recommend refuses it."""
 Global___Surface: _TypeAlias = Surface  # noqa: Y015
