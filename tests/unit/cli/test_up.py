@@ -62,6 +62,15 @@ def test_a_file_moves_one_process_and_the_environment_goes_before_it(
     assert config.settings["PLAIT_CONFIG"] == str(file)
 
 
+def test_what_was_shown_lies_beside_the_store_unless_it_is_put_elsewhere(repository: Path) -> None:
+    moved = Wishes(repository=repository, state=Path("other/state.sqlite"))
+    told = child_environment(plan(moved, {}))
+    assert told["PLAIT_GATEWAY_EXPOSURE_LOG"] == "other/exposures.jsonl"
+    setting = {"PLAIT_GATEWAY_EXPOSURE_LOG": ""}
+    assert "PLAIT_GATEWAY_EXPOSURE_LOG" not in plan(moved, setting).settings
+    assert "PLAIT_GATEWAY_EXPOSURE_LOG" not in plan(Wishes(repository=repository), {}).settings
+
+
 def test_plait_models_finds_what_is_not_where_it_usually_is(repository: Path) -> None:
     assert words_for(plan(Wishes(repository=repository), {}).topology) == []
     wishes = Wishes(repository=repository, base_port=60000)
