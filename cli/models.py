@@ -176,8 +176,11 @@ def arms(seen: Scrape) -> list[Arm]:
     }
     return [
         _arm(seen, source, version, shares)
-        for source in dict.fromkeys(source for source, _ in shares)
-        for version in seen.values("plait_source_seconds_count", "version", source=source)
+        for source, canary in shares
+        # A canary that has answered nobody yet is there all the same.
+        for version in dict.fromkeys(
+            (*seen.values("plait_source_seconds_count", "version", source=source), canary)
+        )
         if version
     ]
 

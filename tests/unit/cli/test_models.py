@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.models import Status, in_use, replicas, versions, within
+from cli.models import Status, arms, in_use, replicas, versions, within
 from cli.scrape import parse
 
 SCRAPE = parse(
@@ -60,3 +60,15 @@ plait_source_seconds_sum{source="cf",outcome="ok",version="7"} 0.5
 
 def test_a_source_of_its_own_that_is_down_stays_down() -> None:
     assert within(NOBODY, GATEWAY, SCRAPE) is NOBODY
+
+
+def test_a_canary_that_has_answered_nobody_yet_is_compared_too() -> None:
+    seen = parse(
+        """# TYPE plait_canary_share_ratio gauge
+plait_canary_share_ratio{source="cf",version="2"} 0.1
+# TYPE plait_source_seconds histogram
+plait_source_seconds_count{source="cf",outcome="ok",version="1"} 4.0
+"""
+    )
+    shown = [(arm.version, arm.share, arm.answers) for arm in arms(seen)]
+    assert shown == [("1", None, 4), ("2", 10.0, 0)]
