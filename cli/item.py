@@ -125,7 +125,9 @@ def _item(item_id: str, options: dict[str, Any]) -> Item:
 
 def _read_items(path: str) -> list[Item]:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        # JSON is UTF-8 whatever the locale says, and some editors put a mark before it.
+        text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     items = []

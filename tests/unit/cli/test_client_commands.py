@@ -230,6 +230,23 @@ def test_a_line_ends_only_where_json_says_so(
     assert gateway.asked[0].items[0].title == "one\u2028two\u0085three"
 
 
+@pytest.mark.parametrize("name", ["file", "standard input"])
+def test_items_are_read_as_utf8_whatever_the_locale_and_with_a_mark(
+    gateway: FakeGateway, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"item_id": "1", "title": "K\u00e4se"}\n', encoding="utf-8-sig")
+    told = str(path) if name == "file" else "-"
+    subprocess.run(
+        [sys.executable, "-m", "cli.main", "item", "upsert", "--file", told,
+         "--gateway", gateway.address],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        input=path.read_bytes(),
+        check=True,
+    )  # fmt: skip
+    assert gateway.asked[0].items[0].title == "K\u00e4se"
+
+
 def test_many_and_large_items_take_several_calls_and_one_answer(
     gateway: FakeGateway, run: Run, tmp_path: Path
 ) -> None:
