@@ -65,9 +65,12 @@ class RecommendRequest(_message.Message):
     DIVERSITY_FIELD_NUMBER: _builtins.int
     surface: _types_pb2.Surface.ValueType
     page_size: _builtins.int
-    """Items per page, 1 to 200; 0 means 20."""
+    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise."""
     page_token: _builtins.str
-    """From the previous page; the ranking stays the same across pages."""
+    """From the previous page; the ranking stays the same across pages. So must the request, but
+    for page_size and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
+    more, which it is for some minutes and over no restart; ask again without a token.
+    """
     explain: _builtins.bool
     diversity: _builtins.float
     """0 relevance only, 1 variety only; absent: the server's default."""
@@ -116,7 +119,9 @@ class RecommendResponse(_message.Message):
     UNKNOWN_ITEM_COUNT_FIELD_NUMBER: _builtins.int
     ranking_id: _builtins.str
     next_page_token: _builtins.str
-    """Empty after the last page."""
+    """Empty after the last page. A ranking holds what the models named, some hundreds of items, or
+    some dozens of best sellers; never the whole catalogue.
+    """
     unknown_item_count: _builtins.int
     """Of item_ids and of the shopper's events, how many the catalogue does not know; ids in rules
     do not count.
