@@ -1,6 +1,6 @@
 """Options that say where the processes of a running Plait are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -48,6 +48,17 @@ def words_for(topology: Topology) -> list[str]:
         if (end.address, end.metrics_port) != (there.address, there.metrics_port):
             words.append(f"--at {end.name}={end.address}/{end.metrics_port}")
     return words
+
+
+def repeated(options: Mapping[str, Any]) -> str:
+    """Return the words that name the fleet of these options again, behind another command."""
+    words = []
+    if options["base_port"] != BASE_PORT:
+        words.append(f"--base-port {options['base_port']}")
+    if options["metrics_base_port"] != METRICS_BASE_PORT:
+        words.append(f"--metrics-base-port {options['metrics_base_port']}")
+    words += [f"--at {place}" for place in options["places"]]
+    return "".join(f" {word}" for word in words)
 
 
 def _place(text: str) -> Endpoint:
