@@ -1,12 +1,12 @@
 """Options that say where the processes of a running Plait are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from cli.options import together
-from cli.topology import BASE_PORT, METRICS_BASE_PORT, Endpoint, usual
+from cli.topology import BASE_PORT, METRICS_BASE_PORT, Endpoint, Topology, usual
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +36,31 @@ def endpoints(base_port: int, metrics_base_port: int, places: Sequence[str]) -> 
     return [e for e in usual(base_port, metrics_base_port).all if e.name not in moved] + named
 
 
+def words_for(topology: Topology) -> list[str]:
+    """Return what `plait models` must be told to find these processes: what is not as usual."""
+    port, metrics_port = topology.gateway.port, topology.gateway.metrics_port
+    words = [] if port == BASE_PORT else [f"--base-port {port}"]
+    if metrics_port != METRICS_BASE_PORT:
+        words.append(f"--metrics-base-port {metrics_port}")
+    expected = usual(port, metrics_port)
+    for end in topology.all:
+        there = expected.find(end.name)
+        if (end.address, end.metrics_port) != (there.address, there.metrics_port):
+            words.append(f"--at {end.name}={end.address}/{end.metrics_port}")
+    return words
+
+
+def repeated(options: Mapping[str, Any]) -> str:
+    """Return the words that name the fleet of these options again, behind another command."""
+    words = []
+    if options["base_port"] != BASE_PORT:
+        words.append(f"--base-port {options['base_port']}")
+    if options["metrics_base_port"] != METRICS_BASE_PORT:
+        words.append(f"--metrics-base-port {options['metrics_base_port']}")
+    words += [f"--at {place}" for place in options["places"]]
+    return "".join(f" {word}" for word in words)
+
+
 def _place(text: str) -> Endpoint:
     name, _, rest = text.partition("=")
     address, _, metrics = rest.partition("/")
@@ -44,4 +69,6 @@ def _place(text: str) -> Endpoint:
         raise click.BadParameter(
             f"{text!r} is not NAME=HOST:PORT/METRICS_PORT, for example cf=10.0.0.7:50051/9151"
         )
+    # [::1], as an address is written before a port, names the same host.
+    host = host.removeprefix("[").removesuffix("]")
     return Endpoint(name, host, int(port), int(metrics))

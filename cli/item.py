@@ -59,6 +59,7 @@ def get(item_id: str, **options: Any) -> None:
 @click.option("--domain", default="", help="Department or product line.")
 @click.option("--category", default="")
 @click.option("--brand", default="")
+@click.option("--provider", default="", help="Who sells it.")
 @click.option("--price", type=float)
 @click.option("--available/--unavailable", default=None)
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
@@ -115,6 +116,7 @@ def _item(item_id: str, options: dict[str, Any]) -> Item:
         domain=options["domain"],
         category=options["category"],
         brand=options["brand"],
+        provider=options["provider"],
         price=options["price"],
         available=options["available"],
         attributes={name: value for name, _, value in pairs},
@@ -123,7 +125,9 @@ def _item(item_id: str, options: dict[str, Any]) -> Item:
 
 def _read_items(path: str) -> list[Item]:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        # JSON is UTF-8 whatever the locale says, and some editors put a mark before it.
+        text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     items = []
@@ -160,8 +164,10 @@ def _fields(item: Item) -> list[tuple[str, str]]:
         ("domain", item.domain),
         ("category", item.category),
         ("brand", item.brand),
+        ("provider", item.provider),
         ("price", money(item.price) if item.HasField("price") else "unknown"),
         ("available", "no" if item.HasField("available") and not item.available else "yes"),
         *sorted(item.attributes.items()),
+        ("image vector", f"{len(item.image_vector)} numbers" if item.image_vector else ""),
     ]
     return [(name, value) for name, value in known if value]

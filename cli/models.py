@@ -84,9 +84,9 @@ def models_command(
     ends = endpoints(base_port, metrics_base_port, places)
     scrapes = {end: _scrape(end) for end in ends}
     statuses = [status(end, seen) for end, seen in scrapes.items()]
-    for end, seen in scrapes.items():
-        if end.name == GATEWAY and seen is not None:
-            statuses = [_as_seen(s, seen) for s in statuses]
+    for gateway, seen in zip(statuses, scrapes.values(), strict=True):
+        if gateway.name == GATEWAY and seen is not None:
+            statuses = [_as_seen(s, gateway, seen) for s in statuses]
     if as_json:
         print_json([asdict(s) for s in statuses])
     else:
@@ -122,24 +122,40 @@ def status(endpoint: Endpoint, seen: Scrape | None) -> Status:
     latency = (
         seen.histogram("plait_recommend_seconds") if endpoint.name == GATEWAY else answering(seen)
     )
-    versions = seen.values("plait_model_info", "version", role="default")
+    shown = versions(seen, endpoint.name)
     if endpoint.name == GATEWAY:
-        fusion = (f"{FUSION} {version}" for version in versions)
-        versions = (*seen.values("plait_build_info", "release"), *fusion)
+        fusion = (f"{FUSION} {version}" for version in versions(seen, FUSION))
+        shown = (*seen.values("plait_build_info", "release"), *fusion)
     return Status(
-        endpoint.name, endpoint.address, state, versions,
-        seen.values("plait_model_info", "version", role="beside"),
+        endpoint.name, endpoint.address, state, shown, versions(seen, endpoint.name, "beside"),
         int(latency.count), latency.quantile(0.5), latency.quantile(0.99),
     )  # fmt: skip
 
 
-def _as_seen(status: Status, gateway: Scrape) -> Status:
+def versions(seen: Scrape, source: str, role: str = "default") -> tuple[str, ...]:
+    """Return the versions of a source that a process serves."""
+    return seen.values("plait_model_info", "version", source=source, role=role)
+
+
+def _as_seen(status: Status, gateway: Status, seen: Scrape) -> Status:
     """Add to a source what the gateway says of it."""
     return replace(
-        status,
-        replicas=replicas(gateway, status.name),
-        canary=tuple(arm for arm in arms(gateway) if arm.source == status.name),
+        within(status, gateway, seen),
+        replicas=replicas(seen, status.name),
+        canary=tuple(arm for arm in arms(seen) if arm.source == status.name),
     )
+
+
+def within(status: Status, gateway: Status, seen: Scrape) -> Status:
+    """Return a source as the gateway it is a part of has it (`plait up --embedded`), if it is."""
+    inside = versions(seen, status.name)
+    if not inside or status.health != "down":
+        return status
+    answered = seen.histogram("plait_source_seconds", source=status.name, outcome="ok")
+    return Status(
+        status.name, gateway.address, gateway.health, inside, versions(seen, status.name, "beside"),
+        int(answered.count), answered.quantile(0.5), answered.quantile(0.99),
+    )  # fmt: skip
 
 
 def replicas(seen: Scrape, source: str) -> dict[str, int]:
@@ -160,8 +176,11 @@ def arms(seen: Scrape) -> list[Arm]:
     }
     return [
         _arm(seen, source, version, shares)
-        for source in dict.fromkeys(source for source, _ in shares)
-        for version in seen.values("plait_source_seconds_count", "version", source=source)
+        for source, canary in shares
+        # A canary that has answered nobody yet is there all the same.
+        for version in dict.fromkeys(
+            (*seen.values("plait_source_seconds_count", "version", source=source), canary)
+        )
         if version
     ]
 

@@ -58,9 +58,10 @@ def _buys(activity: pb.Activity) -> str:
     if not activity.purchase_count:
         return "nothing so far"
     return (
-        f"last {_ago(activity.last_purchase_time)}; {activity.purchase_count_30_days:,} purchases "
-        f"in the last 30 days, {activity.purchase_count:,} in all; {activity.repeat_share:.0%} of "
-        "them of what had been bought before"
+        f"last {_ago(activity.last_purchase_time)}; "
+        f"{_counted(activity.purchase_count_30_days, 'purchase')} in the last 30 days, "
+        f"{activity.purchase_count:,} in all; {activity.repeat_share:.0%} of them of what had been "
+        "bought before"
     )
 
 
@@ -117,7 +118,11 @@ def _likes(profile: pb.Profile) -> Table:
 
 
 def _events(count: int) -> str:
-    return f"{count:,} event{'' if count == 1 else 's'}"
+    return _counted(count, "event")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _day(stamp: Timestamp) -> str:

@@ -15,7 +15,7 @@ import click
 
 from cli.client import Gateway
 from cli.failures import UserError
-from cli.fleet_options import endpoints, fleet_options
+from cli.fleet_options import endpoints, fleet_options, repeated
 from cli.model_server import PREVIOUS, ModelServer
 from cli.options import example, together
 from cli.output import console, print_json
@@ -84,7 +84,7 @@ def load(source: str, version: str | None, **options: Any) -> None:
     else:
         said = (
             f"{source}: version {wanted} is loaded beside {served[-1]}; now "
-            f"`plait models canary {source} {wanted} --share 10`"
+            f"`plait models canary {source} {wanted} --share 10{repeated(options)}`"
         )
     _tell(options, said, source=source, default=served[-1], beside=served[:-1])
 
@@ -122,10 +122,11 @@ def canary(source: str, version: str, share: float, **options: Any) -> None:
         gateway = _fleet(options).gateway(stack)
         request = pb.SetCanaryRequest(source=source, model_version=version, share=share)
         made = gateway.call(gateway.rollouts.SetCanary, request).canary
+    there = repeated(options)
     said = (
         f"{source}: version {made.model_version} answers {made.share:g} % of the shoppers; "
-        f"`plait models` compares, then `plait models promote {source}` or "
-        f"`plait models rollback {source}`"
+        f"`plait models{there}` compares, then `plait models promote {source}{there}` or "
+        f"`plait models rollback {source}{there}`"
     )
     _tell(options, said, source=source, version=made.model_version, share=made.share)
 
@@ -157,7 +158,8 @@ def promote(source: str, version: str | None, **options: Any) -> None:
         gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
     _tell(
         options,
-        f"{source}: version {wanted} answers everybody; back with `plait models rollback {source}`",
+        f"{source}: version {wanted} answers everybody; back with "
+        f"`plait models rollback {source}{repeated(options)}`",
         source=source,
         default=wanted,
     )
@@ -195,7 +197,8 @@ def _load_fusion(request: pb.LoadFusionRequest, options: dict[str, Any]) -> None
         fusion = gateway.call(gateway.rollouts.LoadFusion, request).fusion
     said = f"{FUSION}: the gateway uses version {fusion.version}"
     if fusion.previous_version:
-        said += f"; back to {fusion.previous_version} with `plait models rollback {FUSION}`"
+        back = f"plait models rollback {FUSION}{repeated(options)}"
+        said += f"; back to {fusion.previous_version} with `{back}`"
     _tell(options, said, source=FUSION, default=str(fusion.version))
 
 
@@ -231,7 +234,8 @@ def _tell(options: dict[str, Any], said: str, **facts: object) -> None:
     if options["as_json"]:
         print_json(facts)
     else:
-        console().print(said, markup=False)
+        # Commands in it are to be copied: no line may end within one.
+        console().print(said, markup=False, soft_wrap=True)
 
 
 COMMANDS = (load, canary, promote, rollback, unload)

@@ -17,6 +17,7 @@ from artifacts.errors import ArtifactMissing
 from artifacts.layout import find
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
+from cli.fleet_options import words_for
 from cli.loglines import json_line, readable_line
 from cli.options import example
 from cli.output import console
@@ -128,6 +129,7 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
         for e, m in zip(ends, moved, strict=True)
     ]
     state = wishes.state if wishes.state is not None else gateway.state
+    given |= _beside(wishes.state, gateway)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
     topology = Topology(ends[0], tuple(ends[1:]))
@@ -136,6 +138,14 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     if wishes.embedded:
         topology = Topology(replace(ends[0], program=EMBEDDED), ())
     return FleetConfig(None, state, topology, others, settings)
+
+
+def _beside(state: Path | None, gateway: GatewayConfig) -> dict[str, str]:
+    """Return where what is shown is noted: beside another store too, or two would write one log."""
+    usual_log = GatewayConfig.exposure_log
+    if state is None or usual_log is None or gateway.exposure_log != usual_log:
+        return {}
+    return {"PLAIT_GATEWAY_EXPOSURE_LOG": str(state.with_name(usual_log.name))}
 
 
 def _doors(config: ServiceConfig) -> tuple[str, ...]:
@@ -176,9 +186,10 @@ def _note_empty_state(out: Console, config: FleetConfig, *, as_json: bool) -> No
 
 
 def _ready(topology: Topology) -> str:
+    look = " ".join(["plait models", *words_for(topology)])
     return (
         f"up: gateway at {topology.gateway.address}, metrics at port "
-        f"{topology.gateway.metrics_port}; try `plait models`; Ctrl-C stops everything"
+        f"{topology.gateway.metrics_port}; try `{look}`; Ctrl-C stops everything"
     )
 
 

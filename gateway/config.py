@@ -111,7 +111,7 @@ class GatewayConfig(ServerConfig):
     # Shoppers whose history is kept in memory, up to 25 bytes for each event remembered.
     cached_users: int = 20_000
     # Markets with trends of their own; the others share the common trend. Each takes
-    # 12 bytes an item.
+    # 8 bytes an item.
     max_markets: int = 64
 
     # New items scored in the gateway; beyond it the oldest wait for the next training.

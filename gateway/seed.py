@@ -62,7 +62,10 @@ def seed(
     holder = schema.lock(path)
     try:
         if path.exists() and not replace:
-            raise SeedError(f"{path}: exists; seeding replaces everything in it, ask for that")
+            raise SeedError(
+                f"{path}: exists; seed with --replace to replace everything in it, or name another "
+                "file with --state"
+            )
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         os.close(handle)
         draft = Path(name)

@@ -39,7 +39,9 @@ class Lanes:
 
 def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
     """Build the gates of a configuration; the traffic hears who comes."""
-    quality = Quality(metrics.QUALITY_FACTOR.labels("rankings").set, floor=config.least_quality)
+    quality = Quality(floor=config.least_quality)
+    # Read when it is asked for: it rises without anybody telling, when nobody asks.
+    metrics.QUALITY_FACTOR.labels("rankings").set_function(lambda: quality.factor)
     ranks = config.ranks()
     rankings = Gate(
         ranks,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import grpc
-import numpy as np
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -146,9 +145,7 @@ class CatalogServicer:
         """Read one item."""
         del context
         response = catalog.GetItemResponse()
-        item = self._parts().keeper.get(read.read_item_id(request))
-        write_item(response.item, item)
-        response.item.image_vector.extend(np.frombuffer(item.image, "<f4").tolist())
+        write_item(response.item, self._parts().keeper.get(read.read_item_id(request)))
         return response
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
 from gateway.fusion.explain import Explanation, explain, reason_text
@@ -31,7 +33,7 @@ class Cards:
             if len(self._cards) >= _MOST_CARDS:
                 self._cards.clear()
             target.item_id, target.item_key = item.item_id, item.key
-            write_item(target.item, item)
+            write_card(target.item, item)
             self._cards[row] = item, target.SerializeToString()
         else:
             target.MergeFromString(card[1])
@@ -64,11 +66,17 @@ def write_page(reply: Reply, page: Page, catalogue: Catalogue, cards: Cards) -> 
 
 
 def write_item(target: t.Item, item: Item) -> None:
-    """Fill an item into its message."""
+    """Fill all of an item into its message."""
+    write_card(target, item)
+    target.text = item.text
+    target.image_vector.extend(np.frombuffer(item.image, "<f4").tolist())
+
+
+def write_card(target: t.Item, item: Item) -> None:
+    """Fill what a card shows into an item's message: all but what would make a page megabytes."""
     target.item_id = item.item_id
     target.item_key = item.key
     target.title = item.title
-    target.text = item.text
     target.domain = item.domain
     target.category = item.category
     target.brand = item.brand

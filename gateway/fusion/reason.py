@@ -21,9 +21,9 @@ _TRENDING = 0.25
 class Reason:
     """Why an item is shown.
 
-    `kind` is one of buy_again, because_bought, because_viewed, matches_query,
-    goes_with_cart, similar_to, trending, popular, new; `row` is the catalogue
-    row it refers to, -1 where it refers to none.
+    `kind` is one of buy_again, seen_before, because_bought, because_viewed,
+    matches_query, goes_with_cart, similar_to, trending, popular, new; `row` is the
+    catalogue row it refers to, -1 where it refers to none.
     """
 
     kind: str
@@ -32,6 +32,7 @@ class Reason:
 
 _WORDS = {
     "buy_again": "You bought this before",
+    "seen_before": "You looked at this before",
     "because_bought": "Because you bought {title}",
     "because_viewed": "Because you looked at {title}",
     "matches_query": 'Matches "{query}"',
@@ -62,17 +63,18 @@ def find_reason(query: Query, pool: Pool, position: int) -> Reason:
 
 
 def _from_history(query: Query, row: int) -> Reason | None:
-    """What the shopper did, the current session first on SESSION."""
+    """What the shopper did with the item, or else with one like it, on SESSION first in it."""
+    liked_events = query.history_weight > 0
+    history = query.history[liked_events]
+    bought = _bought(query)[liked_events]
+    had = history == row
+    if np.any(had):
+        return Reason("buy_again" if np.any(had & bought) else "seen_before", row)
     if query.surface == "SESSION" and len(query.session):
         liked = query.session[query.session_weight > 0]
         near, cosine = _nearest(query, row, liked)
         if cosine >= _RELATED:
             return Reason("because_viewed", near)
-    liked_events = query.history_weight > 0
-    history = query.history[liked_events]
-    bought = _bought(query)[liked_events]
-    if np.any((history == row) & bought):
-        return Reason("buy_again", row)
     near, cosine = _nearest(query, row, history)
     if cosine < _RELATED:
         return None

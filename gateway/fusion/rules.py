@@ -2,19 +2,23 @@
 
 A boost adds to the score, a pin puts in front, a bury puts at the end. Between pin and
 bury the pin wins: it names a place, a bury only a direction. What a hard rule forbids
-is off the slate already (forbid.py), pinned or not.
+is off the slate already (forbid.py), pinned or not. On SESSION, which shows what may come
+next, what the session holds is at the end too: models name it among their best.
 """
 
 import numpy as np
 
 from gateway.fusion.hard_rules import member
 from gateway.fusion.pool import fire, with_term
-from gateway.fusion.types import BURIED, NORMAL, PINNED, Bools, BoostRule, Floats, Pool, Query
+from gateway.fusion.types import BURIED, NORMAL, PINNED, Bools, BoostRule, Floats, Pool, Query, Rows
 
 
 def rules(query: Query, pool: Pool) -> Pool:
     """Boost, pin and bury."""
-    return _pin(query, _bury(query, _boost(query, pool)))
+    pool = _boost(query, pool)
+    if query.surface == "SESSION":
+        pool = _last(query, pool, query.session, "seen")
+    return _pin(query, _last(query, pool, query.rules.bury, "bury"))
 
 
 def _boost(query: Query, pool: Pool) -> Pool:
@@ -42,12 +46,12 @@ def _matches(query: Query, pool: Pool, rule: BoostRule) -> Bools:
     return matches
 
 
-def _bury(query: Query, pool: Pool) -> Pool:
-    if not len(query.rules.bury):
+def _last(query: Query, pool: Pool, listed: Rows, label: str) -> Pool:
+    if not len(listed):
         return pool
-    which = member(pool.rows, query.rules.bury, len(query.columns.keys))
+    which = member(pool.rows, listed, len(query.columns.keys))
     tier = np.where(which & (pool.tier == NORMAL), np.int8(BURIED), pool.tier)
-    return fire(pool._replace(tier=tier), "bury", which)
+    return fire(pool._replace(tier=tier), label, which)
 
 
 def _pin(query: Query, pool: Pool) -> Pool:

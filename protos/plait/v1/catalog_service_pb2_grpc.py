@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CatalogServiceStub(object):
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request.
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
     """
 
     def __init__(self, channel):
@@ -53,7 +54,8 @@ class CatalogServiceStub(object):
 
 
 class CatalogServiceServicer(object):
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request.
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
     """
 
     def UpsertItems(self, request, context):
@@ -104,7 +106,8 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService(object):
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request.
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
     """
 
     @staticmethod

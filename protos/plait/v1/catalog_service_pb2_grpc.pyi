@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request."""
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +44,9 @@ class CatalogServiceStub:
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request."""
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertItems: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertItemsRequest, _catalog_service_pb2.UpsertItemsResponse]  # type: ignore[assignment]
@@ -53,7 +57,9 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Read one item. NOT_FOUND if the catalogue lacks it."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request."""
+    """Keeps the catalogue; what it acknowledges is on disk and counts in the next request. Only the
+    words of an item that the models know are read by them at their next training.
+    """
 
     @_abc_1.abstractmethod
     def UpsertItems(

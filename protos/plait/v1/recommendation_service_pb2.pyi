@@ -29,11 +29,12 @@ class Shopper(_message.Message):
     MARKET_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Empty: anonymous; only the events below and trends are known."""
+    """At most 128 characters. Empty: anonymous; only the events below and trends are known."""
     market: _builtins.str
+    """Whose trends count, at most 64 characters. Empty: the default market."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Event]:
-        """Newest events the store may not have yet, oldest first."""
+        """Newest events the store may not have yet, oldest first; at most 1000."""
 
     def __init__(
         self,
@@ -64,9 +65,12 @@ class RecommendRequest(_message.Message):
     DIVERSITY_FIELD_NUMBER: _builtins.int
     surface: _types_pb2.Surface.ValueType
     page_size: _builtins.int
-    """Items per page, 1 to 200; 0 means 20."""
+    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise."""
     page_token: _builtins.str
-    """From the previous page; the ranking stays the same across pages."""
+    """From the previous page; the ranking stays the same across pages. So must the request, but
+    for page_size and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
+    more, which it is for some minutes and over no restart; ask again without a token.
+    """
     explain: _builtins.bool
     diversity: _builtins.float
     """0 relevance only, 1 variety only; absent: the server's default."""
@@ -74,7 +78,9 @@ class RecommendRequest(_message.Message):
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The items the surface is about: one for ITEM, the content for CART."""
+        """The items the surface is about: one for ITEM, the content for CART, at most 200; none for
+        HOME and SESSION.
+        """
 
     @_builtins.property
     def rules(self) -> _types_pb2.Rules: ...
@@ -113,9 +119,13 @@ class RecommendResponse(_message.Message):
     UNKNOWN_ITEM_COUNT_FIELD_NUMBER: _builtins.int
     ranking_id: _builtins.str
     next_page_token: _builtins.str
-    """Empty after the last page."""
+    """Empty after the last page. A ranking holds what the models named, some hundreds of items, or
+    some dozens of best sellers; never the whole catalogue.
+    """
     unknown_item_count: _builtins.int
-    """Item ids and events in the request that the catalogue does not know."""
+    """Of item_ids and of the shopper's events, how many the catalogue does not know; ids in rules
+    do not count.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.RankedItem]: ...
     @_builtins.property
@@ -158,6 +168,7 @@ class SearchRequest(_message.Message):
     query: _builtins.str
     """1 to 256 characters."""
     page_size: _builtins.int
+    """As in RecommendRequest, with the token."""
     page_token: _builtins.str
     explain: _builtins.bool
     @_builtins.property
@@ -233,13 +244,13 @@ class RankRequest(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """Optional: order with respect to a query as well."""
+    """Optional: order with respect to a query as well; at most 256 characters."""
     explain: _builtins.bool
     @_builtins.property
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to order, at most 1000."""
+        """What to order, 1 to 1000."""
 
     @_builtins.property
     def rules(self) -> _types_pb2.Rules: ...

@@ -71,8 +71,8 @@ class RecommendationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Rank(self, request, context):
-        """The caller's own candidates, ordered for this shopper. Nothing is added
-        and nothing is left out unless a rule says so.
+        """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
+        is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

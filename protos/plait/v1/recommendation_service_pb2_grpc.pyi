@@ -38,8 +38,8 @@ class RecommendationServiceStub:
     Search: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.SearchRequest, _recommendation_service_pb2.SearchResponse]
     """Items for a query, ordered for this shopper."""
     Rank: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]
-    """The caller's own candidates, ordered for this shopper. Nothing is added
-    and nothing is left out unless a rule says so.
+    """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
+    is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
     """
 
 @_typing.type_check_only
@@ -52,8 +52,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     Search: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.SearchRequest, _recommendation_service_pb2.SearchResponse]  # type: ignore[assignment]
     """Items for a query, ordered for this shopper."""
     Rank: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]  # type: ignore[assignment]
-    """The caller's own candidates, ordered for this shopper. Nothing is added
-    and nothing is left out unless a rule says so.
+    """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
+    is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -81,8 +81,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.RankRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.RankResponse, _abc.Awaitable[_recommendation_service_pb2.RankResponse]]:
-        """The caller's own candidates, ordered for this shopper. Nothing is added
-        and nothing is left out unless a rule says so.
+        """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
+        is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,7 +34,7 @@ class _SurfaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Surface.Value
     SURFACE_CART: _Surface.ValueType  # 3
     """Items that go with a cart."""
     SURFACE_SESSION: _Surface.ValueType  # 4
-    """What to see next, from what this session did."""
+    """What to see next, from what this session did; what it has seen already stands last."""
     SURFACE_SEARCH: _Surface.ValueType  # 5
     """Answers to a query. Used by Search; Recommend refuses it."""
 
@@ -49,7 +49,7 @@ SURFACE_ITEM: Surface.ValueType  # 2
 SURFACE_CART: Surface.ValueType  # 3
 """Items that go with a cart."""
 SURFACE_SESSION: Surface.ValueType  # 4
-"""What to see next, from what this session did."""
+"""What to see next, from what this session did; what it has seen already stands last."""
 SURFACE_SEARCH: Surface.ValueType  # 5
 """Answers to a query. Used by Search; Recommend refuses it."""
 Global___Surface: _TypeAlias = Surface  # noqa: Y015
@@ -139,25 +139,27 @@ class Event(_message.Message):
     event_id: _builtins.str
     """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: the server makes one."""
     user_id: _builtins.str
-    """Required in RecordEvents; taken from the request elsewhere."""
+    """Required in RecordEvents, at most 128 characters; taken from the request elsewhere."""
     item_id: _builtins.str
     """The shop's own id of the item. Empty only for EVENT_TYPE_SEARCH."""
     type: Global___EventType.ValueType
     quantity: _builtins.float
-    """Units bought; 0 means 1."""
+    """Units bought, at most 1e9; 0 means 1."""
     price: _builtins.float
-    """Price paid for one unit, in the market's currency. Absent: unknown."""
+    """Price paid for one unit, in the market's currency, 0 to 1e9. Absent: unknown."""
     market: _builtins.str
-    """Country, shop or segment whose trends count. Empty: the default market."""
+    """Country, shop or segment whose trends count, at most 64 characters. Empty: the default market."""
     query: _builtins.str
-    """What was searched for, if this followed a search."""
+    """What was searched for, if this followed a search; at most 256 characters."""
     ranking_id: _builtins.str
     """The ranking that showed the item, if the event followed from one: its ranking_id, at most
     32 characters. It is noted in the exposure log, and weights that adapt learn from it.
     """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now if absent."""
+        """When it happened; now if absent. From the year 2000 to ten minutes ahead of the gateway's
+        clock.
+        """
 
     def __init__(
         self,
@@ -226,21 +228,26 @@ class Item(_message.Message):
     item_key: _builtins.int
     """The stable positive key the models use; set by the server."""
     title: _builtins.str
+    """At most 1024 characters."""
     text: _builtins.str
-    """Free text: description, ingredients, specification."""
+    """Free text: description, ingredients, specification; at most 20000 characters.
+    CatalogService takes it and gives it back, rankings leave it out.
+    """
     domain: _builtins.str
-    """Department or product line."""
+    """Department or product line. It, category, brand and provider have at most 256 characters."""
     category: _builtins.str
     brand: _builtins.str
     price: _builtins.float
-    """Current price of one unit. Absent: unknown."""
+    """Current price of one unit, 0 to 1e9. Absent: unknown."""
     available: _builtins.bool
     """Absent: true."""
     provider: _builtins.str
     """Who sells it; used for exposure bounds."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further attributes, for example "size": "6 OZ"."""
+        """Further attributes, for example "size": "6 OZ"; at most 100, of 256 characters a name and
+        1024 a value.
+        """
 
     @_builtins.property
     def image_vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -305,25 +312,27 @@ class Rules(_message.Message):
     max_price: _builtins.float
     @_builtins.property
     def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Never show these items."""
+        """Never show these items; at most 1000."""
 
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """If set, only these categories, domains or brands."""
+        """If set, only these categories, domains or brands; at most 200 of each."""
 
     @_builtins.property
     def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def brands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def boosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boost]: ...
+    def boosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boost]:
+        """At most 100."""
+
     @_builtins.property
     def pin_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Shown first, in this order."""
+        """Shown first, in this order; at most 1000."""
 
     @_builtins.property
     def bury_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Shown last."""
+        """Shown last; at most 1000."""
 
     def __init__(
         self,
@@ -447,7 +456,7 @@ class RankedItem(_message.Message):
     score: _builtins.float
     @_builtins.property
     def item(self) -> Global___Item:
-        """What a card shows. Set unless the catalogue lacks the item."""
+        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item."""
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:

@@ -200,6 +200,20 @@ async def test_an_image_goes_to_the_models_that_read_it_and_comes_back_to_its_sh
         assert not (await known(shop, "skyr-1")).image_vector
 
 
+async def test_a_page_of_items_with_long_texts_is_no_larger_than_a_client_takes(
+    shop: Shop,
+) -> None:
+    items = [t.Item(item_id=f"book-{n}", title=f"Book {n}", text="ü" * 20_000) for n in range(200)]
+    await upsert(shop, *items)
+    shopper = Shopper(user_id="ann")
+    answer = await shop.recommendations.Rank(
+        RankRequest(shopper=shopper, item_ids=[item.item_id for item in items])
+    )
+    assert sorted(ids(answer)) == sorted(item.item_id for item in items)
+    assert {ranked.item.text for ranked in answer.items} == {""}
+    assert (await known(shop, "book-7")).text == items[7].text
+
+
 async def test_who_provides_an_item_goes_to_the_models_too(shop: Shop) -> None:
     """They learned from it: without it a new item lies elsewhere than it would have lain."""
     content = shop.sources["content"]

@@ -77,6 +77,17 @@ async def test_session_reads_this_session_only(shop: Shop) -> None:
     assert shop.sources["cf"].asked[-1]["history"].tolist() == [[5]]
 
 
+async def test_a_session_is_shown_what_it_has_not_seen_before_what_it_has(shop: Shop) -> None:
+    seen = [t.Event(item_id=i, type=t.EVENT_TYPE_VIEW) for i in ("5", "11")]
+    asked: dict[str, Any] = {"events": seen, "page_size": 200, "explain": True}
+    answer = await shop.recommend("ann", t.SURFACE_SESSION, **asked)
+    assert set(ids(answer)[-2:]) == {"5", "11"}
+    assert [i.item_id for i in answer.items if "seen" in i.explanation.rules] == ids(answer)[-2:]
+    first = t.Rules(pin_item_ids=["11"])
+    pinned = await shop.recommend("ann", t.SURFACE_SESSION, rules=first, **asked)
+    assert ids(pinned)[0] == "11"
+
+
 async def test_an_unknown_user_gets_the_markets_trends_and_no_error(shop: Shop) -> None:
     answer = await shop.recommend("never seen")
     assert len(answer.items) == 20

@@ -40,7 +40,7 @@ ITEMS = {
     "100": t.Item(item_id="100", item_key=100, title="Greek yogurt [6 oz]", category="YOGURT"),
     "200": t.Item(item_id="200", item_key=200, title="Oat milk", category="MILK", price=2.5),
 }
-CHEESE = t.Item(item_id="400", title="K\u00e4se")
+CHEESE = t.Item(item_id="400", title="K\u00e4se", provider="Dairy 7", image_vector=[0.5, 0.25])
 SOURCES = [
     t.SourceStatus(
         source="cf", outcome=t.SOURCE_OUTCOME_OK, model_version="1", candidate_count=2,

@@ -163,6 +163,21 @@ def test_what_a_locale_cannot_spell_is_escaped(gateway: FakeGateway) -> None:
     assert "K\\xe4se" in plait("item", "get", "400")
 
 
+def test_an_item_is_shown_with_who_sells_it_and_its_image(gateway: FakeGateway, run: Run) -> None:
+    shown = run("item", "get", "400", "--gateway", gateway.address).output
+    assert "Dairy 7" in shown
+    assert "2 numbers" in shown
+
+
+def test_what_the_command_line_says_of_an_item_is_upserted(gateway: FakeGateway, run: Run) -> None:
+    words = ("--title", "Skyr", "--domain", "GROCERY", "--brand", "Hof", "--provider", "Dairy 7")
+    result = run("item", "upsert", "100", *words, "--gateway", gateway.address)
+    assert result.exit_code == 0, result.output
+    assert gateway.asked[0].items[0] == t.Item(
+        item_id="100", title="Skyr", domain="GROCERY", brand="Hof", provider="Dairy 7"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -213,6 +228,23 @@ def test_a_line_ends_only_where_json_says_so(
     result = run("item", "upsert", "--file", str(path), "--gateway", gateway.address)
     assert result.exit_code == 0, result.output
     assert gateway.asked[0].items[0].title == "one\u2028two\u0085three"
+
+
+@pytest.mark.parametrize("name", ["file", "standard input"])
+def test_items_are_read_as_utf8_whatever_the_locale_and_with_a_mark(
+    gateway: FakeGateway, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"item_id": "1", "title": "K\u00e4se"}\n', encoding="utf-8-sig")
+    told = str(path) if name == "file" else "-"
+    subprocess.run(
+        [sys.executable, "-m", "cli.main", "item", "upsert", "--file", told,
+         "--gateway", gateway.address],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        input=path.read_bytes(),
+        check=True,
+    )  # fmt: skip
+    assert gateway.asked[0].items[0].title == "K\u00e4se"
 
 
 def test_many_and_large_items_take_several_calls_and_one_answer(

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -87,6 +89,17 @@ def test_a_version_is_loaded_tried_promoted_and_taken_back(fleet: Fleet) -> None
     again = fleet.models("rollback", "cf")
     assert again.exit_code == 1
     assert "no version was the default before" in again.output
+
+
+def test_what_is_said_to_come_next_is_about_the_same_processes(fleet: Fleet) -> None:
+    """As it stands it can be typed; without the places it would change another fleet."""
+    said = fleet.models("load", "cf", "2").output
+    for _ in range(2):  # the canary, then its promotion
+        command = re.findall("`plait (models (?:canary|promote)[^`\n]*)`", said)[0]
+        done = fleet.run(*shlex.split(command))
+        assert done.exit_code == 0, done.output
+        said = done.output
+    assert "cf: version 2 answers everybody" in said
 
 
 def test_places_said_before_the_command_hold_for_it(fleet: Fleet) -> None:

@@ -103,6 +103,7 @@ def test_the_command_says_what_lies_in_the_store(tmp_path: Path, run: Run) -> No
     again = run("seed", str(tmp_path / "data"), "--state", state)
     assert again.exit_code == 1
     assert "Traceback" not in again.output
+    assert "--replace" in again.output
     person = run("seed", str(tmp_path / "data"), "--state", state, "--replace")
     assert "2 items, 3 events of 2 users" in person.output
 

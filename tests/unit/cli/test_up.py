@@ -1,6 +1,7 @@
 """Where `plait up` will start what: options, then environment, then file, then defaults."""
 
 import json
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig, child_environment
+from cli.fleet_options import endpoints, words_for
 from cli.loglines import json_line, message, readable_line
+from cli.models import models_command
 from cli.processes import Fleet
 from cli.topology import FUSION, SOURCES
 from cli.up import Wishes, _on_signals
@@ -57,6 +60,33 @@ def test_a_file_moves_one_process_and_the_environment_goes_before_it(
     assert config.topology.gateway.port == 50079
     assert config.state == Path("elsewhere.sqlite")
     assert config.settings["PLAIT_CONFIG"] == str(file)
+
+
+def test_what_was_shown_lies_beside_the_store_unless_it_is_put_elsewhere(repository: Path) -> None:
+    moved = Wishes(repository=repository, state=Path("other/state.sqlite"))
+    told = child_environment(plan(moved, {}))
+    assert told["PLAIT_GATEWAY_EXPOSURE_LOG"] == "other/exposures.jsonl"
+    setting = {"PLAIT_GATEWAY_EXPOSURE_LOG": ""}
+    assert "PLAIT_GATEWAY_EXPOSURE_LOG" not in plan(moved, setting).settings
+    assert "PLAIT_GATEWAY_EXPOSURE_LOG" not in plan(Wishes(repository=repository), {}).settings
+
+
+def test_plait_models_finds_what_is_not_where_it_usually_is(repository: Path) -> None:
+    assert words_for(plan(Wishes(repository=repository), {}).topology) == []
+    wishes = Wishes(repository=repository, base_port=60000)
+    moved = {
+        "PLAIT_TEXT_METRICS_PORT": "9999",
+        "PLAIT_CF_HOST": "::1",
+        "PLAIT_CF_METRICS_PORT": "9151",
+    }
+    for options in (wishes, Wishes(repository=repository, metrics_base_port=61000, embedded=True)):
+        topology = plan(options, moved).topology
+        command = shlex.split(" ".join(["plait", "models", *words_for(topology)]))[2:]
+        context = models_command.make_context("models", command)
+        told = context.params
+        found = endpoints(told["base_port"], told["metrics_base_port"], told["places"])
+        places = {end.name: (end.address, end.metrics_port) for end in found}
+        assert places | {e.name: (e.address, e.metrics_port) for e in topology.all} == places
 
 
 def test_a_fifth_model_that_runs_elsewhere_stays_a_source(repository: Path) -> None:

@@ -66,8 +66,17 @@ def test_the_reason_names_the_nearest_item_of_the_history() -> None:
     asked = near_three()
     found = told(asked, scored(cf={20: 1.0, 4: 0.5, 3: 0.4}))
     assert found[20].reason == Reason("because_bought", 3)
-    assert found[4].reason == Reason("because_viewed", 4)
+    assert found[4].reason == Reason("seen_before", 4)
     assert found[3].reason == Reason("buy_again", 3)
+
+
+def test_no_item_is_its_own_reason() -> None:
+    asked = near_three()._replace(
+        surface="SESSION", session=rows(3, 4), session_weight=floats(1, 1)
+    )
+    found = told(asked, scored(cf={20: 1.0, 4: 0.5, 3: 0.4}))
+    assert [found[row].reason.kind for row in (3, 4)] == ["buy_again", "seen_before"]
+    assert found[20].reason == Reason("because_viewed", 3)
 
 
 @pytest.mark.parametrize(("surface", "kind"), [("ITEM", "similar_to"), ("CART", "goes_with_cart")])
@@ -101,6 +110,7 @@ def test_without_history_the_market_gives_the_reason() -> None:
         (Reason("similar_to", 3), "Similar to Oat Milk"),
         (Reason("matches_query"), 'Matches "oat {milk}"'),
         (Reason("buy_again", 3), "You bought this before"),
+        (Reason("seen_before", 3), "You looked at this before"),
         (Reason("trending"), "Trending now"),
         (Reason("popular"), "Popular with other shoppers"),
         (Reason("new"), "New in the shop"),

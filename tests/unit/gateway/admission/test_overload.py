@@ -62,7 +62,7 @@ def test_quality_falls_under_load_before_anybody_is_refused_and_comes_back(most:
     changes: list[tuple[float, float]] = []
     shots = run(overload_then_calm(most, changes))
     first_refusal = min(s.due for s in shots if s.outcome != "ok")
-    falls = [at for at, factor in changes if at > 0 and factor < 1]
+    falls = [at for at, factor in changes if factor < 1]
     assert falls[0] < first_refusal
     assert min(factor for _, factor in changes) == 0.3
     assert changes[-1][1] == 1.0
@@ -74,11 +74,18 @@ async def overload_then_calm(
 ) -> list[Shot]:
     """Rise to three times the capacity over some seconds, end at 10 s; a third of it until 16 s."""
     clock = asyncio.get_running_loop().time
-    quality = Quality(lambda f: None if changes is None else changes.append((clock(), f)))
+    quality = Quality(clock=clock)
+
+    def moved(load: float, now: float) -> None:
+        before = quality.factor
+        quality.note(load, now)
+        if changes is not None and quality.factor != before:
+            changes.append((now, quality.factor))
+
     works = machine()
     gate = Gate(
         {"HOME": 0}, adaptive(Limit)(), Notes("rankings", ("HOME",)),
-        queue_share=RANKINGS_WAITING, moved=quality.note, clock=clock,
+        queue_share=RANKINGS_WAITING, moved=moved, clock=clock,
     )  # fmt: skip
 
     async def call(_: int) -> str:
