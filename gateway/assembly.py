@@ -97,8 +97,8 @@ def assemble(
         trail = await state.trails.get(user_id)
         stamps = (link.stamp for link in links.values())
         return Moment(
-            (trail, catalogue.columns, situations.fusion, situations.weights),
-            (tuple(canaries.versions_for(user_id).items()), *stamps),
+            (trail, situations.fusion, situations.weights),
+            (catalogue.changes, tuple(canaries.versions_for(user_id).items()), *stamps),
         )
 
     slates = Slates(

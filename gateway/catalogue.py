@@ -33,6 +33,8 @@ class Catalogue:
         """
         self._trained = RowIndex(fusion.item_keys)
         self._late, self._fusion = self._trained, fusion
+        # Grows with every change.
+        self.changes = 0
         self._shelf = Shelf()
         # Which rows were deleted, with room to grow.
         self._gone: Bools = np.zeros(0, np.bool_)
@@ -51,6 +53,7 @@ class Catalogue:
         self._snapshot()
 
     def _snapshot(self) -> None:
+        self.changes += 1
         self.columns: Columns = self._columns.snapshot()
         if self.columns.domain_names != getattr(self, "_domains_known", None):
             self._relate()

@@ -23,9 +23,10 @@ _HIT, _MISS = (IDLE_LOOKUPS.labels(outcome) for outcome in ("hit", "miss"))
 class Moment:
     """What a ranking depends on, at the time it was asked for."""
 
-    # Replaced as a whole when anything in them changes: history, catalogue, settings.
+    # Replaced as a whole when anything in them changes: history, settings. Not the catalogue's
+    # columns: each ranking would keep those of its time in memory.
     snapshots: tuple[object, ...]
-    # Compared by value: versions, servers and their states.
+    # Compared by value: the catalogue's number of changes, versions, servers and their states.
     stamp: tuple[object, ...]
 
     def holds(self, now: "Moment") -> bool:
@@ -75,10 +76,15 @@ class IdleRankings:
         """Keep a ranking in which every source that was asked took part."""
         if moment is None or ranking.partial or ranking.fallback:
             return
-        self._kept[ask] = (self._clock() + self._seconds, moment, ranking)
+        now = self._clock()
+        self._kept[ask] = (now + self._seconds, moment, ranking)
         self._kept.move_to_end(ask)
-        while len(self._kept) > self._capacity:
+        while len(self._kept) > self._capacity or self._oldest() < now:
             self._kept.popitem(last=False)
+
+    def _oldest(self) -> float:
+        """Return until when the oldest is given out."""
+        return next(iter(self._kept.values()))[0]
 
 
 def _again(ranking: Ranking) -> Ranking:
