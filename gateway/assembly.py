@@ -93,8 +93,8 @@ def assemble(
         evidence=adaptive.evidence,
     )
 
-    async def moment(user_id: str) -> Moment:
-        trail = await state.trails.get(user_id)
+    async def moment(user_id: str, until: float) -> Moment:
+        trail = await state.trails.get(user_id, until)
         stamps = (link.stamp for link in links.values())
         return Moment(
             (trail, situations.fusion, situations.weights),

@@ -40,13 +40,13 @@ class IdleRankings:
 
     def __init__(
         self,
-        moment: Callable[[str], Awaitable[Moment]],
+        moment: Callable[[str, float], Awaitable[Moment]],
         *,
         capacity: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`moment`: all that rankings for a shopper depend on, now."""
+        """`moment`: all that rankings for a shopper depend on, now; known by when `find` says."""
         self._moment = moment
         self._capacity = capacity
         self._seconds = seconds
@@ -56,14 +56,15 @@ class IdleRankings:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def find(self, ask: Ask) -> tuple[Ranking | None, Moment | None]:
+    async def find(self, ask: Ask, until: float) -> tuple[Ranking | None, Moment | None]:
         """Return what was kept for an ask, and the moment to keep a new ranking for.
 
-        No moment where rankings for such an ask are not kept at all.
+        No moment where rankings for such an ask are not kept at all. A new ranking must be
+        made by `until` (time.perf_counter()).
         """
         if not self._seconds or not ask.user_id or ask.events or ask.explain:
             return None, None
-        moment = await self._moment(ask.user_id)
+        moment = await self._moment(ask.user_id, until)
         until, then, ranking = self._kept.get(ask, (0.0, None, None))
         if ranking is None or then is None or until < self._clock() or not then.holds(moment):
             self._kept.pop(ask, None)

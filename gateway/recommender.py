@@ -65,7 +65,7 @@ class Recommender:
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()
-        trail = await self._trails.get(ask.user_id)
+        trail = await self._trails.get(ask.user_id, until)
         situation = self._situations.build(ask, trail, int(time.time() * 1000))
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
+# Part of a ranking's time that reading its shopper's events may take, and the least of it in
+# seconds: the rest is for the sources.
+_SHARE, _LEAST_SECONDS = 0.5, 0.01
+# Shoppers being read at once; a disk that stands still must not fill the memory.
+_MOST_LOADING = 1_000
 EMPTY = Trail(
     keys=np.zeros(0, np.int64),
     types=np.zeros(0, np.int8),
@@ -45,8 +51,12 @@ class Trails:
         self._overtaken: set[str] = set()
         self._readable = True
 
-    async def get(self, user_id: str) -> Trail:
-        """Return a shopper's trail; empty for an anonymous one, or if the store fails."""
+    async def get(self, user_id: str, until: float) -> Trail:
+        """Return a shopper's trail; empty for an anonymous one, or if the store fails.
+
+        Also where reading takes more than its part of the time that there is `until`
+        (time.perf_counter()): what is read then is there for the next request.
+        """
         if not user_id:
             return EMPTY
         trail = self._trails.get(user_id)
@@ -55,18 +65,28 @@ class Trails:
             return trail
         task = self._loading.get(user_id)
         if task is None:
+            if len(self._loading) >= _MOST_LOADING:
+                return self._unread("too many are being read")
             task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
             task.add_done_callback(lambda done: self._loaded(user_id, done))
+        # Others may wait for the same read: neither a caller that goes nor one whose time is up
+        # may end it.
+        seconds = max(_SHARE * (until - perf_counter()), _LEAST_SECONDS)
+        await asyncio.wait((task,), timeout=seconds)
+        if not task.done():
+            return self._unread("not within the time of a ranking")
         try:
-            # Others may wait for the same read: a caller that goes must not end it.
-            return await asyncio.shield(task)
+            return task.result()
         except StoreError as error:
-            # A ranking without history is worth more to the shopper than an error. Said
-            # once: what ails the store is in its condition, and this may be every request.
-            if self._readable:
-                _log.error("shoppers' events cannot be read", extra={"reason": str(error)})
-            self._readable = False
-            return EMPTY
+            return self._unread(str(error))
+
+    def _unread(self, reason: str) -> Trail:
+        """Go on without: a ranking without history is worth more to the shopper than an error."""
+        # Said once: what ails the store is in its condition, and this may be every request.
+        if self._readable:
+            _log.error("shoppers' events cannot be read", extra={"reason": reason})
+        self._readable = False
+        return EMPTY
 
     async def _load(self, user_id: str) -> Trail:
         while True:
@@ -74,7 +94,8 @@ class Trails:
             trail = await self._read(user_id)
             if user_id not in self._overtaken:
                 break
-        self._readable = True
+        # While others wait it may only be slow.
+        self._readable = self._readable or len(self._loading) <= 1
         self._trails[user_id] = trail
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)

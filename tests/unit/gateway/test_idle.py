@@ -14,13 +14,13 @@ class Kept:
             self.moment, capacity=capacity, seconds=30.0, clock=lambda: self.now
         )
 
-    async def moment(self, _: str) -> Moment:
+    async def moment(self, _user: str, _until: float) -> Moment:
         return Moment((), ())
 
     async def ask(self, user: str) -> bool:
         """Have a ranking made and kept, unless one is; return whether one was."""
         ask = Ask("HOME", user)
-        found, moment = await self.rankings.find(ask)
+        found, moment = await self.rankings.find(ask, until=0.0)
         if found is None:
             self.rankings.keep(ask, moment, ranking(5))
         return found is not None
