@@ -26,6 +26,9 @@ TYPE_WEIGHT[EventType.CLICK] = 0.5
 TYPE_WEIGHT[EventType.CART] = 0.75
 TYPE_WEIGHT[EventType.PURCHASE] = 1.0
 TYPE_WEIGHT[EventType.LIKE] = 1.0
+# Clocks differ by so much at most, as in the API. What lies further ahead was stamped by a clock
+# that was wrong, and would be of the current session for as long.
+_AHEAD_MS = 600_000
 # In a session the last step says most; each step before it this much less.
 _STEP = 0.85
 # As compiled code knows it.
@@ -79,7 +82,7 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     """
     if ask.events:
         trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
-    recent = trail.times >= now_ms - settings.session_minutes * 60_000
+    recent = is_recent(trail.times, now_ms, settings)
     if ask.events:
         # What comes with the request is happening now, whatever the caller's clock says.
         recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
@@ -104,6 +107,12 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
         past_age=past_age,
         past_worth=past_worth,
     )
+
+
+def is_recent(times: Times, now_ms: int, settings: HistorySettings) -> Bools:
+    """Say of events [L] whether they are of the current session."""
+    recent: Bools = times >= now_ms - settings.session_minutes * 60_000
+    return recent & (times <= now_ms + _AHEAD_MS)
 
 
 @compiled(NUMBER, REAL, REAL)

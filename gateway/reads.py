@@ -124,6 +124,15 @@ def trends(connection: sqlite3.Connection) -> tuple[dict[str, MarketTrend], int]
     return found, row[0] if row else 0
 
 
+def middle_ms(connection: sqlite3.Connection) -> int | None:
+    """Return when the event in the middle of all, as they came, happened; None: there is none."""
+    row = connection.execute(
+        "SELECT time_ms FROM events WHERE seq >= (SELECT (min(seq) + max(seq)) / 2 FROM events) "
+        "ORDER BY seq LIMIT 1"
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def events_after(connection: sqlite3.Connection, seq: int, since_ms: int) -> MarketEvents:
     """Return the events that arrived after `seq` and happened since `since_ms`."""
     rows = connection.execute(

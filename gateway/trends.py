@@ -33,6 +33,8 @@ _LEAST_PEAK = 5.0
 FORGOTTEN = 8.0
 # Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
 _MOST_GROWTH = 500.0
+# A clock that is wrong may be asked about what floats do not hold.
+_LARGEST = 1_000.0
 # A market's strongest rows are looked for anew after this long: what rises meanwhile is
 # added at once, what falls may stay a minute.
 _STALE_MS = 60_000
@@ -98,7 +100,7 @@ class Trends:
 
     def _growth(self, time_ms: float) -> float:
         """How much an event at this time counts beside one at the start."""
-        return math.exp2((time_ms - self._start_ms) / self._half_life_ms)
+        return math.exp2(min((time_ms - self._start_ms) / self._half_life_ms, _LARGEST))
 
     def _present(self, now_ms: int) -> int:
         """Return the time it is: not before the scale's start, whatever the clock says.
@@ -174,8 +176,10 @@ class Trends:
                     found.made_ms = -_STALE_MS
 
     def now(self, market: str, size: int, now_ms: int) -> MarketNow:
-        """Return a market's trend over the first `size` rows; the common one's if it has none."""
-        self._keep_in_range(now_ms)
+        """Return a market's trend over the first `size` rows; the common one's if it has none.
+
+        Changes nothing: a clock that leaps ahead and back must not cost what was counted.
+        """
         found = self._markets.get(market, self._markets[COMMON])
         self._fit(found, size)
         return MarketNow(found, size, _LEAST_PEAK * self._growth(self._present(now_ms)))
@@ -183,7 +187,7 @@ class Trends:
     def trending(self, market: str, now_ms: int) -> Rows:
         """Return the rows that sell most in a market, no order; the array never changes."""
         found = self._markets.get(market, self._markets[COMMON])
-        if now_ms - found.made_ms >= _STALE_MS:
+        if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
             found.strongest = strongest(found.weights, _TRENDING)
             found.made_ms = now_ms
             found.risen.clear()
