@@ -148,7 +148,7 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
         times=times[newest],
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
-        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked),
+        disliked=_union(trail.disliked[~np.isin(trail.disliked, _ints(liked))], disliked),
     )
 
 
