@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gateway.columns import strongest
-from gateway.fusion.types import Ints, Rows
+from gateway.fusion.types import Floats, Ints, Rows
 from gateway.reads import Doubles, MarketEvents, MarketTrend
 from gateway.types import EventType
 
@@ -73,6 +73,22 @@ class MarketNow:
         """Return the trend of a row or of rows of any shape, float32; rows below len()."""
         weights = self._market.weights[: self._size][rows]
         return np.sqrt(weights / max(self._market.peak, self._least_peak)).astype(np.float32)
+
+
+class TrendThen:
+    """The trend of some rows as it was at a moment that is gone."""
+
+    def __init__(self, rows: Rows, values: Floats) -> None:
+        """`rows` ascending, and the trend of each [P]."""
+        self._rows = rows
+        self._values = values
+
+    def __len__(self) -> int:
+        return int(self._rows[-1]) + 1 if len(self._rows) else 0
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the trend of those rows, of any shape, float32."""
+        return self._values[np.searchsorted(self._rows, rows)]
 
 
 class Trends:
