@@ -103,7 +103,7 @@ class Embedder:
     def _unsettled(self, name: str, wanted: set[int], before: Mapping[str, int]) -> bool:
         if self._failures[name] != before[name]:
             return False
-        return any(item.key in wanted for item in self._new_items.missing(name, ""))
+        return self._new_items.lacks(name, wanted)
 
     async def _work(self, name: str) -> None:
         while True:
