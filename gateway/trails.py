@@ -116,8 +116,18 @@ class Trails:
             if user_id in self._loading:
                 self._overtaken.add(user_id)
             trail = self._trails.get(user_id)
-            if trail is not None:
+            if trail is None:
+                continue
+            if self._tells(trail, theirs):
                 self._trails[user_id] = extended(trail, theirs, self._length)
+            else:
+                del self._trails[user_id]  # it is read again
+
+    def _tells(self, trail: Trail, events: Sequence[Event]) -> bool:
+        """Say whether a trail reaches back far enough to tell which opinion is the newest."""
+        if len(trail.times) < self._length:
+            return True  # it is all there is
+        return all(e.time_ms >= trail.times[0] for e in events if e.type in _OPINIONS)
 
 
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
