@@ -113,6 +113,9 @@ class Upkeep:
             except (StoreError, OSError, sqlite3.Error) as error:
                 _log.warning("upkeep of the state file", extra={"reason": str(error)})
                 self._stopping.wait(_PAUSE)
+            except Exception:  # without this thread no log is written back and nothing repaired
+                _log.exception("upkeep of the state file failed")
+                self._stopping.wait(_PAUSE)
 
     def _tend(self) -> None:
         if time.monotonic() - self._measured > _MEASURE:
@@ -177,7 +180,7 @@ class Pruner:
             )
             self._next = self._steady() + _DISBELIEF
             return
-        cutoff = int(self._clock() * 1000 - self._keep_ms)
+        cutoff = int(max(self._clock() * 1000 - self._keep_ms, 0))
         end = time.monotonic() + _TICK
         while time.monotonic() < end:
             self._at, deleted = writer.now(lambda c: _prune(c, self._at, cutoff))

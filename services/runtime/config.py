@@ -7,6 +7,7 @@ fits no field stops the start: a typo must not become a silent default.
 """
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -112,13 +113,17 @@ def _scalar(value: object, hint: object, where: str) -> object:
         if str(value).lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
             return str(value).lower() in {"1", "true", "yes", "on"}
         raise ConfigError(f"{where}: wants true or false, got {value!r}")
-    if not callable(hint) or isinstance(value, bool | list | dict):
+    cut = hint is int and isinstance(value, float) and not value.is_integer()
+    if cut or not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")
     try:
-        return hint(value)
-    except (TypeError, ValueError):
+        found = hint(value)
+    except (TypeError, ValueError, OverflowError):
         name = getattr(hint, "__name__", str(hint))
         raise ConfigError(f"{where}: wants {name}, got {value!r}") from None
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ConfigError(f"{where}: wants a finite number, got {value!r}")
+    return found
 
 
 def require(condition: bool, message: str) -> None:

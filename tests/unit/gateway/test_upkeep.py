@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from gateway.schema import log_of
 from gateway.store import Store, StoreSettings
 from gateway.trends import Trends
 from gateway.types import Event, EventType
-from gateway.upkeep import Checkpointer, Pruner, measure
+from gateway.upkeep import Checkpointer, Pruner, Upkeep, measure
 from gateway.writer import GroupCommit
 from services.runtime.metrics import STORE_BYTES
 from tests.support.servers import eventually
@@ -174,6 +175,35 @@ def test_a_clock_that_leaps_ahead_deletes_nothing_before_it_has_said_so_for_a_da
         assert left() == 10
         pass_by(1.1 * day)
         assert left() == 1
+
+
+def test_an_error_that_nobody_expected_ends_no_upkeep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_PAUSE", 0.01)
+    condition, repaired, tries = Condition(), threading.Event(), []
+
+    def repair() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise KeyError("items")  # what salvage printed was not what it prints
+        condition.repaired()
+        repaired.set()
+
+    condition.ill(ValueError("attributes are not JSON"))
+    made = Upkeep(tmp_path / "state.sqlite", condition, lambda: None, repair, 0.0)
+    made.start()
+    assert repaired.wait(30)
+    made.stop()
+    assert condition.state is State.OK
+
+
+def test_events_may_be_kept_for_longer_than_there_was_time(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.sqlite") as state:
+        write_rows(state, 3)
+        Pruner(1e300, clock=lambda: 1.0).tend(state.writer)
+        (count,) = state.writer.now(lambda c: c.execute("SELECT count(*) FROM events").fetchone())
+        assert count == 3
 
 
 async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(
