@@ -16,6 +16,9 @@ from gateway.trails import extended
 from gateway.types import Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
+# Clocks differ by so much at most, as in the API. What lies further ahead was stamped by a clock
+# that was wrong, and would be of the current session for as long.
+_AHEAD_MS = 600_000
 # A plain number: what an enumeration is asked for takes longer than the comparison.
 _PURCHASE = int(EventType.PURCHASE)
 # How much an event says that the shopper wants the item, the most certain being 1; as in
@@ -26,9 +29,6 @@ TYPE_WEIGHT[EventType.CLICK] = 0.5
 TYPE_WEIGHT[EventType.CART] = 0.75
 TYPE_WEIGHT[EventType.PURCHASE] = 1.0
 TYPE_WEIGHT[EventType.LIKE] = 1.0
-# Clocks differ by so much at most, as in the API. What lies further ahead was stamped by a clock
-# that was wrong, and would be of the current session for as long.
-_AHEAD_MS = 600_000
 # In a session the last step says most; each step before it this much less.
 _STEP = 0.85
 # As compiled code knows it.

@@ -113,8 +113,7 @@ def _scalar(value: object, hint: object, where: str) -> object:
         if str(value).lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
             return str(value).lower() in {"1", "true", "yes", "on"}
         raise ConfigError(f"{where}: wants true or false, got {value!r}")
-    cut = hint is int and isinstance(value, float) and not value.is_integer()
-    if cut or not callable(hint) or isinstance(value, bool | list | dict):
+    if not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")
     try:
         found = hint(value)
