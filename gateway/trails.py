@@ -1,8 +1,8 @@
 """Shoppers' newest events in memory: what makes an event count in the next request.
 
 An acknowledged event is added here in the same step that acknowledges it. Who is
-not here is read from the store; an event that arrives during that read makes it
-read again, so the cache never lags behind what was acknowledged.
+not here is read from the store; what arrives during that read is added to its result,
+so the cache never lags behind what was acknowledged.
 """
 
 import asyncio
@@ -47,8 +47,9 @@ class Trails:
         self._length = length
         self._trails: OrderedDict[str, Trail] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Trail]] = {}
-        # Shoppers whose events were acknowledged while they were being read.
-        self._overtaken: set[str] = set()
+        # What was acknowledged of shoppers while they were being read. Not a reason to read
+        # again: of an id that many share, something always is.
+        self._meanwhile: dict[str, list[Event]] = {}
         self._readable = True
 
     async def get(self, user_id: str, until: float) -> Trail:
@@ -90,10 +91,11 @@ class Trails:
 
     async def _load(self, user_id: str) -> Trail:
         while True:
-            self._overtaken.discard(user_id)
+            meanwhile = self._meanwhile[user_id] = []
             trail = await self._read(user_id)
-            if user_id not in self._overtaken:
+            if self._tells(trail, meanwhile):
                 break
+        trail = extended(trail, meanwhile, self._length)
         # While others wait it may only be slow.
         self._readable = self._readable or len(self._loading) <= 1
         self._trails[user_id] = trail
@@ -105,7 +107,7 @@ class Trails:
         if not done.cancelled():
             done.exception()  # whoever waited may have gone: then it is nobody's
         self._loading.pop(user_id, None)
-        self._overtaken.discard(user_id)
+        self._meanwhile.pop(user_id, None)
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in events that were just made durable."""
@@ -113,8 +115,8 @@ class Trails:
         for event in events:
             by_user.setdefault(event.user_id, []).append(event)
         for user_id, theirs in by_user.items():
-            if user_id in self._loading:
-                self._overtaken.add(user_id)
+            if user_id in self._meanwhile:
+                self._meanwhile[user_id] += theirs
             trail = self._trails.get(user_id)
             if trail is None:
                 continue

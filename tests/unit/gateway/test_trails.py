@@ -63,6 +63,28 @@ async def test_an_event_that_overtakes_a_read_is_in_its_result() -> None:
     assert (await cache.get("u", LATER)).keys.tolist() == [1]
 
 
+async def test_an_id_that_many_share_is_read_once_however_many_events_overtake_the_read() -> None:
+    store = FakeStore()
+    reading = store.read
+
+    async def overtaken(user_id: str) -> Trail:
+        """Some events come before what is read is read, and some before it is here."""
+        happen(event("guest", 2 * store.reads + 1, 10 + 2 * store.reads))
+        trail = await reading(user_id)
+        happen(event("guest", 2 * store.reads + 2, 11 + 2 * store.reads))
+        return trail
+
+    def happen(one: Event) -> None:
+        store.events.append(one)
+        cache.add([one])
+
+    cache = Trails(overtaken, capacity=3, length=10)
+    assert (await cache.get("guest", LATER)).keys.tolist() == [1, 4]
+    happen(event("guest", 9, 90))
+    assert (await cache.get("guest", LATER)).keys.tolist() == [1, 4, 9]
+    assert store.reads == 1
+
+
 async def test_callers_at_the_same_time_share_one_read_which_outlives_each_of_them() -> None:
     store = FakeStore()
     store.let.clear()
