@@ -78,7 +78,9 @@ class Words:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
         rarity = [math.log1p(self._count / (1 + len(self._rows.get(t, ())))) for t in asked]
         found = [r for t, r in zip(asked, rarity, strict=True) if t in self._rows]
-        rows, where = np.unique(np.concatenate(postings), return_inverse=True)
-        held = np.repeat(np.array(found), [len(p) for p in postings])
-        coverage = np.bincount(where, held) / max(sum(rarity), 1e-9)
-        return rows.astype(np.int32), coverage.astype(np.float32)
+        held = np.zeros(max(int(rows[-1]) for rows in postings) + 1)
+        for rows, rare in zip(postings, found, strict=True):
+            held[rows] += rare  # a row is in each of them once
+        there = np.flatnonzero(held)
+        coverage = held[there] / max(sum(rarity), 1e-9)
+        return there.astype(np.int32), coverage.astype(np.float32)
