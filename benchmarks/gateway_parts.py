@@ -153,7 +153,7 @@ async def one_request(parts: Parts, request: bytes) -> Seen:
     """Answer one request and return what was between."""
     recommender = parts.slates._recommender
     ask = read_recommend(api.RecommendRequest.FromString(request), _now(), 20)
-    trail = await recommender._trails.get(ask.user_id)
+    trail = await recommender._trails.get(ask.user_id, time.perf_counter() + 5)
     situation = recommender._situations.build(ask, trail, _now())
     gathered = await recommender._retrieval.gather(situation, time.perf_counter() + 5)
     page = await parts.slates.page(ask, None)

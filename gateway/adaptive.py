@@ -1,8 +1,8 @@
 """Blend weights of some surfaces follow what shoppers do with the rankings they were shown.
 
 A ranking's evidence (fusion/adapt.py) is remembered for as long as there is room. An event
-that names the ranking moves the weights of its surface one step, after the event was
-acknowledged. Weights belong to a version of the fusion artifact: another version begins
+that names the ranking moves the weights of its surface one step, once the event is
+durable. Weights belong to a version of the fusion artifact: another version begins
 from its own learned weights, and going back finds what had been learned there. They are
 kept in the state file; a killed process loses the last seconds of learning, no more.
 """
@@ -139,7 +139,7 @@ class AdaptiveWeights:
         entry.places = max(entry.places, int(page.places[-1]) + 1)
 
     def follow(self, events: Sequence[Event]) -> None:
-        """Learn from events that name a ranking; they have been acknowledged."""
+        """Learn from events that name a ranking; they are durable."""
         if not self._surfaces:
             return
         moved = {self._follow(e) for e in events if e.ranking_id and e.type not in _NO_CLICK}

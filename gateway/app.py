@@ -174,9 +174,10 @@ class GatewayApplication:
         for connection in self._connections.values():
             connection.start()
         waiting = [asyncio.create_task(c.contacted()) for c in self._connections.values()]
-        _, missing = await asyncio.wait(waiting, timeout=self._config.contact_ms / 1000)
-        for task in missing:
-            task.cancel()
+        if waiting:  # without sources there are trends
+            _, missing = await asyncio.wait(waiting, timeout=self._config.contact_ms / 1000)
+            for task in missing:
+                task.cancel()
 
     def _ready(self) -> Parts:
         if self._assembled is None:

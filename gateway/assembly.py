@@ -93,12 +93,12 @@ def assemble(
         evidence=adaptive.evidence,
     )
 
-    async def moment(user_id: str) -> Moment:
-        trail = await state.trails.get(user_id)
+    async def moment(user_id: str, until: float) -> Moment:
+        trail = await state.trails.get(user_id, until)
         stamps = (link.stamp for link in links.values())
         return Moment(
-            (trail, catalogue.columns, situations.fusion, situations.weights),
-            (tuple(canaries.versions_for(user_id).items()), *stamps),
+            (trail, situations.fusion, situations.weights),
+            (catalogue.changes, tuple(canaries.versions_for(user_id).items()), *stamps),
         )
 
     slates = Slates(

@@ -33,8 +33,12 @@ class Catalogue:
         """
         self._trained = RowIndex(fusion.item_keys)
         self._late, self._fusion = self._trained, fusion
+        # Grows with every change.
+        self.changes = 0
         self._shelf = Shelf()
-        self._deleted: set[int] = set()
+        # Which rows were deleted, with room to grow.
+        self._gone: Bools = np.zeros(0, np.bool_)
+        self.deleted_rows: Rows = np.zeros(0, np.int32)
         self._words = Words()
         width = fusion.vectors.shape[1] if fusion.vectors.ndim == 2 else 0
         expected = len(fusion.item_keys) + 1_024
@@ -49,10 +53,13 @@ class Catalogue:
         self._snapshot()
 
     def _snapshot(self) -> None:
+        self.changes += 1
         self.columns: Columns = self._columns.snapshot()
         if self.columns.domain_names != getattr(self, "_domains_known", None):
             self._relate()
-        self.deleted_rows: Rows = np.array(sorted(self._deleted), np.int32)
+        more = self._columns.capacity - len(self._gone)
+        if more:
+            self._gone = np.concatenate([self._gone, np.zeros(more, np.bool_)])
 
     def _relate(self) -> None:
         # log P(t | r) / P(t) in the order of columns.domain_names.
@@ -60,7 +67,7 @@ class Catalogue:
         self.transition = self._fusion.transition_for(self._domains_known)
 
     def __len__(self) -> int:
-        return len(self._shelf) - len(self._deleted)
+        return len(self._shelf) - len(self.deleted_rows)
 
     @property
     def capacity(self) -> int:
@@ -90,8 +97,8 @@ class Catalogue:
     def rows(self, keys: Ints) -> Rows:
         """Return the row of each key, -1 where the catalogue lacks it."""
         rows = self._index.rows(keys)
-        if self._deleted:
-            rows = np.where(np.isin(rows, self.deleted_rows), np.int32(-1), rows)
+        if len(self.deleted_rows):
+            rows = np.where(self._gone[rows], np.int32(-1), rows)
         return rows
 
     def knows_any(self, keys: Ints) -> bool:
@@ -162,8 +169,12 @@ class Catalogue:
             self._words.remove(row, _searched(self.item(row)))
             self._columns.hide(row)
             self._shelf.put(row, None)
-            self._deleted.add(row)
+            self._gone[row] = True
+        self._count_deleted()
         self._snapshot()
+
+    def _count_deleted(self) -> None:
+        self.deleted_rows = np.flatnonzero(self._gone).astype(np.int32)
 
     def place(self, source: str, version: str, keys: Ints, vectors: Floats) -> None:
         """Give new items [m] their place among the item vectors, if theirs [m, d] belong there.
@@ -191,14 +202,17 @@ class Catalogue:
         back = 0
         for row, item in known:
             old = self._shelf.get(row)
-            if old is None:
-                self._deleted.discard(row)
-                back += 1
-            else:
-                self._words.remove(row, _searched(old))
-            self._words.add(row, _searched(item))
+            before = () if old is None else _searched(old)
+            if before != _searched(item):  # most updates are of price and stock
+                if old is not None:
+                    self._words.remove(row, before)
+                self._words.add(row, _searched(item))
+            back += old is None
+            self._gone[row] = False
             self._shelf.put(row, item)
             self._columns.write(row, item)
+        if back:
+            self._count_deleted()
         return back
 
     def _append(self, items: Sequence[Item]) -> None:

@@ -47,7 +47,7 @@ class Condition:
     """The state of one store. Safe to use from any thread."""
 
     def __init__(self, tell: Callable[[State], None] | None = None) -> None:
-        """`tell` hears of every change, in the thread that found it."""
+        """`tell` hears of every change, in the thread that found it, and must not wait."""
         self._tell = tell
         self._lock = threading.Lock()
         self.state = State.OK
@@ -78,21 +78,21 @@ class Condition:
 
     def repaired(self) -> None:
         """Note that a damaged file was replaced."""
-        self._become(State.OK, "")
+        self._become(State.OK, "", repaired=True)
 
-    def _become(self, state: State, why: str) -> None:
+    def _become(self, state: State, why: str, *, repaired: bool = False) -> None:
         with self._lock:
-            if state is self.state:
+            if state is self.state or (self.state is State.DAMAGED and not repaired):
                 return
             before, self.state = self.state, state
             if before is State.OK:
                 self._began = time.monotonic()
             self._show()
+            if self._tell is not None:  # here, so that changes are told in their order
+                self._tell(state)
         level = logging.INFO if state is State.OK else logging.ERROR
         what = {"before": before.value, "now": state.value, "reason": why}
         _log.log(level, "store condition", extra=what)
-        if self._tell is not None:
-            self._tell(state)
 
     def _show(self) -> None:
         for state in State:

@@ -9,7 +9,9 @@ follow when it is back or in another version.
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 import grpc
 import numpy as np
@@ -20,6 +22,7 @@ from gateway.fusion.types import Floats
 from gateway.link import Link
 from gateway.new_items import NewItems
 from gateway.replicas.errors import ReplicaError
+from gateway.sources import BY_A_ROW
 from gateway.store import Store
 from gateway.types import Item
 from services.runtime.errors import PlaitError
@@ -29,9 +32,19 @@ from services.runtime.tensors import Array, TensorError, read_outputs, write_req
 _log = logging.getLogger(__name__)
 # Items per call: what services take, in well under a second.
 _BATCH = 32
+# Calls that an encoder may refuse before it is given a rest: it may refuse everything.
+_MOST_REFUSED = 8
 _CALL_SECONDS = 10.0
 _LONGEST_TEXT = 2_000
 _IMAGE = "image_vector"
+
+
+class _Placed(Enum):
+    """What became of a batch."""
+
+    YES = "yes"
+    REFUSED = "refused"  # maybe because of one item in it
+    NO = "no"
 
 
 class Embedder:
@@ -52,6 +65,8 @@ class Embedder:
         self._retry = retry_ms / 1000
         self._wake = {name: asyncio.Event() for name in connections}
         self._failures = dict.fromkeys(connections, 0)
+        # By source and key what was refused alone: asked about last, and not with others.
+        self._refused: dict[str, dict[int, Item]] = {name: {} for name in connections}
         # (source, version its model says) -> version its encoder says: the same, unless a
         # foreign server counts them apart, which must not have it asked without end.
         self._made_by: dict[tuple[str, str], str] = {}
@@ -103,7 +118,7 @@ class Embedder:
     def _unsettled(self, name: str, wanted: set[int], before: Mapping[str, int]) -> bool:
         if self._failures[name] != before[name]:
             return False
-        return any(item.key in wanted for item in self._new_items.missing(name, ""))
+        return self._new_items.lacks(name, wanted)
 
     async def _work(self, name: str) -> None:
         while True:
@@ -111,13 +126,38 @@ class Embedder:
                 async with asyncio.timeout(self._retry):
                     await self._wake[name].wait()
             self._wake[name].clear()
-            missing = self._new_items.missing(name, self._version(name))
-            for start in range(0, len(missing), _BATCH):
-                if not await self._place(name, missing[start : start + _BATCH]):
-                    self._failures[name] += 1
-                    self._tell()
-                    await asyncio.sleep(self._retry)
-                    break
+            if not await self._pass(name):
+                await asyncio.sleep(self._retry)
+
+    async def _pass(self, name: str) -> bool:
+        """Have all that lack a vector placed; say whether the source is worth asking on."""
+        batches, refused = self._batches(name), 0
+        while batches:
+            batch = batches.popleft()
+            placed = await self._place(name, batch)
+            if placed is _Placed.YES:
+                continue
+            self._failures[name] += 1
+            self._tell()
+            refused += 1
+            if placed is _Placed.NO or refused >= _MOST_REFUSED:
+                return False
+            if len(batch) == 1:
+                self._refused[name][batch[0].key] = batch[0]
+            else:  # halves find the one that is refused
+                half = len(batch) // 2
+                batches.extendleft((batch[half:], batch[:half]))
+        return True
+
+    def _batches(self, name: str) -> deque[Sequence[Item]]:
+        """Return what lacks a vector, newest first, and alone what was refused before."""
+        missing = self._new_items.missing(name, self._version(name))
+        refused = self._refused[name]
+        alone = [item for item in missing if refused.get(item.key) is item]
+        self._refused[name] = {item.key: item for item in alone}
+        others = [item for item in missing if item.key not in self._refused[name]]
+        cut = [others[start : start + _BATCH] for start in range(0, len(others), _BATCH)]
+        return deque((*cut, *([item] for item in alone)))
 
     def _version(self, name: str) -> str:
         """Return the version vectors should be of; "" while that is unknown."""
@@ -125,7 +165,7 @@ class Embedder:
         served = contract.version if contract else ""
         return self._made_by.get((name, served), served)
 
-    async def _place(self, name: str, items: Sequence[Item]) -> bool:
+    async def _place(self, name: str, items: Sequence[Item]) -> _Placed:
         """Have one batch placed; say whether that worked."""
         contract = self._connections[name].contract
         try:
@@ -140,20 +180,29 @@ class Embedder:
                 "new items not placed yet",
                 extra={"source": name, "items": len(items), "reason": reason},
             )
-            return False
+            return _Placed.REFUSED if _by_an_item(error) else _Placed.NO
         except Exception:  # a worker that dies would leave new items out for good
             _log.exception("placing new items failed", extra={"source": name})
-            return False
+            return _Placed.NO
         if contract is not None:
             self._made_by[name, contract.version] = version
         self._new_items.put_vectors(name, version, items, vectors)
         self._tell()
-        return True
+        return _Placed.YES
 
     def _tell(self) -> None:
         EMBEDDED_ITEMS.set(self._new_items.placed())
         self._progress.set()
         self._progress = asyncio.Event()
+
+
+def _by_an_item(error: Exception) -> bool:
+    """Say whether one item may have caused it, so that others could be placed."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() in BY_A_ROW
+    if isinstance(error, PlaitError):
+        return error.status in BY_A_ROW
+    return isinstance(error, TensorError)
 
 
 async def encode(connection: Link, items: Sequence[Item]) -> tuple[str, Floats]:

@@ -40,7 +40,7 @@ class EventTaker:
         trends: Trends,
         follow: Callable[[Sequence[Event]], None] = lambda _: None,
     ) -> None:
-        """`follow` hears of new events that name a ranking, once they are acknowledged."""
+        """`follow` hears of new events that name a ranking, once they are durable."""
         self._follow = follow
         self._store = store
         self._catalogue = catalogue
@@ -68,14 +68,14 @@ class EventTaker:
             new = [e for e, number in zip(events, numbers, strict=True) if number]
             self._trails.add(new)
             self._count(new, max(numbers))
+            if followed := [e for e in new if e.ranking_id]:
+                asyncio.get_running_loop().call_soon(self._follow, followed)
 
         try:
             numbers = await self._store.record(events, then)
         except StoreFailed as error:
             raise self._refusal(len(events), str(error), _why(self._store, error)) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
-        if followed := [e for e in new if e.ranking_id]:
-            asyncio.get_running_loop().call_soon(self._follow, followed)
         named = np.array([e.key for e in new if e.key], np.int64)
         unknown = int((self._catalogue.rows(named) < 0).sum())
         return Recorded(len(new), len(events) - len(new), unknown)

@@ -11,7 +11,7 @@ from gateway.types import Event
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """Hands events on, after they were acknowledged. Belongs to the event loop."""
+    """Hands events on, once they are durable. Belongs to the event loop."""
 
     catalogue: Catalogue
     exposures: ExposureLog | None

@@ -17,6 +17,9 @@ from gateway.trails import extended
 from gateway.types import Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
+# Clocks differ by so much at most, as in the API. What lies further ahead was stamped by a clock
+# that was wrong, and would be of the current session for as long.
+_AHEAD_MS = 600_000
 # A plain number: what an enumeration is asked for takes longer than the comparison.
 _PURCHASE = int(EventType.PURCHASE)
 # How much an event says that the shopper wants the item, the most certain being 1; as in
@@ -78,7 +81,7 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     """
     if ask.events:
         trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
-    recent = trail.times >= now_ms - settings.session_minutes * 60_000
+    recent = is_recent(trail.times, now_ms, settings)
     if ask.events:
         # What comes with the request is happening now, whatever the caller's clock says.
         recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
@@ -103,6 +106,12 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
         past_age=past_age,
         past_worth=past_worth,
     )
+
+
+def is_recent(times: Times, now_ms: int, settings: HistorySettings) -> Bools:
+    """Say of events [L] whether they are of the current session."""
+    recent: Bools = times >= now_ms - settings.session_minutes * 60_000
+    return recent & (times <= now_ms + _AHEAD_MS)
 
 
 @compiled(NUMBER, REAL, REAL)

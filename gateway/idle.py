@@ -23,9 +23,10 @@ _HIT, _MISS = (IDLE_LOOKUPS.labels(outcome) for outcome in ("hit", "miss"))
 class Moment:
     """What a ranking depends on, at the time it was asked for."""
 
-    # Replaced as a whole when anything in them changes: history, catalogue, settings.
+    # Replaced as a whole when anything in them changes: history, settings. Not the catalogue's
+    # columns: each ranking would keep those of its time in memory.
     snapshots: tuple[object, ...]
-    # Compared by value: versions, servers and their states.
+    # Compared by value: the catalogue's number of changes, versions, servers and their states.
     stamp: tuple[object, ...]
 
     def holds(self, now: "Moment") -> bool:
@@ -39,13 +40,13 @@ class IdleRankings:
 
     def __init__(
         self,
-        moment: Callable[[str], Awaitable[Moment]],
+        moment: Callable[[str, float], Awaitable[Moment]],
         *,
         capacity: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`moment`: all that rankings for a shopper depend on, now."""
+        """`moment`: all that rankings for a shopper depend on, now; known by when `find` says."""
         self._moment = moment
         self._capacity = capacity
         self._seconds = seconds
@@ -55,14 +56,15 @@ class IdleRankings:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def find(self, ask: Ask) -> tuple[Ranking | None, Moment | None]:
+    async def find(self, ask: Ask, until: float) -> tuple[Ranking | None, Moment | None]:
         """Return what was kept for an ask, and the moment to keep a new ranking for.
 
-        No moment where rankings for such an ask are not kept at all.
+        No moment where rankings for such an ask are not kept at all. A new ranking must be
+        made by `until` (time.perf_counter()).
         """
         if not self._seconds or not ask.user_id or ask.events or ask.explain:
             return None, None
-        moment = await self._moment(ask.user_id)
+        moment = await self._moment(ask.user_id, until)
         until, then, ranking = self._kept.get(ask, (0.0, None, None))
         if ranking is None or then is None or until < self._clock() or not then.holds(moment):
             self._kept.pop(ask, None)
@@ -75,10 +77,15 @@ class IdleRankings:
         """Keep a ranking in which every source that was asked took part."""
         if moment is None or ranking.partial or ranking.fallback:
             return
-        self._kept[ask] = (self._clock() + self._seconds, moment, ranking)
+        now = self._clock()
+        self._kept[ask] = (now + self._seconds, moment, ranking)
         self._kept.move_to_end(ask)
-        while len(self._kept) > self._capacity:
+        while len(self._kept) > self._capacity or self._oldest() < now:
             self._kept.popitem(last=False)
+
+    def _oldest(self) -> float:
+        """Return until when the oldest is given out."""
+        return next(iter(self._kept.values()))[0]
 
 
 def _again(ranking: Ranking) -> Ranking:

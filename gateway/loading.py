@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from gateway.types import Item
 from services.runtime.metrics import EVENT_SECONDS
 
 _log = logging.getLogger(__name__)
+# Clocks differ by so much at most, as in the API.
+_AHEAD_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,16 @@ def _load_trends(
 ) -> Trends:
     now_ms = int(time.time() * 1000)
     trends = Trends(fusion.settings.trend_half_life_days, config.max_markets, now_ms)
-    snapshots, last_seq = store.trends()
+    middle_ms, (snapshots, last_seq) = store.middle_ms(), store.trends()
+    # Before half of what is in the file: then it is not set yet.
+    behind = middle_ms is not None and middle_ms > now_ms
+    if not behind and any(s.time_ms > now_ms + _AHEAD_MS for s in snapshots.values()):
+        # Beside these nothing would count until then.
+        _log.warning("trends of a clock that was ahead are counted anew from the events")
+        snapshots, last_seq = {}, 0
     trends.restore(snapshots, {m: catalogue.rows(s.keys) for m, s in snapshots.items()})
     events = store.events_after(last_seq, trends.oldest_ms())
+    if not behind:  # what was stamped by such a clock happened by now
+        events = replace(events, times=np.minimum(events.times, now_ms))
     trends.replay(events, catalogue.rows(events.keys))
     return trends

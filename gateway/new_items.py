@@ -149,6 +149,11 @@ class NewItems:
             if slot not in have or (version and have[slot] != version)
         ]
 
+    def lacks(self, source: str, keys: Iterable[int]) -> bool:
+        """Say whether one of these items is here and has no vector of this source."""
+        have = self._vectors[source].versions
+        return any(self._slots[key] not in have for key in keys if key in self._slots)
+
     def embedded(self, keys: Iterable[int]) -> int:
         """Return how many of these items at least one source has placed."""
         slots = [self._slots[key] for key in keys if key in self._slots]
@@ -156,7 +161,8 @@ class NewItems:
 
     def placed(self) -> int:
         """Return how many items at least one source has placed."""
-        return self.embedded(self._slots)
+        # Asked with every change: not item by item.
+        return len(set[int]().union(*(v.versions for v in self._vectors.values())))
 
     def wanted(self, source: str) -> bool:
         """Say whether an answer of this source should bring its vector."""

@@ -4,6 +4,8 @@ Label children are looked up once and kept: the look-up costs more than the
 observation.
 """
 
+import contextlib
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +14,11 @@ from services.runtime import metrics
 
 # Never asked, so there is no time to speak of.
 _UNTIMED = (Outcome.SKIPPED,)
-# By source; each version is a label that stays for the life of the process.
-_MOST_VERSIONS = 16
-_versions: dict[str, set[str]] = {}
+# Versions that are labels at a time, by source, and the seconds after which one that answers
+# no more makes room for the next.
+_MOST_VERSIONS, _UNUSED = 16, 3600.0
+# Source -> version -> when it answered last.
+_versions: dict[str, dict[str, float]] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -61,13 +65,29 @@ def note_failure(surface: str, seconds: float) -> None:
     _child(metrics.RECOMMEND_SECONDS, surface, "error").observe(seconds)
 
 
-def bounded(source: str, version: str) -> str:
-    """Return a version as a label: a source that invents versions gets "other" for the rest."""
-    seen = _versions.setdefault(source, set())
+def bounded(source: str, version: str, now: float | None = None) -> str:
+    """Return a version as a label: a source that invents versions gets "other" for the rest.
+
+    `now` in seconds.
+    """
+    now = time.monotonic() if now is None else now
+    seen = _versions.setdefault(source, {})
     if version not in seen and len(seen) >= _MOST_VERSIONS:
-        return "other"
-    seen.add(version)
+        oldest = min(seen, key=seen.__getitem__)
+        if now - seen[oldest] < _UNUSED:
+            return "other"
+        del seen[oldest]
+        _forget(source, oldest)
+    seen[version] = now
     return version
+
+
+def _forget(source: str, version: str) -> None:
+    """Show a version's times no longer."""
+    _child.cache_clear()  # what it holds of them would count where nobody looks
+    for one in Outcome:
+        with contextlib.suppress(KeyError):  # it never ended like that
+            metrics.SOURCE_SECONDS.remove(source, version, one.value.lower())
 
 
 def outcome(ranking: Ranking) -> str:

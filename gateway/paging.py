@@ -18,13 +18,14 @@ from itertools import islice
 
 import numpy as np
 
-from gateway.types import Ask, Page, Ranking
+from gateway.types import Ask, Page, Ranking, RuleSpec
 from services.runtime.errors import FailedPrecondition, InvalidArgument
 
 _ID_BYTES = 8
 _MAC_BYTES = 8
 # An explained ranking keeps its whole pool, and what a learned ranker looked at.
 _EXPLAINED_COST = 20
+_NO_RULES = RuleSpec()
 
 
 def new_ranking_id() -> str:
@@ -48,7 +49,8 @@ class Rankings:
         self._capacity = capacity
         self._seconds = seconds
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, Ranking]] = OrderedDict()
+        # By id: until when, which request it was made for, and the ranking.
+        self._kept: OrderedDict[str, tuple[float, int, Ranking]] = OrderedDict()
         self._cost = 0
         # Tokens die with the process, and so do the rankings they name.
         self._secret = os.urandom(16)
@@ -57,9 +59,6 @@ class Rankings:
         """Cut the first page, and keep the ranking if there are more."""
         page = self._cut(ranking, 0, size)
         if page.next_token:
-            # The events are only needed to make a ranking, not to page through it.
-            if ranking.ask.events:
-                ranking = replace(ranking, ask=replace(ranking.ask, events=()))
             self._keep(ranking)
         return page
 
@@ -75,8 +74,8 @@ class Rankings:
             raise FailedPrecondition(
                 "page_token: this ranking is no longer kept; ask again without a token"
             )
-        ranking = kept[1]
-        if _request(ranking.ask) != _request(ask):
+        _, request, ranking = kept
+        if request != _request(ask):
             raise InvalidArgument(
                 "page_token", "given for another request; only page_size may differ between pages"
             )
@@ -95,11 +94,11 @@ class Rankings:
         return Page(ranking, np.array(places, np.int32), token)
 
     def _keep(self, ranking: Ranking) -> None:
-        self._kept[ranking.ranking_id] = (self._clock() + self._seconds, ranking)
-        self._cost += _cost(ranking)
         now = self._clock()
+        self._kept[ranking.ranking_id] = now + self._seconds, _request(ranking.ask), _slim(ranking)
+        self._cost += _cost(ranking)
         while len(self._kept) > 1:  # not the one whose token is being given out
-            ranking_id, (until, oldest) = next(iter(self._kept.items()))
+            ranking_id, (until, _, oldest) = next(iter(self._kept.items()))
             if self._cost <= self._capacity and until >= now:
                 break
             del self._kept[ranking_id]
@@ -128,6 +127,11 @@ def _cost(ranking: Ranking) -> int:
     return _EXPLAINED_COST if ranking.facts is not None else 1
 
 
-def _request(ask: Ask) -> Ask:
-    """What must be the same on every page; events may have happened in between."""
-    return replace(ask, events=(), page_size=0, page_token="")
+def _request(ask: Ask) -> int:
+    """What must be the same on every page, as a hash; events may have happened in between."""
+    return hash(replace(ask, events=(), page_size=0, page_token=""))
+
+
+def _slim(ranking: Ranking) -> Ranking:
+    """Keep what pages are cut from: events, rules and items may be a hundred times as large."""
+    return replace(ranking, ask=replace(ranking.ask, events=(), rules=_NO_RULES, item_ids=()))

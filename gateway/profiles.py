@@ -16,7 +16,7 @@ from artifacts.profiles import Deeds, Profile, profile
 from gateway.catalogue import Catalogue
 from gateway.errors import StoreError
 from gateway.fusion.types import Bools, Columns, Rows
-from gateway.history import TYPE_WEIGHT, HistorySettings, fading
+from gateway.history import TYPE_WEIGHT, HistorySettings, fading, is_recent
 from gateway.reads import StoredEvent
 from gateway.store import Store
 from gateway.types import Event, EventType
@@ -109,7 +109,7 @@ def deeds(
     types = np.array([e.type for e in events], np.int8)
     times = np.array([e.time_ms for e in events], np.int64)
     worth = TYPE_WEIGHT[types]
-    recent = (times >= now_ms - settings.session_minutes * 60_000) | inline
+    recent = is_recent(times, now_ms, settings) | inline
     step_weights = np.zeros(len(events), np.float32)
     step_weights[recent] = by_step(worth[recent])
     prices = [np.nan if e.price is None else e.price for e in events]

@@ -21,7 +21,7 @@ from gateway.types import Outcome, SourceAnswer
 
 _log = logging.getLogger(__name__)
 Pair = tuple[Floats, Floats]  # probabilities, scores; both ascending
-# A source that invents versions must not fill the memory.
+# A source that invents versions must not fill the memory; counted anew with each fusion.
 _MOST_VERSIONS = 64
 
 
@@ -30,13 +30,13 @@ class Quantiles:
 
     def __init__(self, repository: Path, fusion: FusionArtifact) -> None:
         self._repository = repository
-        self._read: dict[tuple[str, str], Pair | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.learn(fusion)
 
     def learn(self, fusion: FusionArtifact) -> None:
         """Take the artifact that answers are calibrated by from now on."""
         self._learned = fusion.quantiles
+        self._read: dict[tuple[str, str], Pair | None] = {}
         self._tuned_on = {source: str(version) for source, version in fusion.tuned_on.items()}
 
     def of(self, answers: Iterable[SourceAnswer]) -> Mapping[str, Pair]:

@@ -18,13 +18,18 @@ from gateway.rows import IMAGE, ITEM_COLUMNS, read_item
 from gateway.types import EventType, Item, Times, Trail, Types
 
 Doubles = npt.NDArray[np.float64]
-# Bounds what one shopper may hold in memory: items bought, and items disliked.
+# Bounds what one shopper may hold in memory: items bought, and items disliked, the latest.
 MOST_KEYS = 5_000
+_PURCHASED = (
+    "SELECT item_key FROM events WHERE user_id = ? AND type = ? GROUP BY item_key "
+    "ORDER BY max(time_ms) DESC LIMIT ?"
+)
 # The newest like or dislike of an item decides, of the same moment the last to come.
 _DISLIKED = (
-    "SELECT item_key FROM (SELECT item_key, type, row_number() OVER ("
+    "SELECT item_key FROM (SELECT item_key, type, time_ms, row_number() OVER ("
     "PARTITION BY item_key ORDER BY time_ms DESC, seq DESC) AS place FROM events "
-    "WHERE user_id = ? AND type IN (?, ?)) WHERE place = 1 AND type = ? LIMIT ?"
+    "WHERE user_id = ? AND type IN (?, ?)) WHERE place = 1 AND type = ? "
+    "ORDER BY time_ms DESC LIMIT ?"
 )
 
 
@@ -124,6 +129,15 @@ def trends(connection: sqlite3.Connection) -> tuple[dict[str, MarketTrend], int]
     return found, row[0] if row else 0
 
 
+def middle_ms(connection: sqlite3.Connection) -> int | None:
+    """Return when the event in the middle of all, as they came, happened; None: there is none."""
+    row = connection.execute(
+        "SELECT time_ms FROM events WHERE seq >= (SELECT (min(seq) + max(seq)) / 2 FROM events) "
+        "ORDER BY seq LIMIT 1"
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def events_after(connection: sqlite3.Connection, seq: int, since_ms: int) -> MarketEvents:
     """Return the events that arrived after `seq` and happened since `since_ms`."""
     rows = connection.execute(
@@ -150,10 +164,8 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         (user_id, length),
     ).fetchall()
     events.reverse()
-    purchased = connection.execute(
-        "SELECT DISTINCT item_key FROM events WHERE user_id = ? AND type = ? LIMIT ?",
-        (user_id, int(EventType.PURCHASE), MOST_KEYS),
-    ).fetchall()
+    bought = (user_id, int(EventType.PURCHASE), MOST_KEYS)
+    purchased = connection.execute(_PURCHASED, bought).fetchall()
     like, dislike = int(EventType.LIKE), int(EventType.DISLIKE)
     disliked = connection.execute(
         _DISLIKED, (user_id, like, dislike, dislike, MOST_KEYS)
@@ -163,8 +175,9 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         types=np.array([e[1] for e in events], np.int8),
         times=np.array([e[2] for e in events], np.int64),
         ids=np.array([hash(e[3]) if e[3] else 0 for e in events], np.int64),
-        purchased=np.array([p[0] for p in purchased], np.int64),
-        disliked=np.array([d[0] for d in disliked], np.int64),
+        # The latest last, as trails.py adds to them and lets go of the first.
+        purchased=np.array([p[0] for p in reversed(purchased)], np.int64),
+        disliked=np.array([d[0] for d in reversed(disliked)], np.int64),
     )
 
 

@@ -22,6 +22,7 @@ from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
 from gateway.traffic import Traffic
 from gateway.trails import Trails
+from gateway.trends import TrendThen
 from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
 
 _MOST_DROPPED = 100
@@ -65,7 +66,7 @@ class Recommender:
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()
-        trail = await self._trails.get(ask.user_id)
+        trail = await self._trails.get(ask.user_id, until)
         situation = self._situations.build(ask, trail, int(time.time() * 1000))
         read = time.perf_counter()
         gathered = await self._retrieval.gather(situation, until)
@@ -107,8 +108,12 @@ class Recommender:
 
 
 def _facts(query: Query, pool: Pool) -> Facts:
-    """What explains a ranking, without the catalogue: a snapshot kept is memory kept."""
-    return Facts(query._replace(columns=NO_COLUMNS), pool)
+    """What explains a ranking, without the catalogue: a snapshot kept is memory kept.
+
+    The market moves on until a page is turned: its trend is what it was.
+    """
+    trend = TrendThen(pool.rows, query.trend[pool.rows])
+    return Facts(query._replace(columns=NO_COLUMNS, prices=None, trend=trend), pool)
 
 
 def _slim(answer: SourceAnswer) -> SourceAnswer:

@@ -1,8 +1,8 @@
 """Items at rest: what the shop says of them, packed, and made into items when asked for.
 
 A million Python objects with their strings take gigabytes and half a minute to
-make; a request shows twenty. One idea: an item that was read at start is a few
-hundred bytes in a block, and only what changed since is kept as it came.
+make; a request shows twenty. One idea: an item is a few hundred bytes, in a block if it
+was read at start, by itself if it came or changed since.
 """
 
 import marshal
@@ -23,14 +23,15 @@ class Shelf:
     """Items by row, 0, 1, 2 ... Rows stay; a removed one is empty."""
 
     def __init__(self, most_lately: int = _MOST_LATELY) -> None:
-        """At most `most_lately` packed items are kept unpacked too."""
+        """At most `most_lately` items are kept unpacked too."""
         self._most_lately = most_lately
         self._size = 0
         # Rows 0 .. of those that were packed, by block, and where in it each begins.
         self._blocks: list[bytes] = []
         self._begins: list[array[int]] = []
-        # What was put behind the blocks or over a packed item; None: removed.
-        self._own: dict[int, Item | None] = {}
+        # What was put behind the blocks or over what is in one, packed too: shops send all they
+        # have night after night. None: removed.
+        self._own: dict[int, bytes | None] = {}
         # Unpacked lately: what is shown is shown often, and is the same object each time.
         self._lately: dict[int, Item] = {}
 
@@ -53,30 +54,38 @@ class Shelf:
 
     def append(self, item: Item) -> int:
         """Put an item behind the others and return its row."""
-        self._own[self._size] = item
         self._size += 1
+        self.put(self._size - 1, item)
         return self._size - 1
 
     def put(self, row: int, item: Item | None) -> None:
         """Put an item into a row that there is; None removes what is there."""
-        self._own[row] = item
         self._lately.pop(row, None)
+        self._own[row] = None if item is None else _write(item)
+        if item is not None:
+            self._keep_unpacked(row, item)
 
     def get(self, row: int) -> Item | None:
         """Return the item of a row, None where it was removed; raises IndexError beyond."""
         if not 0 <= row < self._size:
             raise IndexError(row)
-        if row in self._own:
-            return self._own[row]
+        packed = self._own.get(row, b"")
+        if packed is None:
+            return None
         if (item := self._lately.get(row)) is not None:
             return item
-        number, place = divmod(row, _BLOCK)
-        begins = self._begins[number]
-        item = _read(self._blocks[number][begins[place] : begins[place + 1]])
+        if not packed:
+            number, place = divmod(row, _BLOCK)
+            begins = self._begins[number]
+            packed = self._blocks[number][begins[place] : begins[place + 1]]
+        item = _read(packed)
+        self._keep_unpacked(row, item)
+        return item
+
+    def _keep_unpacked(self, row: int, item: Item) -> None:
         if len(self._lately) >= self._most_lately:
             self._lately.clear()  # the shown ones are back within some requests
         self._lately[row] = item
-        return item
 
     def has(self, row: int) -> bool:
         """Say whether a row holds an item."""

@@ -54,10 +54,10 @@ class Slates:
         if ask.page_token:
             return self._rankings.next_page(ask)
         start = time.perf_counter()
-        kept, moment = await self._idle.find(ask)
+        until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
+        kept, moment = await self._idle.find(ask, until)
         if kept is not None:
             return self._rankings.first_page(kept, ask.page_size)
-        until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         async with self._gate.admitted(ask.surface, until) as visit:
             ranking = await self._rank(ask, until, expiry(remaining, start))
             visit.note(load_seconds(ranking, self._gate.fair_seconds))

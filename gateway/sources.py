@@ -43,7 +43,7 @@ _OUTCOMES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Outcome.SHED,
 }
 # One row may have caused these; alone, each gets what it deserves.
-_BY_A_ROW = (
+BY_A_ROW = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.INTERNAL,
@@ -158,7 +158,7 @@ class Source:
             return (error.outcome, str(error)[:_LONGEST_DETAIL]), False
         except (grpc.aio.AioRpcError, PlaitError) as error:
             code = error.status if isinstance(error, PlaitError) else error.code()
-            return (_OUTCOMES.get(code, Outcome.ERROR), _detail(code)), code in _BY_A_ROW
+            return (_OUTCOMES.get(code, Outcome.ERROR), _detail(code)), code in BY_A_ROW
         except TensorError as error:
             _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
             if isinstance(error, NoNumbers):

@@ -167,6 +167,11 @@ class Store:
         with self._damage_explained():
             return reads.trends(self._use().reader)
 
+    def middle_ms(self) -> int | None:
+        """Return when the event in the middle of all happened; None where there is none."""
+        with self._damage_explained():
+            return reads.middle_ms(self._use().reader)
+
     def events_after(self, seq: int, since_ms: int) -> MarketEvents:
         """Return the events that arrived after `seq` and happened since `since_ms`."""
         with self._damage_explained():

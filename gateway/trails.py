@@ -1,14 +1,15 @@
 """Shoppers' newest events in memory: what makes an event count in the next request.
 
 An acknowledged event is added here in the same step that acknowledges it. Who is
-not here is read from the store; an event that arrives during that read makes it
-read again, so the cache never lags behind what was acknowledged.
+not here is read from the store; what arrives during that read is added to its result,
+so the cache never lags behind what was acknowledged.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
+# Part of a ranking's time that reading its shopper's events may take, and the least of it in
+# seconds: the rest is for the sources.
+_SHARE, _LEAST_SECONDS = 0.5, 0.01
+# Shoppers being read at once; a disk that stands still must not fill the memory.
+_MOST_LOADING = 1_000
 EMPTY = Trail(
     keys=np.zeros(0, np.int64),
     types=np.zeros(0, np.int8),
@@ -41,12 +47,17 @@ class Trails:
         self._length = length
         self._trails: OrderedDict[str, Trail] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Trail]] = {}
-        # Shoppers whose events were acknowledged while they were being read.
-        self._overtaken: set[str] = set()
+        # What was acknowledged of shoppers while they were being read. Not a reason to read
+        # again: of an id that many share, something always is.
+        self._meanwhile: dict[str, list[Event]] = {}
         self._readable = True
 
-    async def get(self, user_id: str) -> Trail:
-        """Return a shopper's trail; empty for an anonymous one, or if the store fails."""
+    async def get(self, user_id: str, until: float) -> Trail:
+        """Return a shopper's trail; empty for an anonymous one, or if the store fails.
+
+        Also where reading takes more than its part of the time that there is `until`
+        (time.perf_counter()): what is read then is there for the next request.
+        """
         if not user_id:
             return EMPTY
         trail = self._trails.get(user_id)
@@ -55,26 +66,38 @@ class Trails:
             return trail
         task = self._loading.get(user_id)
         if task is None:
+            if len(self._loading) >= _MOST_LOADING:
+                return self._unread("too many are being read")
             task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
             task.add_done_callback(lambda done: self._loaded(user_id, done))
+        # Others may wait for the same read: neither a caller that goes nor one whose time is up
+        # may end it.
+        seconds = max(_SHARE * (until - perf_counter()), _LEAST_SECONDS)
+        await asyncio.wait((task,), timeout=seconds)
+        if not task.done():
+            return self._unread("not within the time of a ranking")
         try:
-            # Others may wait for the same read: a caller that goes must not end it.
-            return await asyncio.shield(task)
+            return task.result()
         except StoreError as error:
-            # A ranking without history is worth more to the shopper than an error. Said
-            # once: what ails the store is in its condition, and this may be every request.
-            if self._readable:
-                _log.error("shoppers' events cannot be read", extra={"reason": str(error)})
-            self._readable = False
-            return EMPTY
+            return self._unread(str(error))
+
+    def _unread(self, reason: str) -> Trail:
+        """Go on without: a ranking without history is worth more to the shopper than an error."""
+        # Said once: what ails the store is in its condition, and this may be every request.
+        if self._readable:
+            _log.error("shoppers' events cannot be read", extra={"reason": reason})
+        self._readable = False
+        return EMPTY
 
     async def _load(self, user_id: str) -> Trail:
         while True:
-            self._overtaken.discard(user_id)
+            meanwhile = self._meanwhile[user_id] = []
             trail = await self._read(user_id)
-            if user_id not in self._overtaken:
+            if self._tells(trail, meanwhile):
                 break
-        self._readable = True
+        trail = extended(trail, meanwhile, self._length)
+        # While others wait it may only be slow.
+        self._readable = self._readable or len(self._loading) <= 1
         self._trails[user_id] = trail
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)
@@ -84,7 +107,7 @@ class Trails:
         if not done.cancelled():
             done.exception()  # whoever waited may have gone: then it is nobody's
         self._loading.pop(user_id, None)
-        self._overtaken.discard(user_id)
+        self._meanwhile.pop(user_id, None)
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in events that were just made durable."""
@@ -92,11 +115,21 @@ class Trails:
         for event in events:
             by_user.setdefault(event.user_id, []).append(event)
         for user_id, theirs in by_user.items():
-            if user_id in self._loading:
-                self._overtaken.add(user_id)
+            if user_id in self._meanwhile:
+                self._meanwhile[user_id] += theirs
             trail = self._trails.get(user_id)
-            if trail is not None:
+            if trail is None:
+                continue
+            if self._tells(trail, theirs):
                 self._trails[user_id] = extended(trail, theirs, self._length)
+            else:
+                del self._trails[user_id]  # it is read again
+
+    def _tells(self, trail: Trail, events: Sequence[Event]) -> bool:
+        """Say whether a trail reaches back far enough to tell which opinion is the newest."""
+        if len(trail.times) < self._length:
+            return True  # it is all there is
+        return all(e.time_ms >= trail.times[0] for e in events if e.type in _OPINIONS)
 
 
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
@@ -127,7 +160,7 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
         times=times[newest],
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
-        disliked=_union(np.setdiff1d(trail.disliked, _ints(liked)), disliked),
+        disliked=_union(trail.disliked[~np.isin(trail.disliked, _ints(liked))], disliked),
     )
 
 

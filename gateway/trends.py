@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gateway.columns import strongest
-from gateway.fusion.types import Ints, Rows
+from gateway.fusion.types import Floats, Ints, Rows
 from gateway.reads import Doubles, MarketEvents, MarketTrend
 from gateway.types import EventType
 
@@ -33,6 +33,8 @@ _LEAST_PEAK = 5.0
 FORGOTTEN = 8.0
 # Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
 _MOST_GROWTH = 500.0
+# A clock that is wrong may be asked about what floats do not hold.
+_LARGEST = 1_000.0
 # A market's strongest rows are looked for anew after this long: what rises meanwhile is
 # added at once, what falls may stay a minute.
 _STALE_MS = 60_000
@@ -73,6 +75,22 @@ class MarketNow:
         return np.sqrt(weights / max(self._market.peak, self._least_peak)).astype(np.float32)
 
 
+class TrendThen:
+    """The trend of some rows as it was at a moment that is gone."""
+
+    def __init__(self, rows: Rows, values: Floats) -> None:
+        """`rows` ascending, and the trend of each [P]."""
+        self._rows = rows
+        self._values = values
+
+    def __len__(self) -> int:
+        return int(self._rows[-1]) + 1 if len(self._rows) else 0
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the trend of those rows, of any shape, float32."""
+        return self._values[np.searchsorted(self._rows, rows)]
+
+
 class Trends:
     """Decayed popularity by market. All methods belong to the event loop."""
 
@@ -98,7 +116,7 @@ class Trends:
 
     def _growth(self, time_ms: float) -> float:
         """How much an event at this time counts beside one at the start."""
-        return math.exp2((time_ms - self._start_ms) / self._half_life_ms)
+        return math.exp2(min((time_ms - self._start_ms) / self._half_life_ms, _LARGEST))
 
     def _present(self, now_ms: int) -> int:
         """Return the time it is: not before the scale's start, whatever the clock says.
@@ -174,8 +192,10 @@ class Trends:
                     found.made_ms = -_STALE_MS
 
     def now(self, market: str, size: int, now_ms: int) -> MarketNow:
-        """Return a market's trend over the first `size` rows; the common one's if it has none."""
-        self._keep_in_range(now_ms)
+        """Return a market's trend over the first `size` rows; the common one's if it has none.
+
+        Changes nothing: a clock that leaps ahead and back must not cost what was counted.
+        """
         found = self._markets.get(market, self._markets[COMMON])
         self._fit(found, size)
         return MarketNow(found, size, _LEAST_PEAK * self._growth(self._present(now_ms)))
@@ -183,7 +203,7 @@ class Trends:
     def trending(self, market: str, now_ms: int) -> Rows:
         """Return the rows that sell most in a market, no order; the array never changes."""
         found = self._markets.get(market, self._markets[COMMON])
-        if now_ms - found.made_ms >= _STALE_MS:
+        if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
             found.strongest = strongest(found.weights, _TRENDING)
             found.made_ms = now_ms
             found.risen.clear()

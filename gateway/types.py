@@ -93,8 +93,8 @@ class Trail:
     types: Types  # [L]
     times: Times  # [L]
     ids: Ints  # hash of the event id, 0 for none [L]
-    purchased: Ints  # item keys, no order
-    disliked: Ints  # item keys, no order
+    purchased: Ints  # item keys, the latest last
+    disliked: Ints  # item keys, the latest last
 
 
 @dataclass(frozen=True, slots=True)

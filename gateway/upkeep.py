@@ -31,6 +31,11 @@ _TICK = 0.25
 _MEASURE, _PAUSE = 5.0, 1.0
 # Events looked at (and at most deleted) in one transaction, and seconds between rounds.
 _PRUNE_ROWS, _PRUNE_EVERY = 100, 3600.0
+# What is deleted is gone, so a clock that leaps ahead by so much is believed only once it has
+# said so for so long. In seconds.
+_LEAP, _DISBELIEF = 7 * 86_400.0, 86_400.0
+# The newest of so many events that came last shows, at a start, when that was.
+_LAST = 1_000
 # Written back after this many rows (about 16 MB of log) or seconds, whichever comes first.
 _ROWS, _SECONDS = 4_000, 10.0
 # Pages of log beyond which the writer is held for the last of them, so that the log ends.
@@ -108,6 +113,9 @@ class Upkeep:
             except (StoreError, OSError, sqlite3.Error) as error:
                 _log.warning("upkeep of the state file", extra={"reason": str(error)})
                 self._stopping.wait(_PAUSE)
+            except Exception:  # without this thread no log is written back and nothing repaired
+                _log.exception("upkeep of the state file failed")
+                self._stopping.wait(_PAUSE)
 
     def _tend(self) -> None:
         if time.monotonic() - self._measured > _MEASURE:
@@ -145,24 +153,59 @@ class Upkeep:
 class Pruner:
     """Deletes events that are too old, a few at a time. Used by one thread."""
 
-    def __init__(self, keep_days: float) -> None:
+    def __init__(
+        self,
+        keep_days: float,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells the time, `steady` never leaps; both in seconds."""
         self._keep_ms = keep_days * 86_400_000
+        self._clock = clock
+        self._steady = steady
         self._next = 0.0
         self._at = 0
+        # What both said when they were looked at last.
+        self._said: tuple[float, float] | None = None
 
     def tend(self, writer: GroupCommit) -> None:
         """Look at the next events, or rest until the next round; raises sqlite3.Error."""
-        if not self._keep_ms or time.monotonic() < self._next:
+        if not self._keep_ms or self._steady() < self._next:
             return
-        cutoff = int(time.time() * 1000 - self._keep_ms)
+        ahead = self._ahead(writer)
+        if ahead > _LEAP:
+            _log.warning(
+                "the clock leaps ahead, so old events are not deleted for a day",
+                extra={"days": round(ahead / 86_400, 1)},
+            )
+            self._next = self._steady() + _DISBELIEF
+            return
+        cutoff = int(max(self._clock() * 1000 - self._keep_ms, 0))
         end = time.monotonic() + _TICK
         while time.monotonic() < end:
             self._at, deleted = writer.now(lambda c: _prune(c, self._at, cutoff))
             EVENTS_PRUNED.inc(deleted)
             if not self._at:
-                self._next = time.monotonic() + _PRUNE_EVERY
+                self._next = self._steady() + _PRUNE_EVERY
                 return
             time.sleep(0.01)  # commits go first
+
+    def _ahead(self, writer: GroupCommit) -> float:
+        """Return the seconds by which the clock is ahead of what should be, and of the file."""
+        before, self._said = self._said, (self._clock(), self._steady())
+        now, at = self._said
+        if before is not None:
+            return now - before[0] - (at - before[1])
+        newest = writer.now(_newest)
+        return 0.0 if newest is None else now - newest / 1000
+
+
+def _newest(connection: sqlite3.Connection) -> int | None:
+    """Return the time of the newest event, in milliseconds; None where there is none."""
+    (newest,) = connection.execute(
+        "SELECT max(time_ms) FROM (SELECT time_ms FROM events ORDER BY seq DESC LIMIT ?)", (_LAST,)
+    ).fetchone()
+    return None if newest is None else int(newest)
 
 
 def _prune(connection: sqlite3.Connection, after: int, cutoff: int) -> tuple[int, int]:

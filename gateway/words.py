@@ -8,6 +8,7 @@ words counting more. Deliberately plain; the text model is the real search.
 import math
 import re
 from array import array
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,6 +18,7 @@ from gateway.fusion.types import Floats, Rows
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST_TERMS = 24
+_NOTHING = array("i")
 
 
 def terms(text: str) -> set[str]:
@@ -39,6 +41,7 @@ class Words:
     """An inverted index from words to catalogue rows."""
 
     def __init__(self) -> None:
+        # Ascending: a word that every item holds must not be read through for one of them.
         self._rows: dict[str, array[int]] = {}
         self._count = 0
 
@@ -46,15 +49,20 @@ class Words:
         """Index an item that is not in the index."""
         self._count += 1
         for term in terms(" ".join(texts)):
-            self._rows.setdefault(term, array("i")).append(row)
+            rows = self._rows.setdefault(term, array("i"))
+            if not rows or rows[-1] < row:  # as most are
+                rows.append(row)
+            else:
+                insort(rows, row)
 
     def remove(self, row: int, texts: Iterable[str]) -> None:
         """Forget an item that was added with these texts."""
         self._count -= 1
         for term in terms(" ".join(texts)):
-            rows = self._rows.get(term)
-            if rows is not None and row in rows:
-                rows.remove(row)
+            rows = self._rows.get(term, _NOTHING)
+            at = bisect_left(rows, row)
+            if at < len(rows) and rows[at] == row:
+                del rows[at]
                 if not rows:
                     del self._rows[term]
 
@@ -70,7 +78,9 @@ class Words:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
         rarity = [math.log1p(self._count / (1 + len(self._rows.get(t, ())))) for t in asked]
         found = [r for t, r in zip(asked, rarity, strict=True) if t in self._rows]
-        rows, where = np.unique(np.concatenate(postings), return_inverse=True)
-        held = np.repeat(np.array(found), [len(p) for p in postings])
-        coverage = np.bincount(where, held) / max(sum(rarity), 1e-9)
-        return rows.astype(np.int32), coverage.astype(np.float32)
+        held = np.zeros(max(int(rows[-1]) for rows in postings) + 1)
+        for rows, rare in zip(postings, found, strict=True):
+            held[rows] += rare  # a row is in each of them once
+        there = np.flatnonzero(held)
+        coverage = held[there] / max(sum(rarity), 1e-9)
+        return there.astype(np.int32), coverage.astype(np.float32)

@@ -123,13 +123,13 @@ class Gate:
 
     def leave(self, visit: Visit, error: type[BaseException] | None) -> None:
         """Give the place back; `error` says how it ended, None: as it should."""
-        if error is None:
-            self._leave(visit.took)
-        elif issubclass(error, asyncio.CancelledError):
+        took = visit.took
+        if error is not None and not issubclass(error, asyncio.CancelledError):
+            took = None  # says nothing about how quick the machine is
+        elif error is not None and took is not None:
             # Its caller gave up: it would have taken at least as long.
-            self._leave(max(visit.elapsed, self._limit.typical))
-        else:
-            self._leave(None)  # says nothing about how quick the machine is
+            took = max(visit.elapsed, self._limit.typical)
+        self._leave(took)
 
     async def _queue(self, kind: str, until: float, now: float) -> None:
         rank = self._ranks[kind]

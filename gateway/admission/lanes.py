@@ -59,7 +59,8 @@ def build_lanes(config: GatewayConfig, traffic: Traffic) -> Lanes:
             Notes("events", (EVENTS,)),
             came=traffic.arrive,
         ),
-        # An upsert may wait for models, which says nothing of load: its limit stands still.
+        # An upsert may wait for models, which says nothing of load: its limit stands still, and
+        # its time counts for nobody.
         catalogue=Gate(
             {CATALOGUE: 0},
             _fixed(config.max_catalogue_calls),

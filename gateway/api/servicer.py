@@ -123,7 +123,8 @@ class CatalogServicer:
     ) -> catalog.UpsertItemsResponse:
         """Add or replace items, all or none."""
         parts = self._parts()
-        async with parts.lanes.catalogue.admitted(CATALOGUE, time_limit(context)):
+        async with parts.lanes.catalogue.admitted(CATALOGUE, time_limit(context)) as visit:
+            visit.note(None)  # waiting for models says nothing of how long others take
             items = read.read_items(request)
             done = await parts.keeper.upsert(items, context.time_remaining())
         return catalog.UpsertItemsResponse(

@@ -7,6 +7,7 @@ fits no field stops the start: a typo must not become a silent default.
 """
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -115,10 +116,13 @@ def _scalar(value: object, hint: object, where: str) -> object:
     if not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")
     try:
-        return hint(value)
-    except (TypeError, ValueError):
+        found = hint(value)
+    except (TypeError, ValueError, OverflowError):
         name = getattr(hint, "__name__", str(hint))
         raise ConfigError(f"{where}: wants {name}, got {value!r}") from None
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ConfigError(f"{where}: wants a finite number, got {value!r}")
+    return found
 
 
 def require(condition: bool, message: str) -> None:

@@ -6,7 +6,9 @@ stages and fixed reasons; never a user, an item or a query. Where several worker
 one service, counts add up and of a gauge the largest counts (workers/summed.py).
 """
 
+import contextlib
 from functools import partial
+from typing import Any
 
 import prometheus_client
 from prometheus_client import Counter
@@ -244,3 +246,17 @@ def forget(gauge: prometheus_client.Gauge, *labels: str) -> None:
         gauge.labels(*labels).set(0)
     else:
         gauge.remove(*labels)
+
+
+def forget_version(source: str, version: str) -> None:
+    """Show nothing more of a model version that is served no longer; among workers it stays."""
+    if _SHARED:
+        return
+    series: list[tuple[Any, tuple[str, ...]]] = [
+        (metric, (source, version))
+        for metric in (QUEUE_SECONDS, BATCH_SECONDS, BATCH_ROWS, MODEL_LOAD_SECONDS)
+    ]
+    series += [(INFERENCE_SECONDS, (source, version, outcome)) for outcome in ("ok", "error")]
+    for metric, labels in series:
+        with contextlib.suppress(KeyError):  # it was never counted
+            metric.remove(*labels)

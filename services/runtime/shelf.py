@@ -13,6 +13,10 @@ from services.runtime.health import Health
 from services.runtime.source import Source
 from services.runtime.workers.picture import Picture
 
+# Versions that metrics still tell of when they are served no more. A process that learns
+# anew every day would show more series with each.
+_MOST_PAST = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -39,6 +43,8 @@ class Shelf:
         self._previous: int | None = None
         self._refused: dict[int, str] = {}
         self._noted: set[tuple[str, str, str]] = set()
+        # Those that were served before, the latest last.
+        self._past: list[int] = []
 
     def picture(self) -> Picture:
         """Return what is served, for others to serve the same."""
@@ -60,7 +66,17 @@ class Shelf:
             metrics.forget(metrics.MODEL_INFO, *labels)
         for labels in served - self._noted:
             metrics.MODEL_INFO.labels(*labels).set(1)
+        self._let_go({int(version) for _, version, _ in self._noted})
         self._noted = served
+
+    def _let_go(self, before: set[int]) -> None:
+        """Note which of the versions `before` are served no more; metrics forget the oldest."""
+        gone = sorted(before - self._served.keys() - {*self._past})
+        self._past = [v for v in self._past if v not in self._served] + gone
+        while len(self._past) > _MOST_PAST:
+            version = self._past.pop(0)
+            for name in self.source.models:
+                metrics.forget_version(name, str(version))
 
     def get(self, name: str, version: str = "") -> Batcher[Any]:
         """Return what serves a model, by default the default version.

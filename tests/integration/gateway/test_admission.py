@@ -17,7 +17,7 @@ from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.recommendation_service_pb2 import RecommendRequest, Shopper
 from tests.integration.gateway.test_failures import until
 from tests.integration.gateway.test_metrics import value
-from tests.integration.gateway.world import Shop, open_shop
+from tests.integration.gateway.world import COUNT, Shop, open_shop
 
 # More than a gateway lets in and has wait before it has learnt anything.
 CROWD = 150
@@ -107,6 +107,33 @@ async def test_events_and_the_catalogue_are_not_refused_for_a_crowd_of_rankings(
     items = [t.Item(item_id="1", title="Yogurt number 1")]
     assert await outcome(shop.catalog.UpsertItems(UpsertItemsRequest(items=items))) == "OK"
     await served(shop, tasks)
+
+
+async def test_items_that_wait_for_a_model_have_no_price_refused_that_need_not(
+    directory: Path,
+) -> None:
+    numbers = iter(range(1_000))
+
+    async def add(shop: Shop, seconds: float | None = None) -> str:
+        new = t.Item(item_id=f"new-{next(numbers)}", title="Skyr")
+        request = UpsertItemsRequest(items=[new])
+        return await outcome(shop.catalog.UpsertItems(request, timeout=seconds))
+
+    async with open_shop(directory, max_catalogue_calls=4, embed_timeout_ms=60_000) as shop:
+        for name in ("content", "text"):
+            shop.sources[name].silent = True
+        # Some have waited until the models were given up, and some still wait.
+        for _ in range(4):
+            assert await add(shop, 10.0) == "OK"
+        waiting = [asyncio.create_task(add(shop)) for _ in range(2)]
+        async with asyncio.timeout(30):
+            while len(shop.application._ready().catalogue) < COUNT + 6:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        price = UpsertItemsRequest(items=[t.Item(item_id="1", title="Yogurt number 1", price=9)])
+        assert await outcome(shop.catalog.UpsertItems(price, timeout=1.5)) == "OK"
+        for name in ("content", "text"):
+            shop.sources[name].silent = False
+        assert await asyncio.gather(*waiting) == ["OK", "OK"]
 
 
 @asynccontextmanager

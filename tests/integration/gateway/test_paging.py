@@ -2,12 +2,14 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from plait.v1 import types_pb2 as t
-from tests.integration.gateway.world import Shop, ids, open_shop
+from plait.v1.event_service_pb2 import RecordEventsRequest
+from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
 
 
 async def turn(shop: Shop, sizes: list[int]) -> tuple[list[str], set[str]]:
@@ -98,3 +100,25 @@ async def test_an_explained_ranking_is_explained_on_every_page(shop: Shop) -> No
         "ann", page_size=5, explain=True, page_token=first.next_page_token
     )
     assert all(item.explanation.reason for item in second.items)
+
+
+async def test_later_pages_give_the_reasons_of_the_moment_their_order_is_from(shop: Shop) -> None:
+    def reasons(answer: Any) -> dict[str, str]:
+        return {item.item_id: item.explanation.reason for item in answer.items}
+
+    whole = reasons(await shop.recommend("new", page_size=60, explain=True))
+    assert {"Trending now", "Popular with other shoppers"} <= set(whole.values())
+    first = await shop.recommend("new", page_size=5, explain=True)
+    # All sell at once before the shopper turns the page.
+    bought = [
+        t.Event(user_id="bob", item_id=str(n), type=t.EVENT_TYPE_PURCHASE, market="m")
+        for n in range(1, COUNT + 1)
+        for _ in range(9)
+    ]
+    await shop.events.RecordEvents(RecordEventsRequest(events=bought))
+    second = await shop.recommend(
+        "new", page_size=50, explain=True, page_token=first.next_page_token
+    )
+    shown = reasons(second)
+    assert len(shown) > 10
+    assert shown == {item_id: whole[item_id] for item_id in shown}

@@ -138,3 +138,13 @@ def test_the_process_says_in_one_line_that_its_port_is_taken(directory: Path) ->
     last = json.loads(done.stderr.splitlines()[-1])
     assert str(port) in last["message"]
     assert "Traceback" not in done.stderr
+
+
+async def test_a_gateway_without_sources_shows_trends_and_finds_words(directory: Path) -> None:
+    async with open_shop(directory, sources={}, item_encoders=()) as shop:
+        shown = await shop.recommend("ann", explain=True)
+        assert shown.coverage.fallback
+        assert shown.items[0].explanation.reason == "Trending now"
+        found = await shop.search("yogurt")
+        assert found.items
+        assert all("yogurt" in item.item.title.lower() for item in found.items)

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -68,6 +69,21 @@ def disk(directory: Path, tmp_path: Path) -> Iterator[Disk]:
             pytest.skip("mounting a small file system takes root")
         shutil.copytree(directory, made.root / "shop")
         yield made
+
+
+async def test_a_ranking_does_not_wait_for_a_disk_that_stands_still(directory: Path) -> None:
+    async with open_shop(directory) as shop:
+        state = shop.application._state
+        assert state is not None
+        opened = state.store._use()
+        let = threading.Event()
+        opened.readers.submit(let.wait, 30.0)
+        answer = await shop.recommend("bob")
+        assert answer.items
+        assert not answer.coverage.partial, "the sources had their time"
+        let.set()
+        rules = t.Rules(exclude_purchased=True)
+        assert not {"2", "8", "14"} & set(ids(await shop.recommend("bob", rules=rules)))
 
 
 async def test_on_a_full_disk_rankings_go_on_and_events_are_refused_until_there_is_room(

@@ -11,11 +11,13 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from artifacts.errors import ArtifactError
 from inference import inference_pb2 as pb
 from services.cf.server import SOURCE as CF
 from services.content.server import SOURCE as CONTENT
+from services.runtime import shelf
 from services.runtime.service import ServiceConfig
 from services.runtime.tensors import read_outputs, write_request
 from tests.integration.services.conftest import TINY
@@ -283,3 +285,34 @@ async def test_the_choice_is_a_file_a_person_can_read(repository: Path) -> None:
         await change(stub, 1, beside=True)
     kept = json.loads((repository / "cf" / ".serving.json").read_text())
     assert kept == {"default": 2, "beside": [1], "previous": 1}
+
+
+async def test_metrics_tell_of_the_last_versions_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[int]:
+        """Versions of which a batch was counted."""
+        return [
+            version
+            for version in range(1, 5)
+            if REGISTRY.get_sample_value(
+                "plait_batch_rows_count", {"source": "cf", "version": str(version)}
+            )
+        ]
+
+    monkeypatch.setattr(shelf, "_MOST_PAST", 1)
+    for seed in range(4):
+        publish(tmp_path, Tiny(seed=seed))
+    async with running(tmp_path, version=1) as stub:
+        await ask(stub)
+        for version in (2, 3, 4):
+            await change(stub, version)
+            await ask(stub)
+        assert told() == [3, 4]
+        await change(stub, 1)
+        await ask(stub)
+        assert told() == [1, 4]
+        # One that came back is not of the past.
+        await change(stub, 4)
+        await ask(stub)
+        assert told() == [1, 4]

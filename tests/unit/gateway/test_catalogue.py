@@ -103,7 +103,8 @@ def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(
     rows: dict[str, int] = {}
     for step, (upsert, names) in enumerate(changes):
         if upsert:
-            items = [item(name, title=f"{name} {step}", price=float(step)) for name in names]
+            # Some updates change what the word search reads, some the price alone.
+            items = [item(name, title=f"{name} t{step % 2}", price=float(step)) for name in names]
             created, updated = made.upsert(items)
             assert created == sum(name not in model for name in names)
             assert updated == len(names) - created
@@ -121,9 +122,22 @@ def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(
                 assert made.columns.available[row]
                 assert made.columns.price[row] == model[name].price
                 assert rows.setdefault(name, row) == row
-        for row in made.deleted_rows.tolist():
+        gone = made.deleted_rows.tolist()
+        assert gone == sorted({row for name, row in rows.items() if name not in model})
+        for row in gone:
             assert not made.has(row)
             assert not made.columns.available[row]
+        keys = np.array([item_key(name) for name in rows], np.int64)
+        assert made.rows(keys).tolist() == [rows[n] if n in model else -1 for n in rows]
+        for word in ("t0", "t1", "x", "9"):
+            assert _found(made, word) == _found(Catalogue(FUSION, model.values()), word)
+
+
+def _found(made: Catalogue, word: str) -> dict[str, float]:
+    """Item id -> how much of the query it holds."""
+    rows, coverage = made.find_words(word)
+    ids_ = [made.item(row).item_id for row in rows.tolist()]
+    return dict(zip(ids_, coverage.tolist(), strict=True))
 
 
 def test_an_item_that_comes_later_has_what_was_learned_of_it() -> None:

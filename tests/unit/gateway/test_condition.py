@@ -1,7 +1,9 @@
 """What an error says about the store, and who hears of it."""
 
 import errno
+import logging
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -43,6 +45,44 @@ def test_every_change_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     store.well()
     store.well()
     assert told == [State.FULL, State.OK]
+
+
+def test_changes_are_told_in_their_order_however_slow_the_log_is() -> None:
+    told: list[State] = []
+    store = Condition(told.append)
+
+    class SlowLog(logging.Handler):
+        """While it takes the first line, another thread finds the store well again."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            other = threading.Thread(target=store.repaired)
+            other.start()
+            other.join()
+
+    handler = SlowLog()
+    logger = logging.getLogger(condition.__name__)
+    logger.addHandler(handler)
+    try:
+        store.ill(ValueError("attributes are not JSON"))
+    finally:
+        logger.removeHandler(handler)
+    assert told == [State.DAMAGED, store.state] == [State.DAMAGED, State.OK]
+
+
+def test_damage_that_is_found_while_a_write_ends_well_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, now = Condition(), time.monotonic()
+    store.ill(OSError(errno.EIO, "broken"))
+
+    def meanwhile() -> float:
+        monkeypatch.undo()
+        store.ill(ValueError("attributes are not JSON"))
+        return now + 60
+
+    monkeypatch.setattr(time, "monotonic", meanwhile)
+    store.well()
+    assert store.state is State.DAMAGED
 
 
 def test_the_longer_it_is_ill_the_longer_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+import grpc
 import numpy as np
 
 from gateway.embedder import Embedder
@@ -15,6 +16,7 @@ from gateway.store import Store
 from gateway.types import Item
 from inference import inference_pb2 as pb
 from services.runtime.tensors import read_inputs, write_response
+from tests.support.servers import eventually
 
 CONTRACT = Contract("1", frozenset({"text"}), frozenset({"embedding"}))
 
@@ -69,3 +71,44 @@ async def test_a_vector_of_what_was_reworded_meanwhile_is_not_stored() -> None:
         await embedder.stop()
     # Whenever the gateway had stopped, the file had held no vector of other text.
     assert kept.written == [(1, 4.0), (2, 10.0)]
+
+
+class PickyLink(SlowLink):
+    """One that refuses the calls in which one of some texts is."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.refused = [text.encode() for text in refused]
+        self.calls = 0
+
+    async def infer(self, request: pb.ModelInferRequest, seconds: float) -> pb.ModelInferResponse:
+        self.calls += 1
+        texts = read_inputs(request)["text"][:, 0].tolist()
+        if any(text in self.refused for text in texts):
+            none = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, none, none)
+        return await super().infer(request, seconds)
+
+
+async def test_an_item_that_an_encoder_refuses_keeps_no_other_from_its_place() -> None:
+    link, kept, new_items = PickyLink("bad", "worse"), Kept(), NewItems(("text",), 200)
+    for number in range(1, 101):
+        title = {30: "bad", 95: "worse"}.get(number, f"good {number}")
+        new_items.put(Item(str(number), number, title))
+    links = {"text": cast(Link, link)}
+    embedder = Embedder(links, new_items, cast(Store, cast(Any, kept)), retry_ms=10)
+    embedder.start()
+    try:
+        await eventually(lambda: new_items.placed() == 98, "placing the others")
+        # Others that come are placed in one call, and the refused ones are asked about alone.
+        link.calls = 0
+        for number in range(101, 121):
+            new_items.put(Item(str(number), number, f"good {number}"))
+        assert await embedder.settle(range(101, 121), 5) == 20
+        await eventually(lambda: link.calls >= 3, "asking about those that were refused")
+        new_items.put(Item("30", 30, "better"))
+        await eventually(lambda: new_items.placed() == 119, "placing what was reworded")
+    finally:
+        await embedder.stop()
+    assert sorted({key for key, _ in kept.written}) == [n for n in range(1, 121) if n != 95]

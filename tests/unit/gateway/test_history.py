@@ -76,6 +76,13 @@ def test_a_session_is_the_last_half_hour_and_what_came_with_the_request() -> Non
     assert sorted(found.keys.tolist()) == [2, 3]
 
 
+def test_what_a_clock_that_was_ahead_has_stamped_is_not_the_session_until_then() -> None:
+    known = trail(event(2, age_ms=MINUTE), event(3, age_ms=-5 * MINUTE), event(1, age_ms=-30 * DAY))
+    found = read(known, surface="SESSION")
+    assert found.session_keys.tolist() == [2, 3]
+    assert read(known).keys.tolist() == [2, 3, 1], "it happened all the same"
+
+
 def test_a_ranker_reads_of_a_surface_what_it_is_about() -> None:
     known = trail(event(1, age_ms=DAY), event(2, EventType.VIEW, age_ms=10 * MINUTE))
     everything = read(known)

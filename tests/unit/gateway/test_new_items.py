@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.new_items import NewItems
 from gateway.types import Item, Outcome, Question, SourceAnswer
@@ -115,3 +117,48 @@ def test_beyond_the_limit_the_oldest_wait_for_training() -> None:
     assert made.embedded([100, 101, 105]) == 2
     found = made.extend(answer([], []), question())
     assert found.keys.tolist() == [105, 101]
+
+
+LIMIT = 3
+changes = st.tuples(
+    st.sampled_from(("put", "remove", "a", "b")), st.integers(1, 5), st.sampled_from(("x", "y"))
+)
+
+
+@settings(max_examples=150, derandomize=True)
+@given(st.lists(changes, max_size=40))
+def test_who_is_placed_is_known_after_any_sequence_of_changes(
+    steps: list[tuple[str, int, str]],
+) -> None:
+    made, items, have = (
+        NewItems(("a", "b"), LIMIT),
+        dict[int, Item](),
+        dict[int, set[tuple[str, str]]](),
+    )
+    for what, key, word in steps:
+        if what == "put":
+            item = Item(str(key), key, word)
+            if items.get(key) != item:
+                items.pop(key, None)
+                items[key], have[key] = item, set()
+            while len(items) > LIMIT:
+                del items[next(iter(items))]
+            made.put(item)
+        elif what == "remove":
+            items.pop(key, None)
+            made.remove(key)
+        elif key in items:
+            # Versions of two widths: the others' vectors of this source are lost.
+            width = 2 if word == "x" else 3
+            (current,) = (i for i in made._items.values() if i.key == key)
+            made.put_vectors(what, word, [current], np.ones((1, width), np.float32))
+            for other in items:
+                if other != key and (what, word) not in have[other]:
+                    have[other] -= {(what, "x"), (what, "y")}
+            have[key] = have[key] - {(what, "x"), (what, "y")} | {(what, word)}
+        assert made.placed() == sum(bool(have[k]) for k in items)
+        assert made.embedded(range(9)) == made.placed()
+        for source in ("a", "b"):
+            without = {k for k in items if source not in {s for s, _ in have[k]}}
+            assert {i.key for i in made.missing(source, "")} == without
+            assert made.lacks(source, range(9)) == bool(without)

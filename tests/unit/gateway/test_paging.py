@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.fusion.pipeline import build_pool
 from gateway.paging import Rankings
-from gateway.types import Ask, Facts, Ranking, Timings
+from gateway.types import Ask, Event, EventType, Facts, Ranking, RuleSpec, Timings
 from services.runtime.errors import FailedPrecondition, InvalidArgument
 from tests.unit.fusion.builders import query
+
+VIEW = Event("ann", 1, EventType.VIEW, 1)
 
 
 def ranking(size: int, ranking_id: str = "00" * 8) -> Ranking:
@@ -61,6 +63,36 @@ def test_a_ranking_is_forgotten_after_its_time() -> None:
     now[0] = 61
     with pytest.raises(FailedPrecondition, match="no longer kept"):
         rankings.next_page(Ask("HOME", "ann", page_size=2, page_token=token))
+
+
+OTHERS = (
+    Ask("HOME", "bob"), Ask("CART", "ann", item_ids=("1",)), Ask("HOME", "ann", "m"),
+    Ask("HOME", "ann", rules=RuleSpec(exclude=("2",))), Ask("HOME", "ann", diversity=0.5),
+    Ask("HOME", "ann", explain=True), Ask("SEARCH", "ann", text="soap"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", [Ask("HOME", "ann"), *OTHERS])
+def test_a_token_turns_the_pages_of_its_own_request_whatever_was_in_it(mine: Ask) -> None:
+    rankings = Rankings(lambda _: True, capacity=10, seconds=60)
+    token = rankings.first_page(replace(ranking(5), ask=mine), 2).next_token
+    for ask in (Ask("HOME", "ann"), *OTHERS):
+        if ask == mine:
+            continue
+        with pytest.raises(InvalidArgument, match="another request"):
+            rankings.next_page(replace(ask, page_token=token))
+    again = replace(mine, page_size=3, page_token=token, events=(VIEW,))
+    assert rankings.next_page(again).places.tolist() == [2, 3, 4]
+
+
+def test_a_ranking_is_kept_without_what_only_made_it() -> None:
+    rankings = Rankings(lambda _: True, capacity=10, seconds=60)
+    large = Ask(
+        "CART", "ann", events=(VIEW,), item_ids=("1",), rules=RuleSpec(exclude=("2",)), text="t"
+    )
+    token = rankings.first_page(replace(ranking(5), ask=large), 2).next_token
+    kept = rankings.next_page(replace(large, page_token=token)).ranking.ask
+    assert kept == Ask("CART", "ann", text="t")
 
 
 def test_a_token_of_another_process_is_none() -> None:

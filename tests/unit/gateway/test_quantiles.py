@@ -76,6 +76,9 @@ async def test_a_source_that_invents_versions_fills_no_memory(tmp_path: Path) ->
     scores(quantiles, "9999")
     await asyncio.sleep(0.05)
     assert scores(quantiles, "9999") == [0.0, 1.0]
+    # Nor do the versions of years fill it: with the next fusion there is room again.
+    quantiles.learn(learned())
+    await eventually(lambda: scores(quantiles, "9999") == [5.0, 6.0], "reading the manifest")
 
 
 def learned_by(quantiles: Quantiles) -> object:

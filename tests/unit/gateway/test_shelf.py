@@ -46,6 +46,24 @@ def test_items_kept_unpacked_are_bounded() -> None:
         assert len(made._lately) <= 2
 
 
+def test_a_feed_of_everything_leaves_no_more_unpacked_than_before() -> None:
+    made = Shelf(most_lately=2)
+    full = replace(MILK, text="x" * 400, image=b"\0\1\2\3", provider="P", domain="D", brand="B")
+    for _ in made.pack(replace(MILK, item_id=str(n), key=n) for n in range(1, 8)):
+        pass
+    fed = [replace(full, item_id=str(n), key=n, price=None if n % 2 else 2.5) for n in range(1, 10)]
+    for row, item in enumerate(fed):
+        if row < 7:
+            made.put(row, item)
+        else:
+            assert made.append(item) == row
+        assert made.get(row) is item
+        assert len(made._lately) <= 2
+    made.put(3, None)
+    assert [made.get(row) for row in range(9)] == [*fed[:3], None, *fed[4:]]
+    assert not any(isinstance(kept, Item) for kept in made._own.values())
+
+
 def test_a_card_shows_the_item_as_it_is_now() -> None:
     made, cards = packed(MILK), Cards()
     for price in (1.5, 1.5, 3.0):

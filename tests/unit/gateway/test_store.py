@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import StoreFailed, StoreInUse
-from gateway.reads import MarketTrend
+from gateway.reads import MOST_KEYS, MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
 from gateway.store import Store, StoreSettings
-from gateway.trails import EMPTY, extended
+from gateway.trails import EMPTY, Trails, extended
 from gateway.types import Event, EventType, Item
 from gateway.writer import GroupCommit
 from tests.support.disks import small_disk
@@ -46,6 +46,40 @@ async def test_events_read_back_by_time_the_newest_of_them(store: Store) -> None
     assert trail.times.tolist() == [95, 96, 97, 98, 99]
     assert sorted(trail.purchased.tolist()) == list(range(1, 9))
     assert not len((await store.trail("nobody")).keys)
+
+
+@pytest.mark.parametrize("kind", [BUY, DISLIKE])
+async def test_of_very_many_things_bought_or_disliked_the_latest_are_read_back(
+    store: Store, kind: EventType
+) -> None:
+    most = MOST_KEYS + 1_000
+    await store.record([event(n, time_ms=most - n, kind=kind) for n in range(1, most)], ignore)
+    trail = await store.trail("u")
+    keys = trail.purchased if kind is BUY else trail.disliked
+    assert keys.tolist() == list(range(MOST_KEYS, 0, -1))
+    # One more takes the place of the oldest, as in the file.
+    later = extended(trail, [event(most, time_ms=most, kind=kind)], 5)
+    keys = later.purchased if kind is BUY else later.disliked
+    assert sorted(keys.tolist()) == [*range(1, MOST_KEYS), most]
+
+
+async def test_an_opinion_that_comes_later_than_memory_reaches_back_is_read_from_the_file(
+    store: Store,
+) -> None:
+    trails = Trails(store.trail, capacity=9, length=5)
+
+    async def take(*events: Event) -> list[int]:
+        await store.record(events, lambda _: trails.add(events))
+        trail = await trails.get("u", 1e9)
+        assert set(trail.disliked.tolist()) == set((await store.trail("u")).disliked.tolist())
+        return trail.disliked.tolist()
+
+    assert await take(event(7, 10, DISLIKE)) == [7]
+    assert await take(*(event(n, 20 + n) for n in range(1, 9))) == [7], "it is out of memory"
+    assert await take(event(7, 5, LIKE)) == [7], "what was said before it, and came late"
+    assert await take(event(7, 12, LIKE)) == []
+    assert await take(event(7, 11, DISLIKE)) == []
+    assert await take(event(7, 40, DISLIKE)) == [7]
 
 
 async def test_events_of_one_moment_keep_the_order_of_arrival(store: Store) -> None:

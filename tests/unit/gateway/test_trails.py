@@ -4,10 +4,15 @@ import asyncio
 import gc
 from typing import Any
 
+import pytest
+
 from gateway.errors import StoreCorrupt
 from gateway.reads import MOST_KEYS
 from gateway.trails import EMPTY, Trails, extended
 from gateway.types import Event, EventType, Trail
+
+# Far beyond what any test takes, on time.perf_counter().
+LATER = 1e9
 
 
 def event(user: str, key: int, time_ms: int = 1) -> Event:
@@ -38,9 +43,9 @@ async def test_a_shopper_is_read_once_and_kept_up_to_date() -> None:
     store = FakeStore()
     cache = trails(store)
     store.events.append(event("u", 1))
-    assert (await cache.get("u")).keys.tolist() == [1]
+    assert (await cache.get("u", LATER)).keys.tolist() == [1]
     cache.add([event("u", 2, 2), event("other", 3)])
-    assert (await cache.get("u")).keys.tolist() == [1, 2]
+    assert (await cache.get("u", LATER)).keys.tolist() == [1, 2]
     assert store.reads == 1
 
 
@@ -48,21 +53,43 @@ async def test_an_event_that_overtakes_a_read_is_in_its_result() -> None:
     store = FakeStore()
     store.let.clear()
     cache = trails(store)
-    reading = asyncio.create_task(cache.get("u"))
+    reading = asyncio.create_task(cache.get("u", LATER))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     store.events.append(event("u", 1))
     cache.add([event("u", 1)])
     store.let.set()
     assert (await reading).keys.tolist() == [1]
-    assert (await cache.get("u")).keys.tolist() == [1]
+    assert (await cache.get("u", LATER)).keys.tolist() == [1]
+
+
+async def test_an_id_that_many_share_is_read_once_however_many_events_overtake_the_read() -> None:
+    store = FakeStore()
+    reading = store.read
+
+    async def overtaken(user_id: str) -> Trail:
+        """Some events come before what is read is read, and some before it is here."""
+        happen(event("guest", 2 * store.reads + 1, 10 + 2 * store.reads))
+        trail = await reading(user_id)
+        happen(event("guest", 2 * store.reads + 2, 11 + 2 * store.reads))
+        return trail
+
+    def happen(one: Event) -> None:
+        store.events.append(one)
+        cache.add([one])
+
+    cache = Trails(overtaken, capacity=3, length=10)
+    assert (await cache.get("guest", LATER)).keys.tolist() == [1, 4]
+    happen(event("guest", 9, 90))
+    assert (await cache.get("guest", LATER)).keys.tolist() == [1, 4, 9]
+    assert store.reads == 1
 
 
 async def test_callers_at_the_same_time_share_one_read_which_outlives_each_of_them() -> None:
     store = FakeStore()
     store.let.clear()
     cache = trails(store)
-    first, second = (asyncio.create_task(cache.get("u")) for _ in range(2))
+    first, second = (asyncio.create_task(cache.get("u", LATER)) for _ in range(2))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     first.cancel()
@@ -75,13 +102,13 @@ async def test_the_least_recently_used_shopper_goes_first() -> None:
     store = FakeStore()
     cache = trails(store, capacity=2)
     for user in ("a", "b", "a", "c", "a", "b"):
-        await cache.get(user)
+        await cache.get(user, LATER)
     assert store.reads == 4
 
 
 async def test_nobody_has_no_history_and_is_not_read() -> None:
     store = FakeStore()
-    assert not len((await trails(store).get("")).keys)
+    assert not len((await trails(store).get("", LATER)).keys)
     assert not store.reads
 
 
@@ -90,7 +117,36 @@ async def test_a_store_that_fails_costs_the_history_not_the_answer() -> None:
         raise StoreCorrupt(f"{user_id}: damaged")
 
     cache = Trails(fails, capacity=2, length=10)
-    assert await cache.get("u") is EMPTY
+    assert await cache.get("u", LATER) is EMPTY
+
+
+async def test_a_read_that_takes_too_long_costs_the_history_once_and_is_there_for_the_next() -> (
+    None
+):
+    store = FakeStore()
+    store.events.append(event("u", 1))
+    store.let.clear()
+    cache = trails(store)
+    assert await cache.get("u", until=0.0) is EMPTY
+    assert await cache.get("u", until=0.0) is EMPTY
+    store.let.set()
+    assert (await cache.get("u", LATER)).keys.tolist() == [1]
+    assert store.reads == 1
+
+
+async def test_a_disk_that_stands_still_does_not_gather_reads_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.trails._MOST_LOADING", 3)
+    store = FakeStore()
+    store.let.clear()
+    cache = trails(store)
+    for number in range(9):
+        assert await cache.get(f"u{number}", until=0.0) is EMPTY
+    assert store.reads == 3
+    store.let.set()
+    store.events.append(event("u8", 1))
+    assert [len((await cache.get(f"u{n}", LATER)).keys) for n in (0, 8)] == [0, 1]
 
 
 async def test_a_read_that_fails_after_its_caller_has_gone_leaves_no_traceback() -> None:
@@ -102,7 +158,7 @@ async def test_a_read_that_fails_after_its_caller_has_gone_leaves_no_traceback()
         await let.wait()
         raise StoreCorrupt("damaged")
 
-    caller = asyncio.create_task(Trails(broken, capacity=3, length=3).get("u"))
+    caller = asyncio.create_task(Trails(broken, capacity=3, length=3).get("u", LATER))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     caller.cancel()

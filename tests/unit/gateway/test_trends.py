@@ -130,6 +130,22 @@ def test_a_clock_that_is_not_set_yet_loses_no_trends(clock: int) -> None:
         assert shown[1] == pytest.approx(np.sqrt(1 / 5), rel=0.01)
 
 
+def test_a_clock_that_leaps_ahead_and_back_costs_nothing_that_was_counted() -> None:
+    made = trends(1.0)
+    buy(made, "m", 0, 9)
+    before = made.now("m", 2, NOW)[:].tolist()
+    assert made.trending("m", NOW).tolist() == [0]
+    for years in (1, 3, 300):
+        ahead = NOW + years * 365 * DAY
+        assert not made.now("m", 2, ahead)[:].any()
+        assert made.trending("m", ahead).tolist() == [0]
+    assert made.now("m", 2, NOW)[:].tolist() == before
+    # Nor does the list of what trends only grow from then on.
+    for row in range(1, 2_049):
+        buy(made, "m", row, 2)
+    assert len(made.trending("m", NOW)) == 2_048
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(1, 5)), max_size=30))
 def test_counting_in_bulk_and_one_by_one_agree(rows: list[tuple[int, int, int]]) -> None:
     one, bulk = trends(), trends()

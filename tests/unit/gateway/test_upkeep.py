@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from gateway.schema import log_of
 from gateway.store import Store, StoreSettings
 from gateway.trends import Trends
 from gateway.types import Event, EventType
-from gateway.upkeep import Checkpointer, Pruner, measure
+from gateway.upkeep import Checkpointer, Pruner, Upkeep, measure
 from gateway.writer import GroupCommit
 from services.runtime.metrics import STORE_BYTES
 from tests.support.servers import eventually
@@ -123,6 +124,86 @@ def test_only_events_that_are_too_old_go_and_numbers_are_never_given_twice(
         Pruner(0.0).tend(state.writer)
     measure(path)
     assert STORE_BYTES.labels("used")._value.get() > 4096
+
+
+@pytest.mark.parametrize("started_ahead", [True, False])
+def test_a_clock_that_leaps_ahead_deletes_nothing_before_it_has_said_so_for_a_day(
+    tmp_path: Path, *, started_ahead: bool
+) -> None:
+    clock, steady = [1e9], [5.0]
+    with opened(tmp_path / "state.sqlite") as state:
+
+        def record(times: list[float]) -> None:
+            rows = [("u", 1, int(seconds * 1000)) for seconds in times]
+            state.writer.now(
+                lambda c: c.executemany(
+                    "INSERT INTO events (user_id, item_key, type, time_ms, quantity, market) "
+                    "VALUES (?, ?, 1, ?, 1.0, 'm')",
+                    rows,
+                )
+            )
+
+        def left() -> int:
+            (count,) = state.writer.now(
+                lambda c: c.execute("SELECT count(*) FROM events").fetchone()
+            )
+            return int(count)
+
+        def pass_by(seconds: float) -> None:
+            clock[0] += seconds
+            steady[0] += seconds
+            pruner.tend(state.writer)
+
+        day, years = DAY / 1000, 10 * 365 * DAY / 1000
+        record([clock[0] - 40 * day, *(clock[0] - n * day for n in range(9))])
+        pruner = Pruner(30.0, lambda: clock[0], lambda: steady[0])
+        if not started_ahead:
+            pruner.tend(state.writer)
+            assert left() == 9, "what was too old"
+        before = left()
+        clock[0] += years
+        pass_by(3_700)
+        record([clock[0]])  # what comes by now is stamped by that clock
+        pass_by(3_700)
+        assert left() == before + 1
+        clock[0] -= years
+        pass_by(day)
+        assert left() == 10, "as it should be once the clock is right"
+        # One that stays ahead is right: the gateway was away for long.
+        clock[0] += years
+        pass_by(3_700)
+        assert left() == 10
+        pass_by(1.1 * day)
+        assert left() == 1
+
+
+def test_an_error_that_nobody_expected_ends_no_upkeep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_PAUSE", 0.01)
+    condition, repaired, tries = Condition(), threading.Event(), []
+
+    def repair() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise KeyError("items")  # what salvage printed was not what it prints
+        condition.repaired()
+        repaired.set()
+
+    condition.ill(ValueError("attributes are not JSON"))
+    made = Upkeep(tmp_path / "state.sqlite", condition, lambda: None, repair, 0.0)
+    made.start()
+    assert repaired.wait(30)
+    made.stop()
+    assert condition.state is State.OK
+
+
+def test_events_may_be_kept_for_longer_than_there_was_time(tmp_path: Path) -> None:
+    with opened(tmp_path / "state.sqlite") as state:
+        write_rows(state, 3)
+        Pruner(1e300, clock=lambda: 1.0).tend(state.writer)
+        (count,) = state.writer.now(lambda c: c.execute("SELECT count(*) FROM events").fetchone())
+        assert count == 3
 
 
 async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(

@@ -1,5 +1,8 @@
 """Items are found by the words they hold."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gateway.words import Words, terms
 
 
@@ -48,3 +51,26 @@ def test_a_removed_item_is_found_no_more() -> None:
     assert found(words, "yogurt") == {}
     words.add(0, ["soap"])
     assert set(found(words, "soap")) == {0, 1}
+
+
+@settings(max_examples=100, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a b", "b c", "c", ""])), max_size=30)
+)
+def test_any_order_of_changes_leaves_what_an_index_made_anew_would_find(
+    changes: list[tuple[int, str]],
+) -> None:
+    words, held = Words(), dict[int, str]()
+    for row, text in changes:
+        if row in held:
+            words.remove(row, [held.pop(row)])
+        if text:
+            held[row] = text
+            words.add(row, [text])
+    anew = Words()
+    for row in sorted(held):
+        anew.add(row, [held[row]])
+    for query in ("a", "b", "c", "a c"):
+        assert [part.tolist() for part in words.find(query)] == [
+            part.tolist() for part in anew.find(query)
+        ]

@@ -55,6 +55,8 @@ def test_an_empty_variable_clears_an_optional_setting() -> None:
         ("PLAIT_CG_PORT", "1", "PLAIT_CG_PORT: names no process"),
         ("PLAIT_CF_PORT", "x", "PLAIT_CF_PORT: wants int, got 'x'"),
         ("PLAIT_CF_FAST", "maybe", "PLAIT_CF_FAST: wants true or false, got 'maybe'"),
+        ("PLAIT_CF_GRACE", "inf", "PLAIT_CF_GRACE: wants a finite number, got 'inf'"),
+        ("PLAIT_CF_GRACE", "nan", "PLAIT_CF_GRACE: wants a finite number, got 'nan'"),
         ("PLAIT_CONFIG", "/nowhere/plait.toml", "/nowhere/plait.toml: cannot be read"),
     ],
 )
@@ -68,6 +70,8 @@ def test_a_wrong_setting_is_named_with_its_place(variable: str, value: str, said
     [
         ("[cf]\nprot = 1", r"\[cf\] has no setting 'prot'"),
         ("[cf]\nport = 'x'", r"\[cf\] port: wants int"),
+        ("[cf]\nport = inf", r"\[cf\] port: wants int, got inf"),
+        ("[cf]\ngrace = -inf", r"\[cf\] grace: wants a finite number"),
         ("[cf]\nport = [1]", "does not fit"),
         ("cf = 1", r"\[cf\] must be a table"),
         ("[cg]\nport = 1", "'cg' names no process"),
