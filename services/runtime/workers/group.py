@@ -43,10 +43,14 @@ class Group(Protocol):
 class Alone:
     """The group of a process that shares its port with nobody."""
 
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """See Group."""
-        yield
+        async with self._turn:
+            yield
 
     async def tell(self, picture: Picture) -> None:
         """See Group."""
