@@ -84,7 +84,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size of nothing."""
-        for name in ("width", "hash_buckets", "batch", "length", "targets", "negatives"):
+        sizes = ("width", "hash_buckets", "batch", "length", "targets", "negatives", "threads")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 

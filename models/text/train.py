@@ -82,6 +82,12 @@ class Config:
     # Where the exported encoder is kept between runs. It depends on nothing but its package.
     cache: str = ".cache"
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a share beyond 0 to 1."""
+        for name in ("dense_weight", "most_lists"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
+
 
 def train(
     config: Config,
