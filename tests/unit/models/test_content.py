@@ -212,6 +212,8 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
         train(TINY, items, events.clear(), tmp_path)
+    with pytest.raises(DatasetError, match="nothing but dislikes"):
+        train(TINY, items, events.with_columns(type=pl.lit("dislike")), tmp_path)
 
 
 def test_a_size_of_nothing_is_refused_before_any_work() -> None:
