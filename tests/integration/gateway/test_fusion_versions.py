@@ -1,6 +1,7 @@
 """The gateway's own artifact changes while requests are answered, and is taken back."""
 
 import asyncio
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,18 @@ async def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     assert (await refusal(change(shop, version=-1)))[0] is grpc.StatusCode.INVALID_ARGUMENT
     assert await serving(shop) == 1
     assert (await shop.recommend("ann")).items
+
+
+async def test_a_version_under_the_number_of_another_is_refused(
+    directory: Path, shop: Shop
+) -> None:
+    versions = directory / "models" / "fusion"
+    publish(directory, mostly_cf())
+    shutil.copytree(versions / "2", versions / "5")
+    code, said = await refusal(change(shop, version=5))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "5/manifest.json: says version 2; versions are immutable" in said
+    assert (await serving(shop), await change(shop, version=2)) == (1, (2, 1))
 
 
 async def test_what_was_chosen_survives_a_restart_and_a_pinned_version_goes_before_it(
