@@ -50,6 +50,8 @@ def read(directory: Path) -> Manifest:
         manifest = json_format.Parse(text, Manifest())
     except FileNotFoundError:
         raise ArtifactMissing(f"{path}: not found; is this an artifact directory?") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactCorrupt(
             f"{path}: not a manifest ({error}); train this version anew"
@@ -90,7 +92,7 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
         path = directory / name
         if not path.is_file():
             raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
-        if name != ITEM_KEYS and file_hash(path) != expected:
+        if name != ITEM_KEYS and _hash(path) != expected:
             raise _altered(path)
     keys_path = directory / ITEM_KEYS
     try:
@@ -107,7 +109,7 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
             f"({manifest.catalogue_hash[:12]}...); do not mix files of two versions"
         )
     # The same items in another order would give every row another item's key.
-    if file_hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
+    if _hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
         raise _altered(keys_path)
     return manifest, keys
 
@@ -117,6 +119,21 @@ def _altered(path: Path) -> ArtifactCorrupt:
         f"{path}: not the file {MANIFEST} was written for (SHA-256 differs); "
         "copy or train the version anew"
     )
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactCorrupt:
+    return ArtifactCorrupt(
+        f"{path}: cannot be read ({error.strerror}); may this user read it? If so, copy or train "
+        "the version anew"
+    )
+
+
+def _hash(path: Path) -> str:
+    """Return file_hash; raises ArtifactCorrupt."""
+    try:
+        return file_hash(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def file_hash(path: Path) -> str:
