@@ -23,7 +23,7 @@ from artifacts.errors import ArtifactError
 from services.runtime import metrics
 from services.runtime.batching import Batcher
 from services.runtime.choice import Choice, ChoiceFile
-from services.runtime.errors import FailedPrecondition, NotFound
+from services.runtime.errors import FailedPrecondition, NotFound, PlaitError
 from services.runtime.finishing import to_the_end
 from services.runtime.health import Health
 from services.runtime.model import Model
@@ -139,10 +139,10 @@ class Host(Shelf):
         await self._remember()
         try:
             await self._group.tell(self.picture())
-        except FailedPrecondition:
+        except PlaitError:
             await self.follow(before)
             await self._remember()
-            with contextlib.suppress(FailedPrecondition):
+            with contextlib.suppress(PlaitError):
                 await self._group.tell(before)
             raise
 
