@@ -12,26 +12,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from artifacts.errors import ArtifactMissing
+from artifacts.errors import ArtifactError, ArtifactMissing
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile("[1-9][0-9]{0,18}")
 
 
 def versions(repository: Path, source: str) -> list[int]:
-    """List the complete versions of a source, ascending; empty if there are none."""
+    """List the complete versions of a source, ascending; empty if there are none.
+
+    Raises ArtifactError where this user may not look.
+    """
     home = repository / source
-    if not home.is_dir():
-        return []
-    # A name with zeros in front is another directory than the one its number leads to.
-    found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and (d / MANIFEST).is_file()]
+    try:
+        if not home.is_dir():
+            return []
+        # A name with zeros in front is another directory than the one its number leads to.
+        found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and _complete(d)]
+    except OSError as error:
+        raise ArtifactError(
+            f"{home}: cannot be read ({error.strerror}); may this user read it?"
+        ) from None
     return sorted(int(d.name) for d in found)
+
+
+def _complete(version: Path) -> bool:
+    try:
+        return (version / MANIFEST).is_file()
+    except PermissionError:
+        return True  # to be refused by name, when it is loaded
 
 
 def find(repository: Path, source: str, version: int | None = None) -> Path:
     """Return the directory of a version, the newest if none is named.
 
-    Raises ArtifactMissing, saying which versions there are.
+    Raises ArtifactMissing, saying which versions there are, and what `versions` does.
     """
     have = versions(repository, source)
     if version is None and have:

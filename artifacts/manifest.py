@@ -90,9 +90,10 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
     manifest = read(directory)
     for name, expected in manifest.file_hashes.items():
         path = directory / name
-        if not path.is_file():
+        found_hash = _hash(path)
+        if found_hash is None:
             raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
-        if name != ITEM_KEYS and _hash(path) != expected:
+        if name != ITEM_KEYS and found_hash != expected:
             raise _altered(path)
     keys_path = directory / ITEM_KEYS
     try:
@@ -128,10 +129,10 @@ def _unreadable(path: Path, error: OSError) -> ArtifactCorrupt:
     )
 
 
-def _hash(path: Path) -> str:
-    """Return file_hash; raises ArtifactCorrupt."""
+def _hash(path: Path) -> str | None:
+    """Return file_hash, None where there is no such file; raises ArtifactCorrupt."""
     try:
-        return file_hash(path)
+        return file_hash(path) if path.is_file() else None
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from artifacts import layout
-from artifacts.errors import ArtifactMissing
+from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from artifacts.manifest import read
 
 
 def publish(repository, source="cf"):
@@ -89,6 +91,38 @@ def test_a_directory_that_no_version_number_leads_to_is_no_version(tmp_path, nam
         (tmp_path / "cf" / directory / layout.MANIFEST).write_text("{}")
     assert layout.versions(tmp_path, "cf") == [1]
     assert layout.find(tmp_path, "cf").is_dir()
+
+
+@contextmanager
+def shut(path):
+    """Let nobody into a directory; root, who may go anywhere, is somebody else meanwhile."""
+    path.chmod(0)
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        path.chmod(0o755)
+
+
+def test_a_version_that_this_user_may_not_read_is_refused_by_name_and_hides_no_other(tmp_path):
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)  # pytest's own are for their user alone
+    if not all(parent.stat().st_mode & 0o001 for parent in tmp_path.parents):
+        pytest.skip("the place for temporary files is for its user alone")
+    publish(tmp_path)
+    publish(tmp_path)
+    with shut(tmp_path / "cf" / "2"):
+        assert layout.versions(tmp_path, "cf") == [1, 2]
+        with pytest.raises(ArtifactCorrupt, match=r"2/manifest\.json: cannot be read .*this user"):
+            read(layout.find(tmp_path, "cf"))
+    with (
+        shut(tmp_path / "cf"),
+        pytest.raises(ArtifactError, match=r"cf: cannot be read .*this user"),
+    ):
+        layout.find(tmp_path, "cf")
 
 
 def test_every_file_is_on_the_disk_before_the_version_has_its_name(tmp_path, monkeypatch):
