@@ -8,31 +8,45 @@ renamed, so a reader sees all of it or none; it is never changed afterwards.
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from artifacts.errors import ArtifactMissing
+from artifacts.errors import ArtifactError, ArtifactMissing
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile("[1-9][0-9]{0,18}")
 
 
 def versions(repository: Path, source: str) -> list[int]:
-    """List the complete versions of a source, ascending; empty if there are none."""
+    """List the complete versions of a source, ascending; empty if there are none.
+
+    Raises ArtifactError where this user may not look.
+    """
     home = repository / source
-    if not home.is_dir():
-        return []
-    # A name with zeros in front is another directory than the one its number leads to.
-    found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and (d / MANIFEST).is_file()]
+    try:
+        if not home.is_dir():
+            return []
+        # A name with zeros in front is another directory than the one its number leads to.
+        found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and _complete(d)]
+    except OSError as error:
+        raise ArtifactError(
+            f"{home}: cannot be read ({error.strerror}); may this user read it?"
+        ) from None
     return sorted(int(d.name) for d in found)
+
+
+def _complete(version: Path) -> bool:
+    try:
+        return (version / MANIFEST).is_file()
+    except PermissionError:
+        return True  # to be refused by name, when it is loaded
 
 
 def find(repository: Path, source: str, version: int | None = None) -> Path:
     """Return the directory of a version, the newest if none is named.
 
-    Raises ArtifactMissing, saying which versions there are.
+    Raises ArtifactMissing, saying which versions there are, and what `versions` does.
     """
     have = versions(repository, source)
     if version is None and have:
@@ -51,29 +65,47 @@ def find(repository: Path, source: str, version: int | None = None) -> Path:
 def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     """Yield an empty directory and the next version number; rename into place on success.
 
-    On an exception nothing of the version remains.
+    The number is this caller's alone, whoever else publishes at the same time. On an
+    exception nothing of the version remains.
     """
     home = repository / source
     home.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+    draft, version = _claim(home, max(versions(repository, source), default=0) + 1)
     try:
-        version = max(versions(repository, source), default=0) + 1
         yield draft, version
-        if not (draft / MANIFEST).is_file():
-            raise ArtifactMissing(f"{draft}: no {MANIFEST} was written, nothing is published")
-        # Serving runs as another user: mkdtemp's 0700 would shut it out, and so would
-        # the 0600 that tantivy gives its files.
-        for path in (draft, *draft.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        _make_ready(draft)
         draft.rename(home / str(version))
-        _sync(home)
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync(home)
 
 
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
+def _claim(home: Path, version: int) -> tuple[Path, int]:
+    """Make the draft of the first version, from this number on, that nobody has or makes."""
+    while True:
+        draft = home / f".draft-{version}"
+        with suppress(FileExistsError):
+            draft.mkdir(mode=0o700)  # one of several who try makes it
+            if not (home / str(version)).exists():
+                return draft, version
+            draft.rmdir()  # whoever made it before has published it since the versions were read
+        version += 1
+
+
+def _make_ready(draft: Path) -> None:
+    """Have everything on the disk, for all to read; raises ArtifactMissing without a manifest."""
+    if not (draft / MANIFEST).is_file():
+        raise ArtifactMissing(f"{draft}: no {MANIFEST} was written, nothing is published")
+    # Serving runs as another user: a draft's 0700 would shut it out, and so would the 0600
+    # that tantivy gives its files.
+    for path in (draft, *draft.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from google.protobuf import json_format
@@ -15,6 +17,7 @@ from plait.v1.manifest_pb2 import Manifest
 SCHEMA_VERSION = 1
 ITEM_KEYS = "item_keys.npy"
 MODEL = "model.onnx"
+_CHECKSUM = "checksum"
 
 
 def write(directory: Path, manifest: Manifest, keys: Keys) -> None:
@@ -31,20 +34,24 @@ def write(directory: Path, manifest: Manifest, keys: Keys) -> None:
         name = path.relative_to(directory).as_posix()
         if name != MANIFEST:
             manifest.file_hashes[name] = file_hash(path)
-    text = json_format.MessageToJson(manifest, preserving_proto_field_name=True)
-    (directory / MANIFEST).write_text(text + "\n")
+    manifest.checksum = _checksum(_document(manifest))
+    (directory / MANIFEST).write_text(json.dumps(_document(manifest), indent=2) + "\n")
 
 
 def read(directory: Path) -> Manifest:
     """Read a manifest without checking the files.
 
-    Raises ArtifactMissing or ArtifactCorrupt, naming the file.
+    Raises ArtifactMissing or ArtifactCorrupt, naming the file. One that has no checksum was
+    written by an earlier release, and is taken as it is.
     """
     path = directory / MANIFEST
     try:
-        manifest = json_format.Parse(path.read_text(), Manifest())
+        text = path.read_text()
+        manifest = json_format.Parse(text, Manifest())
     except FileNotFoundError:
         raise ArtifactMissing(f"{path}: not found; is this an artifact directory?") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactCorrupt(
             f"{path}: not a manifest ({error}); train this version anew"
@@ -54,7 +61,25 @@ def read(directory: Path) -> Manifest:
             f"{path}: schema version {manifest.schema_version}, this release reads "
             f"{SCHEMA_VERSION}; train with the same release as serves"
         )
+    if manifest.checksum and manifest.checksum != _checksum(json.loads(text)):
+        raise ArtifactCorrupt(
+            f"{path}: not as it was written (its checksum differs); copy or train the version anew"
+        )
     return manifest
+
+
+def _document(manifest: Manifest) -> dict[str, Any]:
+    found: dict[str, Any] = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
+    return found
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of all members but the checksum, however they are laid out.
+
+    Of what the file says, not of the message: another release may write numbers otherwise.
+    """
+    rest = {name: value for name, value in document.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def verify(directory: Path) -> tuple[Manifest, Keys]:
@@ -65,9 +90,10 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
     manifest = read(directory)
     for name, expected in manifest.file_hashes.items():
         path = directory / name
-        if not path.is_file():
+        found_hash = _hash(path)
+        if found_hash is None:
             raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
-        if name != ITEM_KEYS and file_hash(path) != expected:
+        if name != ITEM_KEYS and found_hash != expected:
             raise _altered(path)
     keys_path = directory / ITEM_KEYS
     try:
@@ -84,7 +110,7 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
             f"({manifest.catalogue_hash[:12]}...); do not mix files of two versions"
         )
     # The same items in another order would give every row another item's key.
-    if file_hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
+    if _hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
         raise _altered(keys_path)
     return manifest, keys
 
@@ -94,6 +120,21 @@ def _altered(path: Path) -> ArtifactCorrupt:
         f"{path}: not the file {MANIFEST} was written for (SHA-256 differs); "
         "copy or train the version anew"
     )
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactCorrupt:
+    return ArtifactCorrupt(
+        f"{path}: cannot be read ({error.strerror}); may this user read it? If so, copy or train "
+        "the version anew"
+    )
+
+
+def _hash(path: Path) -> str | None:
+    """Return file_hash, None where there is no such file; raises ArtifactCorrupt."""
+    try:
+        return file_hash(path) if path.is_file() else None
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def file_hash(path: Path) -> str:

@@ -206,8 +206,8 @@ def _number(version: str | None) -> int:
     if version is None:
         return 0
     # Longer ones fit into no request.
-    if not (version.isascii() and version.isdecimal() and len(version) < 10):
-        raise click.BadParameter(f"{version!r} is no version: versions are numbers")
+    if not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
+        raise click.BadParameter(f"{version!r} is no version: versions are numbers from 1")
     return int(version)
 
 

@@ -133,6 +133,11 @@ class Catalogue:
         """Say whether a row holds an item that was not deleted."""
         return self._shelf.has(row)
 
+    @property
+    def pictured(self) -> Rows:
+        """The rows of items that came with an image, int32 [m]."""
+        return self._shelf.pictured()
+
     def find_words(self, query: str) -> tuple[Rows, Floats]:
         """Return rows that hold a word of the query, and the part of the query they hold."""
         return self._words.find(query)

@@ -111,15 +111,19 @@ class CatalogueKeeper:
         return len(keys), len(item_ids) - len(keys)
 
     async def restore(self) -> int:
-        """Write what memory holds and the file has lost, after a repair; return how many.
+        """Write the items that memory holds and the file has lost, whole or their image.
+
+        After a repair; returns how many.
 
         Raises StoreError where the file does not take it.
         """
         written, complete = 0, False
         while not complete:
             complete = True
-            stored = await self._store.item_keys()
-            lost = np.flatnonzero(~np.isin(self._catalogue.columns.keys, stored))
+            stored, seen = await self._store.item_keys()
+            keys, pictured = self._catalogue.columns.keys, self._catalogue.pictured
+            unseen = pictured[~np.isin(keys[pictured], seen)]
+            lost = np.union1d(np.flatnonzero(~np.isin(keys, stored)), unseen)
             for start in range(0, len(lost), _BLOCK):
                 rows = lost[start : start + _BLOCK].tolist()
                 # Looked at late: what was deleted meanwhile stays deleted.

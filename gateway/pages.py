@@ -70,8 +70,9 @@ def rows(
     """Yield (number, values) of every readable cell on pages of these kinds.
 
     The number is a table's rowid, which its values lack (None stands first), or the
-    last value of an index's cell, where SQLite puts the rowid. Cells whose number is
-    not `wanted`, and most that have fewer than `columns` values, are passed over before
+    last value of an index's cell, where SQLite puts the rowid. A table without rowids is
+    laid out as an index too: 0 where its last value is no whole number. Cells whose number
+    is not `wanted`, and most that have fewer than `columns` values, are passed over before
     the work of decoding them.
     """
     for number in range(1, pages.count + 1):
@@ -118,12 +119,15 @@ def _cell(pages: Pages, page: bytes, at: int, table: bool) -> tuple[int, bytes]:
 
 
 def _last(payload: bytes) -> int:
-    """Return the last value of a record, a whole number: most cells are not wanted for theirs."""
+    """Return the last value of a record, 0 unless it is a whole number.
+
+    Most cells are not wanted for theirs.
+    """
     body, at = _varint(payload, 0)
     if not at < body <= len(payload):
         raise ValueError("empty")
     kind = payload[body - 1]  # that of a whole number is one byte
-    return _whole(kind, payload[len(payload) - _width(kind) :])
+    return _whole(kind, payload[len(payload) - _width(kind) :]) if _is_whole(kind) else 0
 
 
 def _kept(length: int, table: bool) -> int:
@@ -169,10 +173,14 @@ def _width(kind: int) -> int:
     return (kind - 12) // 2 if kind >= 12 else _WIDTHS[kind]
 
 
+def _is_whole(kind: int) -> bool:
+    return 1 <= kind <= 6 or kind in {8, 9}
+
+
 def _whole(kind: int, raw: bytes) -> int:
     if kind in {8, 9}:
         return kind - 8
-    if not 1 <= kind <= 6:
+    if not _is_whole(kind):
         raise ValueError("not a whole number")
     return int.from_bytes(raw, "big", signed=True)
 

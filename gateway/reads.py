@@ -110,6 +110,12 @@ def item_keys(connection: sqlite3.Connection) -> Ints:
     return np.fromiter((key for (key,) in rows), np.int64)
 
 
+def image_keys(connection: sqlite3.Connection) -> Ints:
+    """Return the key of every item of which there is an image, int64 [n]."""
+    rows = connection.execute("SELECT item_key FROM embeddings WHERE source = ?", (IMAGE,))
+    return np.fromiter((key for (key,) in rows), np.int64)
+
+
 def embeddings(connection: sqlite3.Connection, source: str) -> dict[int, tuple[str, Floats]]:
     """Return the vectors of new items: key -> (model version, float32 [d])."""
     rows = connection.execute(

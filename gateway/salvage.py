@@ -43,6 +43,7 @@ _VECTOR = (_TEXT, _INT, _TEXT, _BLOB)
 # user_id, time_ms, seq, item_key, type, event_id, seq again.
 _BY_USER = (_TEXT, _INT, _INT, _INT, _INT, _MAYBE_TEXT, _INT)
 _PUT_EVENT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * 10)})"
+_PUT_IMAGE = "INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?, ?)"
 _PUT_ITEM = f"INSERT OR REPLACE INTO items VALUES ({', '.join('?' * 12)})"
 # Events that SQLite is asked for at once; where damage falls into a slice, it is asked again
 # for its parts. What the last parts lack is looked for page by page, at several times the cost.
@@ -70,7 +71,7 @@ def salvage(damaged: Path, new: Path) -> Saved:
             f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {schema.BY_ID} BEGIN;"
         )
         old = stack.enter_context(closing(schema.open_reader(damaged)))
-        have_items, wanted = _through_sqlite(old, connection)
+        have_items, have_images, wanted = _through_sqlite(old, connection)
         file = stack.enter_context(damaged.open("rb"))
         log_path = schema.log_of(damaged)
         log = stack.enter_context(log_path.open("rb")) if log_path.exists() else None
@@ -79,6 +80,9 @@ def salvage(damaged: Path, new: Path) -> Saved:
             connection.executemany(
                 _PUT_ITEM, _items(rows(pages, (TABLE_LEAF,), columns=len(_ITEM)))
             )
+        if not have_images:
+            vectors = rows(pages, (INDEX_LEAF, INDEX_INNER), columns=len(_VECTOR))
+            connection.executemany(_PUT_IMAGE, _images(vectors))
         connection.executemany(_PUT_EVENT, _events(rows(pages, (TABLE_LEAF,), wanted)))
         whole = _count(connection, "events")
         index = rows(pages, (INDEX_LEAF, INDEX_INNER), wanted)
@@ -94,8 +98,12 @@ def salvage(damaged: Path, new: Path) -> Saved:
 
 def _through_sqlite(
     old: sqlite3.Connection, new: sqlite3.Connection
-) -> tuple[bool, Callable[[int], bool]]:
-    """Copy what SQLite can read: (were all items?, is an event of this number missing?)."""
+) -> tuple[bool, bool, Callable[[int], bool]]:
+    """Copy what SQLite can read.
+
+    Return whether that were all items, whether all images, and what says if an event of a
+    number is missing.
+    """
     broken: set[int] = set()
     first, last = 0, -1
 
@@ -119,14 +127,17 @@ def _through_sqlite(
         (least,) = old.execute("SELECT min(seq) FROM events").fetchone()
         (most,) = old.execute("SELECT max(seq) FROM events").fetchone()
     except sqlite3.DatabaseError:
-        return False, missing
+        return False, False, missing
     if least is not None:
         first, last = least, most
         for start in range(first - first % _SLICES[0], last + 1, _SLICES[0]):
             take(start)
-    images = ("SELECT * FROM embeddings WHERE source = ?", (IMAGE,))
-    _copy(old.execute, images, new, PUT_VECTOR, _VECTOR)
-    return _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM), missing
+    images = "SELECT * FROM embeddings WHERE source = ? ORDER BY item_key"
+    have_images = _copy(old.execute, (images, (IMAGE,)), new, PUT_VECTOR, _VECTOR)
+    if not have_images:  # and those behind the damage
+        _copy(old.execute, (f"{images} DESC", (IMAGE,)), new, PUT_VECTOR, _VECTOR)
+    have_items = _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM)
+    return have_items, have_images, missing
 
 
 def _copy(
@@ -162,6 +173,10 @@ def _items(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:
         if _fits(row, _ITEM) and newest.get(rowid, -1) <= row[11]:
             newest[rowid] = row[11]
             yield row
+
+
+def _images(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:
+    return (values for _, values in found if _fits(values, _VECTOR) and values[0] == IMAGE)
 
 
 def _events(found: Iterable[tuple[int, Row]]) -> Iterator[Row]:

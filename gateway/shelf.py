@@ -9,6 +9,9 @@ import marshal
 from array import array
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from gateway.fusion.types import Rows
 from gateway.types import Item
 
 # Items per block: large enough that the blocks' own size does not count.
@@ -32,6 +35,7 @@ class Shelf:
         # What was put behind the blocks or over what is in one, packed too: shops send all they
         # have night after night. None: removed.
         self._own: dict[int, bytes | None] = {}
+        self._pictured: set[int] = set()  # rows of items with an image
         # Unpacked lately: what is shown is shown often, and is the same object each time.
         self._lately: dict[int, Item] = {}
 
@@ -64,6 +68,10 @@ class Shelf:
         self._own[row] = None if item is None else _write(item)
         if item is not None:
             self._keep_unpacked(row, item)
+        if item is not None and item.image:
+            self._pictured.add(row)
+        else:
+            self._pictured.discard(row)
 
     def get(self, row: int) -> Item | None:
         """Return the item of a row, None where it was removed; raises IndexError beyond."""
@@ -91,6 +99,10 @@ class Shelf:
         """Say whether a row holds an item."""
         return 0 <= row < self._size and self._own.get(row, True) is not None
 
+    def pictured(self) -> Rows:
+        """Return the rows of items that have an image, int32 [m]."""
+        return np.fromiter(self._pictured, np.int32)
+
     def _pack(self, block: list[Item]) -> None:
         begins, parts, end = array("I", [0]), [], 0
         for item in block:
@@ -100,6 +112,7 @@ class Shelf:
             begins.append(end)
         self._blocks.append(b"".join(parts))
         self._begins.append(begins)
+        self._pictured.update(self._size + at for at, item in enumerate(block) if item.image)
         self._size += len(block)
 
 

@@ -199,10 +199,14 @@ class Store:
         opened = self._use()
         return await self._read(opened, lambda: reads.events_of(opened.reader, user_id, most))
 
-    async def item_keys(self) -> Ints:
-        """Read the key of every item there is, int64 [n]; raises StoreError."""
+    async def item_keys(self) -> tuple[Ints, Ints]:
+        """Read the keys of all items, and of those with an image, int64 [n]; raises StoreError."""
         opened = self._use()
-        return await self._read(opened, lambda: reads.item_keys(opened.reader))
+
+        def read() -> tuple[Ints, Ints]:
+            return reads.item_keys(opened.reader), reads.image_keys(opened.reader)
+
+        return await self._read(opened, read)
 
     async def _read(self, opened: Opened, read: Callable[[], T]) -> T:
         def explained() -> T:

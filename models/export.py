@@ -31,6 +31,7 @@ from artifacts import manifest as manifests
 from artifacts.engine import Engine, Question, Scores, record_sample
 from artifacts.engines.told import AGE, TOLD, TYPE
 from artifacts.keys import Keys
+from models.data.errors import OptionError
 from models.histories import Histories, sample_requests
 from plait.v1.manifest_pb2 import Manifest, ScoreQuantile, TensorSpec
 
@@ -196,6 +197,8 @@ def finish(
 ) -> None:
     """Record quantiles and samples from the engine, then write the manifest.
 
+    Raises OptionError where a user's vector is no number: the training has diverged.
+
     Everything else of the artifact must already lie in `directory`. `keys` is
     int64 [n], row i + 1 of the graph.
     """
@@ -210,7 +213,8 @@ def finish(
 def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -> Scores:
     """Return the scores of every history's best 200, flat, NaN left out.
 
-    A text model is asked with each of the queries, without a history.
+    A text model is asked with each of the queries, without a history. Raises OptionError
+    where the model answers with vectors that are no numbers.
     """
 
     def ask(start: int) -> Scores:
@@ -228,7 +232,13 @@ def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -
         ages = None if histories.ages is None else histories.ages[start : start + batch]
         k = np.full(len(keys), QUANTILE_DEPTH, np.int64)
         question = Question(keys, weight, query=query, k=k, history_type=types, history_age=ages)
-        return engine.run(question).scores
+        answer = engine.run(question)
+        if answer.embedding is not None and not np.isfinite(answer.embedding).all():
+            raise OptionError(
+                f"{engine.manifest.source}: the trained model gives no numbers, its training has "
+                "diverged; lower its learning_rate"
+            )
+        return answer.scores
 
     size = len(histories.queries) or len(histories.keys)
     flat = np.concatenate([ask(start).ravel() for start in range(0, size, batch)])

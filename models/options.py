@@ -29,7 +29,9 @@ def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
             raise OptionError(
                 f"{what}: {name} is {value!r}, expected something like {getattr(config, name)!r}"
             )
-        if why := _beyond(read, getattr(config, name)):
+        # The usual seed is 0, which of other settings says nothing about what is below it.
+        usual = 1 if name == "seed" else getattr(config, name)
+        if why := _beyond(read, usual):
             raise OptionError(f"{what}: {name} is {value!r}, {why}")
         given[name] = float(read) if isinstance(getattr(config, name), float) else read
     try:

@@ -101,7 +101,7 @@ class Canaries:
             raise NotFound(f"source: no '{source}' here; there is {', '.join(self._sources)}")
 
     async def _check(self, source: str, version: str) -> None:
-        """Ask the version something; raises FailedPrecondition where it does not answer."""
+        """Ask the version something; raises FailedPrecondition where it is of no use."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
             self._look_again(source)
@@ -118,6 +118,12 @@ class Canaries:
             raise FailedPrecondition(
                 f"{source}: asked for version {version}, version {answer.version} answers: this "
                 "server does not choose by version"
+            )
+        default = await self._probe(source, "")
+        if default.outcome is Outcome.OK and default.version == version:
+            raise FailedPrecondition(
+                f"{source}: version {version} is the default one, it answers everybody already; "
+                "name the one to try"
             )
 
     async def _probe(self, source: str, version: str) -> SourceAnswer:

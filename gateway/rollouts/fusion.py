@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from artifacts import layout
-from artifacts.errors import ArtifactError, ArtifactMissing
+from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from artifacts.fusion import SOURCE, FusionArtifact, load_fusion
 from gateway.adaptive import AdaptiveWeights
 from gateway.learned import Learned, learn
@@ -33,15 +33,28 @@ def first_fusion(repository: Path, pinned: int | None, last: int | None) -> Fusi
     Raises ArtifactError where the pinned version, or every version, is refused.
     """
     if pinned is not None:
-        return load_fusion(layout.find(repository, SOURCE, pinned))
+        return _read(repository, pinned)
     candidates: list[int | None] = [*layout.versions(repository, SOURCE)[::-1]]
     candidates.sort(key=lambda version: version != last)
     for version in candidates[:-1]:
         try:
-            return load_fusion(layout.find(repository, SOURCE, version))
+            return _read(repository, version)
         except ArtifactError as error:
             _log.error("refused", extra={"version": version, "reason": str(error)})
-    return load_fusion(layout.find(repository, SOURCE, candidates[-1] if candidates else None))
+    return _read(repository, candidates[-1] if candidates else None)
+
+
+def _read(repository: Path, version: int | None) -> FusionArtifact:
+    """Load a version, the newest if none is named; raises ArtifactError."""
+    directory = layout.find(repository, SOURCE, version)
+    found = load_fusion(directory)
+    if str(found.version) != directory.name:
+        # It would be served, and kept for the next start, under the number of another.
+        raise ArtifactCorrupt(
+            f"{directory / layout.MANIFEST}: says version {found.version}; versions are "
+            "immutable, give the directory its own name back"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class FusionVersions:
         catalogue = self._learners.state.catalogue
         keys, capacity = catalogue.columns.keys, catalogue.capacity
         try:
-            fusion = await asyncio.to_thread(self._read, version)
+            fusion = await asyncio.to_thread(_read, self._repository, version)
         except ArtifactMissing as error:
             raise NotFound(str(error)) from None
         except ArtifactError as error:
@@ -126,6 +139,3 @@ class FusionVersions:
         self.version = learned.fusion.version
         MODEL_INFO.labels(SOURCE, str(self.version), "default").set(1)
         _log.info("fusion loaded", extra={"version": self.version, "items": items})
-
-    def _read(self, version: int | None) -> FusionArtifact:
-        return load_fusion(layout.find(self._repository, SOURCE, version))

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.rollouts.canary import Canary
 from services.runtime.errors import Unavailable
+from services.runtime.finishing import to_the_end
 
 _log = logging.getLogger(__name__)
 
@@ -89,12 +90,7 @@ class RecordKeeper:
         What is on disk is what the next start serves, so it must be in force before it.
         Raises Unavailable where it cannot be kept.
         """
-        keeping = asyncio.create_task(self._keep(record, then))
-        try:
-            await asyncio.shield(keeping)
-        except asyncio.CancelledError:
-            await asyncio.wait([keeping])  # `changing` is held that long
-            raise
+        await to_the_end(self._keep(record, then))
 
     async def _keep(self, record: Record, then: Callable[[], None]) -> None:
         try:

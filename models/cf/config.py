@@ -67,8 +67,12 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Raise ValueError for an unknown method and for a size of nothing."""
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is not one of {', '.join(METHODS)}")
+        for name in ("factors", "max_tuning_items"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
 
 METHODS = ("ease", "als", "bpr", "knn")

@@ -13,15 +13,18 @@ neither serves the vectors of its users. A history is folded in when it is asked
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.cpu.bpr import BayesianPersonalizedRanking
+from implicit.recommender_base import ModelFitError
 from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
 from models.cf.config import Config
 from models.cf.model import Floats
+from models.data.errors import OptionError
 
 # Conjugate gradient steps of a fold-in: fixed, since a graph has no end of its own.
 STEPS = 12
@@ -70,7 +73,7 @@ class Factors:
 
 
 def als(x: sparse.csr_matrix, config: Config, *, penalty: float, confidence: float) -> Factors:
-    """Train on x [U, n]; one thread, so that a training can be repeated."""
+    """Train on x [U, n]; one thread, so that a training can be repeated. Raises OptionError."""
     # implicit takes confidences, 1 being that of a cell without an event.
     known = x.copy()
     known.data = (1 + np.float32(confidence) * x.data).astype(np.float32)
@@ -79,7 +82,7 @@ def als(x: sparse.csr_matrix, config: Config, *, penalty: float, confidence: flo
             factors=min(config.factors, x.shape[1]), regularization=penalty, alpha=1.0,
             iterations=config.als_rounds, num_threads=1, random_state=config.seed,
         )  # fmt: skip
-        model.fit(known, show_progress=False)
+        _fit(model, known, "raise als_regularisations, or lower confidences")
     vectors = np.asarray(model.item_factors, np.float64)
     gram = vectors.T @ vectors + penalty * np.eye(vectors.shape[1])
     values, axes = linalg.eigh(gram)
@@ -88,14 +91,14 @@ def als(x: sparse.csr_matrix, config: Config, *, penalty: float, confidence: flo
 
 
 def bpr(x: sparse.csr_matrix, config: Config, *, penalty: float) -> Factors:
-    """Train on x [U, n]: what was taken at all, however often."""
+    """Train on x [U, n]: what was taken at all, however often. Raises OptionError."""
     with threadpool_limits(1, "blas"):
         model = BayesianPersonalizedRanking(
             factors=min(config.factors, x.shape[1]), learning_rate=config.bpr_rate,
             regularization=penalty, iterations=config.bpr_rounds, num_threads=1,
             random_state=config.seed,
         )  # fmt: skip
-        model.fit(x, show_progress=False)
+        _fit(model, x, "lower bpr_rate")
     # The last place of an item's vector is its bias, of a user's 1.
     vectors, users = model.item_factors[:, :-1], model.user_factors[:, :-1]
     bias = np.asarray(model.item_factors[:, -1], np.float32)
@@ -104,6 +107,13 @@ def bpr(x: sparse.csr_matrix, config: Config, *, penalty: float) -> Factors:
     gram = means.T @ means + _RIDGE * len(users) * np.eye(means.shape[1])
     speak: Floats = (vectors @ np.linalg.solve(gram, means.T @ users)).astype(np.float32)
     return _of_common_size(Factors(speak, np.asarray(vectors, np.float32), bias, None), x)
+
+
+def _fit(model: Any, x: sparse.csr_matrix, remedy: str) -> None:
+    try:
+        model.fit(x, show_progress=False)
+    except ModelFitError as error:
+        raise OptionError(f"cf: the training has diverged ({error}); {remedy}") from None
 
 
 def _of_common_size(found: Factors, x: sparse.csr_matrix) -> Factors:

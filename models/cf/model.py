@@ -19,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, sparse
 
+from models.data.errors import OptionError
+
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 
 
-class SingularError(Exception):
+class SingularError(OptionError):
     """The regression has no solution; lambda is too small for the data."""
 
 
@@ -54,8 +56,8 @@ class PrimalInverse:
             gram, failed = linalg.lapack.spotri(gram, lower=0, overwrite_c=1)
         if failed:
             raise SingularError(
-                f"X'X + {regularisation:g} I is not positive definite; "
-                "raise the smallest of Config.regularisations"
+                f"cf: X'X + {regularisation:g} I is not positive definite; "
+                "raise the smallest of regularisations"
             )
         self._upper = gram
         _mirror(gram)

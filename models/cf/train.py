@@ -82,7 +82,10 @@ def validate(
     if not held.known.height or not both[1].user_ids:
         return Choice(settings[len(settings) // 2]), {}
     most = config.max_tuning_items if method.by_items else None
-    keys, x = prepare(config, items, held.known, most=most)
+    try:
+        keys, x = prepare(config, items, held.known, most=most)
+    except DatasetError:  # all events may still teach what these are too few for
+        return Choice(settings[len(settings) // 2]), {}
     judged = judges(
         both[1],
         KeyIndex(keys),

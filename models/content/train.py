@@ -84,7 +84,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size of nothing."""
-        for name in ("width", "hash_buckets", "batch", "length", "targets", "negatives"):
+        sizes = ("width", "hash_buckets", "batch", "length", "targets", "negatives", "threads")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
@@ -106,10 +107,14 @@ def train(
     """Publish REPOSITORY/content/<version> and return it; frames as in models/data/schema.py.
 
     Item texts are encoded first (shared with the text source). Raises
-    DatasetError without items or events.
+    DatasetError without items, or without events that are more than dislikes.
     """
-    if not items.height or not events.height:
-        raise DatasetError("items or events: empty, there is nothing to learn from; import data")
+    wanted = events.filter(pl.col("type") != "dislike")
+    if not items.height or not wanted.height:
+        raise DatasetError(
+            "items or events: empty, or nothing but dislikes: there is nothing to learn from; "
+            "import data"
+        )
     known = catalogue(items, buckets=config.hash_buckets, progress=part(progress, 0.0, 0.2))
     held = hold_out(events)
     known, config, tried = _with_images(config, known, items, held, part(progress, 0.2, 0.4))
@@ -118,7 +123,6 @@ def train(
     with torch_threads(config.threads):
         learn(model, config, known, (items, events), part(progress, 0.8, 0.95), further=True)
     vectors = _vectors(model, known, events)
-    wanted = events.filter(pl.col("type") != "dislike")
     histories = sample_histories(wanted, newest=config.max_history, seed=config.seed)
     index = _index(config, model, vectors, known.keys, histories)
     keys = known.keys if index is None else known.keys[index.order]

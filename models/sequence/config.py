@@ -12,7 +12,10 @@ from models.sequence.encoders import ENCODERS
 from models.sequence.fit import Plan
 from models.sequence.prepare import Windows
 
-_SIZES = ("width", "blocks", "heads", "max_history", "batch", "places", "horizon", "targets")
+_SIZES = (
+    "width", "blocks", "heads", "max_history", "batch", "places", "horizon", "targets",
+    "steps", "threads",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,12 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a size of nothing, an unknown encoder, heads of unequal width."""
+        """Raise ValueError for what no network can be made of, or trained with."""
         for name in _SIZES:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout is {self.dropout}, expected a share from 0 to 1")
         if self.encoder not in ENCODERS:
             raise ValueError(
                 f"there is no encoder {self.encoder!r}; there are: {', '.join(ENCODERS)}"

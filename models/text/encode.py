@@ -12,8 +12,9 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -81,10 +82,22 @@ def encode_texts(
 
 def keep_vectors(texts: Sequence[str], vectors: Scores, directory: Path) -> None:
     """Keep the vectors [n, 384] of distinct texts in ascending order, for the next that asks."""
-    kept = _kept(texts, directory)
-    draft = kept.with_name(f".{os.getpid()}-{kept.name}")
-    np.save(draft, vectors)
-    draft.replace(kept)
+    with whole(_kept(texts, directory)) as draft:
+        np.save(draft, vectors)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a file to write beside `path`, which has all of it in the end, or is as it was.
+
+    What is kept for later runs is read by all of them: half of it would end each.
+    """
+    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _kept(texts: Sequence[str], directory: Path) -> Path:

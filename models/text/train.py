@@ -36,7 +36,13 @@ from models.index import (
 )
 from models.progress import Progress, part
 from models.text.documents import document, item_texts
-from models.text.encode import encode_texts, fingerprint, package_directory, prepare_encoder
+from models.text.encode import (
+    encode_texts,
+    fingerprint,
+    package_directory,
+    prepare_encoder,
+    whole,
+)
 from models.text.evaluate import known_items, sample_queries
 from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_indexed, export_search
 from models.text.model import load_encoder
@@ -81,6 +87,12 @@ class Config:
     seed: int = 0
     # Where the exported encoder is kept between runs. It depends on nothing but its package.
     cache: str = ".cache"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a share beyond 0 to 1."""
+        for name in ("dense_weight", "most_lists"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
 
 
 def train(
@@ -169,7 +181,8 @@ def _encoder(
         tokenizer = Tokenizer.from_file(str(home / TOKENIZER))
         model, metrics = fine_tune(model, tokenizer, pairs, tuning, progress)
         cache.mkdir(parents=True, exist_ok=True)
-        torch.save({"weights": model.state_dict(), "metrics": metrics}, kept)
+        with whole(kept) as draft:
+            torch.save({"weights": model.state_dict(), "metrics": metrics}, draft)
     return prepare_encoder(cache, int8=config.int8, tuned=(kept.stem, model)), metrics
 
 

@@ -60,6 +60,9 @@ def weigh(
     if sum(search.kind == "kind" for search in searches) < _LEAST_KINDS:
         return Weighed({}, {})
     features, curves = _curves(items, vectors, encode, searches)
+    # Where each kind stands in the text that is embedded, hardly any search is a fair question.
+    if len(curves) < _LEAST_KINDS:
+        return Weighed({}, {})
     single = float(curves.mean(axis=0).max())
     fold = np.random.default_rng(seed).permutation(len(curves)) % _FOLDS
     unseen = np.zeros(len(curves))

@@ -68,7 +68,7 @@ def _field(variable: str, section: str) -> str | None:
 
 def _table(path: Path, section: str) -> dict[str, object]:
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -116,7 +116,8 @@ def _scalar(value: object, hint: object, where: str) -> object:
     if not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")
     try:
-        found = hint(value)
+        # Of a fraction int would silently leave off what is behind the point.
+        found = hint(str(value) if hint is int else value)
     except (TypeError, ValueError, OverflowError):
         name = getattr(hint, "__name__", str(hint))
         raise ConfigError(f"{where}: wants {name}, got {value!r}") from None

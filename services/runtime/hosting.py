@@ -23,7 +23,8 @@ from artifacts.errors import ArtifactError
 from services.runtime import metrics
 from services.runtime.batching import Batcher
 from services.runtime.choice import Choice, ChoiceFile
-from services.runtime.errors import FailedPrecondition, NotFound
+from services.runtime.errors import FailedPrecondition, NotFound, PlaitError
+from services.runtime.finishing import to_the_end
 from services.runtime.health import Health
 from services.runtime.model import Model
 from services.runtime.shelf import Shelf
@@ -123,20 +124,27 @@ class Host(Shelf):
 
     @contextlib.asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
-        """One change at a time in the group; it holds for all members or for none."""
+        """One change at a time in the group; it holds for all members or for none.
+
+        Also if the caller goes once it is made: some would serve what the others do not.
+        """
         async with self._group.turn():
             before = self.picture()
             async with self._changing:
                 yield
-                await self._remember()
-            try:
-                await self._group.tell(self.picture())
-            except FailedPrecondition:
-                await self.follow(before)
-                await self._remember()
-                with contextlib.suppress(FailedPrecondition):
-                    await self._group.tell(before)
-                raise
+            await to_the_end(self._spread(before))
+
+    async def _spread(self, before: Picture) -> None:
+        """Keep a change that was made and have the group follow; without that, undo it."""
+        await self._remember()
+        try:
+            await self._group.tell(self.picture())
+        except PlaitError:
+            await self.follow(before)
+            await self._remember()
+            with contextlib.suppress(PlaitError):
+                await self._group.tell(before)
+            raise
 
     async def follow(self, picture: Picture) -> None:
         """Serve what another member of the group does; raises ArtifactError."""

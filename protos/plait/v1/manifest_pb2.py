@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/manifest.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x08\n\x08Manifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12$\n\x06inputs\x18\x06 \x03(\x0b\x32\x14.plait.v1.TensorSpec\x12%\n\x07outputs\x18\x07 \x03(\x0b\x32\x14.plait.v1.TensorSpec\x12\x16\n\x0e\x63\x61talogue_hash\x18\x08 \x01(\t\x12\x12\n\nitem_count\x18\t \x01(\x03\x12\x33\n\x0f\x64\x61ta_start_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdata_end_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x0c \x01(\x03\x12?\n\x0ftraining_config\x18\r \x03(\x0b\x32&.plait.v1.Manifest.TrainingConfigEntry\x12\x0c\n\x04seed\x18\x0e \x01(\x03\x12\x41\n\x10library_versions\x18\x0f \x03(\x0b\x32\'.plait.v1.Manifest.LibraryVersionsEntry\x12\x30\n\x07metrics\x18\x10 \x03(\x0b\x32\x1f.plait.v1.Manifest.MetricsEntry\x12\x30\n\x0fscore_quantiles\x18\x11 \x03(\x0b\x32\x17.plait.v1.ScoreQuantile\x12!\n\x07samples\x18\x12 \x03(\x0b\x32\x10.plait.v1.Sample\x12\x37\n\x0b\x66ile_hashes\x18\x13 \x03(\x0b\x32\".plait.v1.Manifest.FileHashesEntry\x12\x18\n\x10\x65xport_tolerance\x18\x14 \x01(\x01\x12\x43\n\x11\x65ngine_parameters\x18\x15 \x03(\x0b\x32(.plait.v1.Manifest.EngineParametersEntry\x1a\x35\n\x13TrainingConfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0f\x46ileHashesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x37\n\x15\x45ngineParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"M\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x10\n\x08optional\x18\x04 \x01(\x08\"3\n\rScoreQuantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05score\x18\x02 \x01(\x01\"\xbf\x01\n\x06Sample\x12\x0f\n\x07history\x18\x01 \x03(\x03\x12\x16\n\x0ehistory_weight\x18\x02 \x03(\x02\x12\r\n\x05query\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x03\x12\x12\n\ncandidates\x18\x05 \x03(\x03\x12\x1a\n\x12\x65xpected_item_keys\x18\x06 \x03(\x03\x12\x17\n\x0f\x65xpected_scores\x18\x07 \x03(\x02\x12\x14\n\x0chistory_type\x18\x08 \x03(\x05\x12\x13\n\x0bhistory_age\x18\t \x03(\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/manifest.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x08\n\x08Manifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12$\n\x06inputs\x18\x06 \x03(\x0b\x32\x14.plait.v1.TensorSpec\x12%\n\x07outputs\x18\x07 \x03(\x0b\x32\x14.plait.v1.TensorSpec\x12\x16\n\x0e\x63\x61talogue_hash\x18\x08 \x01(\t\x12\x12\n\nitem_count\x18\t \x01(\x03\x12\x33\n\x0f\x64\x61ta_start_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdata_end_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x0c \x01(\x03\x12?\n\x0ftraining_config\x18\r \x03(\x0b\x32&.plait.v1.Manifest.TrainingConfigEntry\x12\x0c\n\x04seed\x18\x0e \x01(\x03\x12\x41\n\x10library_versions\x18\x0f \x03(\x0b\x32\'.plait.v1.Manifest.LibraryVersionsEntry\x12\x30\n\x07metrics\x18\x10 \x03(\x0b\x32\x1f.plait.v1.Manifest.MetricsEntry\x12\x30\n\x0fscore_quantiles\x18\x11 \x03(\x0b\x32\x17.plait.v1.ScoreQuantile\x12!\n\x07samples\x18\x12 \x03(\x0b\x32\x10.plait.v1.Sample\x12\x37\n\x0b\x66ile_hashes\x18\x13 \x03(\x0b\x32\".plait.v1.Manifest.FileHashesEntry\x12\x18\n\x10\x65xport_tolerance\x18\x14 \x01(\x01\x12\x43\n\x11\x65ngine_parameters\x18\x15 \x03(\x0b\x32(.plait.v1.Manifest.EngineParametersEntry\x12\x10\n\x08\x63hecksum\x18\x16 \x01(\t\x1a\x35\n\x13TrainingConfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0f\x46ileHashesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x37\n\x15\x45ngineParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"M\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x10\n\x08optional\x18\x04 \x01(\x08\"3\n\rScoreQuantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05score\x18\x02 \x01(\x01\"\xbf\x01\n\x06Sample\x12\x0f\n\x07history\x18\x01 \x03(\x03\x12\x16\n\x0ehistory_weight\x18\x02 \x03(\x02\x12\r\n\x05query\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x03\x12\x12\n\ncandidates\x18\x05 \x03(\x03\x12\x1a\n\x12\x65xpected_item_keys\x18\x06 \x03(\x03\x12\x17\n\x0f\x65xpected_scores\x18\x07 \x03(\x02\x12\x14\n\x0chistory_type\x18\x08 \x03(\x05\x12\x13\n\x0bhistory_age\x18\t \x03(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,21 +43,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._loaded_options = None
   _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_MANIFEST']._serialized_start=71
-  _globals['_MANIFEST']._serialized_end=1149
-  _globals['_MANIFEST_TRAININGCONFIGENTRY']._serialized_start=884
-  _globals['_MANIFEST_TRAININGCONFIGENTRY']._serialized_end=937
-  _globals['_MANIFEST_LIBRARYVERSIONSENTRY']._serialized_start=939
-  _globals['_MANIFEST_LIBRARYVERSIONSENTRY']._serialized_end=993
-  _globals['_MANIFEST_METRICSENTRY']._serialized_start=995
-  _globals['_MANIFEST_METRICSENTRY']._serialized_end=1041
-  _globals['_MANIFEST_FILEHASHESENTRY']._serialized_start=1043
-  _globals['_MANIFEST_FILEHASHESENTRY']._serialized_end=1092
-  _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._serialized_start=1094
-  _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._serialized_end=1149
-  _globals['_TENSORSPEC']._serialized_start=1151
-  _globals['_TENSORSPEC']._serialized_end=1228
-  _globals['_SCOREQUANTILE']._serialized_start=1230
-  _globals['_SCOREQUANTILE']._serialized_end=1281
-  _globals['_SAMPLE']._serialized_start=1284
-  _globals['_SAMPLE']._serialized_end=1475
+  _globals['_MANIFEST']._serialized_end=1167
+  _globals['_MANIFEST_TRAININGCONFIGENTRY']._serialized_start=902
+  _globals['_MANIFEST_TRAININGCONFIGENTRY']._serialized_end=955
+  _globals['_MANIFEST_LIBRARYVERSIONSENTRY']._serialized_start=957
+  _globals['_MANIFEST_LIBRARYVERSIONSENTRY']._serialized_end=1011
+  _globals['_MANIFEST_METRICSENTRY']._serialized_start=1013
+  _globals['_MANIFEST_METRICSENTRY']._serialized_end=1059
+  _globals['_MANIFEST_FILEHASHESENTRY']._serialized_start=1061
+  _globals['_MANIFEST_FILEHASHESENTRY']._serialized_end=1110
+  _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._serialized_start=1112
+  _globals['_MANIFEST_ENGINEPARAMETERSENTRY']._serialized_end=1167
+  _globals['_TENSORSPEC']._serialized_start=1169
+  _globals['_TENSORSPEC']._serialized_end=1246
+  _globals['_SCOREQUANTILE']._serialized_start=1248
+  _globals['_SCOREQUANTILE']._serialized_end=1299
+  _globals['_SAMPLE']._serialized_start=1302
+  _globals['_SAMPLE']._serialized_end=1493
 # @@protoc_insertion_point(module_scope)

@@ -146,6 +146,7 @@ class Manifest(_message.Message):
     FILE_HASHES_FIELD_NUMBER: _builtins.int
     EXPORT_TOLERANCE_FIELD_NUMBER: _builtins.int
     ENGINE_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Layout version of the artifact directory; readers refuse an unknown one."""
     source: _builtins.str
@@ -161,6 +162,10 @@ class Manifest(_message.Message):
     seed: _builtins.int
     export_tolerance: _builtins.float
     """Largest difference allowed between the training framework and ONNX."""
+    checksum: _builtins.str
+    """SHA-256 of the rest of the file, hex (see artifacts/manifest.py). Empty: written by a
+    release that kept none.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -225,10 +230,11 @@ class Manifest(_message.Message):
         file_hashes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         export_tolerance: _builtins.float = ...,
         engine_parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        checksum: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "data_end_time", b"data_end_time", "data_start_time", b"data_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_hash", b"catalogue_hash", "create_time", b"create_time", "data_end_time", b"data_end_time", "data_start_time", b"data_start_time", "engine", b"engine", "engine_parameters", b"engine_parameters", "event_count", b"event_count", "export_tolerance", b"export_tolerance", "file_hashes", b"file_hashes", "inputs", b"inputs", "item_count", b"item_count", "library_versions", b"library_versions", "metrics", b"metrics", "outputs", b"outputs", "samples", b"samples", "schema_version", b"schema_version", "score_quantiles", b"score_quantiles", "seed", b"seed", "source", b"source", "training_config", b"training_config", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_hash", b"catalogue_hash", "checksum", b"checksum", "create_time", b"create_time", "data_end_time", b"data_end_time", "data_start_time", b"data_start_time", "engine", b"engine", "engine_parameters", b"engine_parameters", "event_count", b"event_count", "export_tolerance", b"export_tolerance", "file_hashes", b"file_hashes", "inputs", b"inputs", "item_count", b"item_count", "library_versions", b"library_versions", "metrics", b"metrics", "outputs", b"outputs", "samples", b"samples", "schema_version", b"schema_version", "score_quantiles", b"score_quantiles", "seed", b"seed", "source", b"source", "training_config", b"training_config", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,13 +18,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeAlias
 
 from artifacts.errors import ArtifactError
-from services.runtime.errors import FailedPrecondition
+from services.runtime.errors import FailedPrecondition, Unavailable
 from services.runtime.workers.picture import Picture, parse
 from services.runtime.workers.place import Place
 
 _log = logging.getLogger(__name__)
 # Seconds between looks at the directory: a few microseconds each.
 _LOOK = 0.05
+# Seconds before an answer that could not be written is written again.
+_AGAIN = 1.0
 Follow: TypeAlias = Callable[[Picture], Awaitable[None]]
 
 
@@ -36,17 +38,24 @@ class Group(Protocol):
         ...
 
     async def tell(self, picture: Picture) -> None:
-        """Have all others serve this; raises FailedPrecondition where one cannot."""
+        """Have all others serve this.
+
+        Raises FailedPrecondition where one cannot, Unavailable where they cannot be told.
+        """
         ...
 
 
 class Alone:
     """The group of a process that shares its port with nobody."""
 
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """See Group."""
-        yield
+        async with self._turn:
+            yield
 
     async def tell(self, picture: Picture) -> None:
         """See Group."""
@@ -99,8 +108,15 @@ class Workers:
     async def tell(self, picture: Picture) -> None:
         """See Group."""
         self._turn += 1
-        self._say("")
-        self._write(self._picture, picture.dump(self._turn))
+        try:
+            self._say("")
+            self._write(self._picture, picture.dump(self._turn))
+        except OSError as error:
+            self._turn -= 1
+            raise Unavailable(
+                f"the other workers cannot be told, nothing was changed: {self._place.directory}: "
+                f"{error.strerror}"
+            ) from None
         for number, (_, problem) in (await self._followed()).items():
             if problem:
                 raise FailedPrecondition(
@@ -135,14 +151,22 @@ class Workers:
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def _follow(self, follow: Follow, picture: Picture) -> None:
+        problem = ""
         try:
             await follow(picture)
-            self._say("")
         except ArtifactError as error:
-            self._say(str(error))
+            problem = str(error)
         except Exception as error:
             _log.exception("cannot follow the other workers")
-            self._say(type(error).__name__)
+            problem = type(error).__name__
+        while True:  # whoever made the change waits for it
+            try:
+                self._say(problem)
+            except OSError as error:
+                _log.warning("cannot answer the other workers: %s", error.strerror)
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
 
     def _say(self, problem: str) -> None:
         self._write(self._place.follows_file, f"{self._turn} {problem}".strip())

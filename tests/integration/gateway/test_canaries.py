@@ -263,6 +263,11 @@ async def test_a_server_that_lists_versions_and_does_not_choose_by_them_is_found
             "plait models load cf 7",
         ),
         (
+            {"source": "cf", "model_version": "1", "share": 5},
+            "FAILED_PRECONDITION",
+            "version 1 is the default one",
+        ),
+        (
             {"source": "sequence", "model_version": "2", "share": 5},
             "FAILED_PRECONDITION",
             "no replica serves version 2",

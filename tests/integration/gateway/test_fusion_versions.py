@@ -1,6 +1,8 @@
 """The gateway's own artifact changes while requests are answered, and is taken back."""
 
 import asyncio
+import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from artifacts import layout
 from artifacts.errors import ArtifactError
 from artifacts.fusion import FusionArtifact, FusionSettings, save
+from gateway.rollouts.fusion import first_fusion
 from gateway.rollouts.record import Record, RecordFile
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1 import types_pb2 as t
@@ -90,6 +93,33 @@ async def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     assert (await refusal(change(shop, version=-1)))[0] is grpc.StatusCode.INVALID_ARGUMENT
     assert await serving(shop) == 1
     assert (await shop.recommend("ann")).items
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a file that gives nothing but errors")
+@pytest.mark.parametrize("name", ["fusion.npz", "manifest.json"])
+async def test_a_version_that_the_disk_does_not_give_is_refused_at_a_start_and_after(
+    directory: Path, shop: Shop, name: str
+) -> None:
+    publish(directory, mostly_cf())
+    path = directory / "models" / "fusion" / "2" / name
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # to be opened, and then every read is an I/O error
+    code, said = await refusal(change(shop))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert f"2/{name}: cannot be read (Input/output error)" in said
+    assert first_fusion(directory / "models", None, None).version == 1
+
+
+async def test_a_version_under_the_number_of_another_is_refused(
+    directory: Path, shop: Shop
+) -> None:
+    versions = directory / "models" / "fusion"
+    publish(directory, mostly_cf())
+    shutil.copytree(versions / "2", versions / "5")
+    code, said = await refusal(change(shop, version=5))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "5/manifest.json: says version 2; versions are immutable" in said
+    assert (await serving(shop), await change(shop, version=2)) == (1, (2, 1))
 
 
 async def test_what_was_chosen_survives_a_restart_and_a_pinned_version_goes_before_it(

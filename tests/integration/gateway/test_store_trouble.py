@@ -237,6 +237,32 @@ async def test_items_that_a_repair_could_not_save_are_stored_again_from_memory(
         assert answer.item.title == "Yogurt of tomorrow"
 
 
+async def test_images_that_a_repair_could_not_save_are_stored_again_from_memory(
+    directory: Path,
+) -> None:
+    state = directory / "state.sqlite"
+    pictured = {f"new {n}": [float(n)] * 300 for n in range(1, 9)}
+    async with open_shop(directory) as shop:
+        items = [t.Item(item_id=i, image_vector=image) for i, image in pictured.items()]
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=items))
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=[t.Item(item_id="new 1")]))
+    async with open_shop(directory) as shop:  # some are known from the file, one from the API
+        changed = t.Item(item_id="new 2", image_vector=[0.5])
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=[changed]))
+        with closing(sqlite3.connect(state)) as outside:
+            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwrite_in_place(state, pages_of(state, "embeddings"))
+        assert shop.application._state is not None
+        shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
+        await until_health(shop, "NOT_SERVING")
+        await until_health(shop, "SERVING")
+    expected = {**pictured, "new 1": [], "new 2": [0.5]}
+    async with open_shop(directory) as shop:
+        for item_id, image in expected.items():
+            answer = await shop.catalog.GetItem(GetItemRequest(item_id=item_id))
+            assert answer.item.image_vector == image, item_id
+
+
 async def test_damage_that_is_found_behind_a_start_is_repaired_after_its_reads(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

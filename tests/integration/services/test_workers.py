@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from services.runtime.workers.child import Child
 from services.runtime.workers.place import Place
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import publish
+from tests.support.disks import small_disk
 from tests.support.servers import (
     NEVER_BEGAN,
     Process,
@@ -188,6 +190,54 @@ async def test_where_one_worker_cannot_follow_nothing_changes(
         assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert "worker 1 cannot follow" in (caught.value.details() or "")
         assert [await ask(tmp_path, n) for n in range(WORKERS)] == ["1", "1"]
+
+
+async def test_where_the_others_cannot_be_told_nothing_changes(
+    repository: Path, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    with small_disk(shared, 1) as disk:
+        if disk is None:
+            pytest.skip("may not mount a disk that can be filled")
+        async with worker(repository, shared, 0), worker(repository, shared, 1):
+            publish(repository, TINY)
+            disk.fill()
+            async with own_door(tmp_path, 0) as stub:
+                request = pb.RepositoryModelLoadRequest(model_name="cf")
+                with pytest.raises(grpc.aio.AioRpcError, match="No space left on device") as caught:
+                    await stub.RepositoryModelLoad(request)
+                assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+                assert [await ask(tmp_path, n) for n in range(WORKERS)] == ["1", "1"]
+                disk.free()
+                await stub.RepositoryModelLoad(request)
+            assert [await ask(tmp_path, n) for n in range(WORKERS)] == ["2", "2"]
+
+
+async def test_a_caller_who_goes_meanwhile_leaves_all_workers_with_one_version(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    begun, gone, sync = threading.Event(), threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        begun.set()
+        gone.wait(10.0)
+        sync(handle)
+
+    async with worker(repository, shared, 0), worker(repository, shared, 1):
+        publish(repository, TINY)
+        monkeypatch.setattr(os, "fsync", slow)
+        async with own_door(tmp_path, 0) as stub:
+            call = stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="cf"))
+            await asyncio.to_thread(begun.wait, 10.0)
+            call.cancel()
+            # The server has heard of it when it answers a question that came later.
+            assert await ask(tmp_path, 0) == "2"
+            gone.set()
+        followed = Place(1, shared).follows_file
+        await eventually(lambda: followed.read_text() == "2", "a second change")
+        assert [await ask(tmp_path, n) for n in range(WORKERS)] == ["2", "2"]
 
 
 @asynccontextmanager

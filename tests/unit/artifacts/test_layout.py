@@ -1,9 +1,15 @@
 """A version appears whole or not at all, and never changes."""
 
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from artifacts import layout
-from artifacts.errors import ArtifactMissing
+from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from artifacts.manifest import read
 
 
 def publish(repository, source="cf"):
@@ -15,6 +21,27 @@ def publish(repository, source="cf"):
 def test_versions_count_up_from_one(tmp_path):
     assert [publish(tmp_path) for _ in range(3)] == [1, 2, 3]
     assert layout.versions(tmp_path, "cf") == [1, 2, 3]
+
+
+def test_two_that_publish_at_once_get_numbers_of_their_own(tmp_path):
+    publish(tmp_path)
+    with layout.publish(tmp_path, "cf") as (slow, second):
+        with layout.publish(tmp_path, "cf") as (quick, third):
+            (quick / "manifest.json").write_text('{"version": 3}')
+        assert (second, third) == (2, 3)
+        assert publish(tmp_path) == 4
+        (slow / "manifest.json").write_text('{"version": 2}')
+    assert layout.versions(tmp_path, "cf") == [1, 2, 3, 4]
+    for version in (2, 3):
+        said = (tmp_path / "cf" / str(version) / "manifest.json").read_text()
+        assert json.loads(said) == {"version": version}
+
+
+def test_a_number_whose_directory_is_there_without_a_manifest_is_left_alone(tmp_path):
+    (tmp_path / "cf" / "1").mkdir(parents=True)
+    (tmp_path / "cf" / "1" / "model.onnx").write_bytes(b"being copied")
+    assert publish(tmp_path) == 2
+    assert sorted(p.name for p in (tmp_path / "cf").iterdir()) == ["1", "2"]
 
 
 def test_a_failed_training_leaves_nothing_behind(tmp_path):
@@ -64,3 +91,52 @@ def test_a_directory_that_no_version_number_leads_to_is_no_version(tmp_path, nam
         (tmp_path / "cf" / directory / layout.MANIFEST).write_text("{}")
     assert layout.versions(tmp_path, "cf") == [1]
     assert layout.find(tmp_path, "cf").is_dir()
+
+
+@contextmanager
+def shut(path):
+    """Let nobody into a directory; root, who may go anywhere, is somebody else meanwhile."""
+    path.chmod(0)
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        path.chmod(0o755)
+
+
+def test_a_version_that_this_user_may_not_read_is_refused_by_name_and_hides_no_other(tmp_path):
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)  # pytest's own are for their user alone
+    if not all(parent.stat().st_mode & 0o001 for parent in tmp_path.parents):
+        pytest.skip("the place for temporary files is for its user alone")
+    publish(tmp_path)
+    publish(tmp_path)
+    with shut(tmp_path / "cf" / "2"):
+        assert layout.versions(tmp_path, "cf") == [1, 2]
+        with pytest.raises(ArtifactCorrupt, match=r"2/manifest\.json: cannot be read .*this user"):
+            read(layout.find(tmp_path, "cf"))
+    with (
+        shut(tmp_path / "cf"),
+        pytest.raises(ArtifactError, match=r"cf: cannot be read .*this user"),
+    ):
+        layout.find(tmp_path, "cf")
+
+
+def test_every_file_is_on_the_disk_before_the_version_has_its_name(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def noted(handle):
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with layout.publish(tmp_path, "cf") as (draft, _):
+        (draft / "lexical").mkdir()
+        files = [draft / "lexical" / "meta.json", draft / layout.MANIFEST]
+        for path in files:
+            path.write_text("{}")
+    assert {*files, draft, draft / "lexical"} == set(synced[:-1])
+    assert synced[-1] == tmp_path / "cf"

@@ -1,5 +1,7 @@
 """An artifact whose files are not those of its manifest is refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,15 @@ def artifact(tmp_path):
     (tmp_path / "lexical").mkdir()
     (tmp_path / "model.onnx").write_bytes(b"graph")
     (tmp_path / "lexical" / "index").write_bytes(b"words")
-    manifests.write(tmp_path, Manifest(source="cf", version=1), np.array([5, 9], np.int64))
+    manifest = Manifest(
+        source="cf",
+        version=1,
+        seed=7,
+        metrics={"recall@10": 0.125, "loss": float("nan")},
+        engine_parameters={"max_history": 200.0},
+        training_config={"note": '"Grüße"'},
+    )
+    manifests.write(tmp_path, manifest, np.array([5, 9], np.int64))
     return tmp_path
 
 
@@ -72,6 +82,36 @@ def test_a_manifest_of_another_release_is_refused(artifact):
     (artifact / "manifest.json").write_text('{"schema_version": 99}')
     with pytest.raises(ArtifactCorrupt, match="schema version 99"):
         manifests.verify(artifact)
+
+
+def damaged(text: str, member: str) -> str:
+    """Return the manifest with the first digit of one of its members changed."""
+    before, name, after = text.partition(f'"{member}": ')
+    at = next(i for i, c in enumerate(after) if c in "012345678")
+    return f"{before}{name}{after[:at]}{int(after[at]) + 1}{after[at + 1 :]}"
+
+
+@pytest.mark.parametrize("member", ["recall@10", "max_history", "seed", "version", "checksum"])
+def test_a_manifest_with_another_digit_is_refused(artifact, member):
+    text = (artifact / "manifest.json").read_text()
+    (artifact / "manifest.json").write_text(damaged(text, member))
+    for use in (manifests.read, manifests.verify):
+        with pytest.raises(ArtifactCorrupt, match=r"manifest\.json: not as it was written"):
+            use(artifact)
+
+
+def test_a_manifest_may_be_laid_out_anew(artifact):
+    document = json.loads((artifact / "manifest.json").read_text())
+    turned = dict(reversed(document.items()))
+    (artifact / "manifest.json").write_text(json.dumps(turned, ensure_ascii=False))
+    assert manifests.verify(artifact)[0].metrics["recall@10"] == 0.125
+
+
+def test_a_manifest_of_a_release_that_kept_no_checksum_is_read(artifact):
+    document = json.loads((artifact / "manifest.json").read_text())
+    del document["checksum"]
+    (artifact / "manifest.json").write_text(json.dumps(document))
+    assert manifests.verify(artifact)[0].source == "cf"
 
 
 def test_no_manifest_at_all_is_missing(tmp_path):

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from artifacts import manifest as manifests
 from artifacts.errors import ArtifactCorrupt, ArtifactError
 from artifacts.fusion import SETTINGS, FusionArtifact, FusionSettings, load_fusion, save
-from artifacts.layout import MANIFEST
-from artifacts.manifest import file_hash
 from plait.v1.manifest_pb2 import Manifest
 
 
@@ -88,9 +87,7 @@ def test_a_file_that_makes_no_sense_is_refused(
         place = place[name]
     place[path[-1]] = value
     (tmp_path / SETTINGS).write_text(json.dumps(settings))
-    manifest = json.loads((tmp_path / MANIFEST).read_text())
-    manifest["file_hashes"][SETTINGS] = file_hash(tmp_path / SETTINGS)
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    manifests.write(tmp_path, manifests.read(tmp_path), artifact().item_keys)
     with pytest.raises(ArtifactError, match=message):
         load_fusion(tmp_path)
 
@@ -104,8 +101,8 @@ def test_an_artifact_that_could_not_be_read_back_is_not_written(tmp_path: Path) 
 
 def test_a_model_services_artifact_is_refused(tmp_path: Path) -> None:
     save(tmp_path, artifact(), Manifest(version=1))
-    manifest = json.loads((tmp_path / MANIFEST).read_text())
-    manifest["engine"] = "graph"
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    manifest = manifests.read(tmp_path)
+    manifest.engine = "graph"
+    manifests.write(tmp_path, manifest, artifact().item_keys)
     with pytest.raises(ArtifactCorrupt, match="engine 'graph'"):
         load_fusion(tmp_path)

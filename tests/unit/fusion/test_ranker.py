@@ -1,6 +1,5 @@
 """The learned ranker: the same numbers on both sides, honest parts, and convex when in doubt."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from artifacts import manifest as manifests
 from artifacts.errors import ArtifactCorrupt
 from artifacts.fusion import NETWORK, FusionSettings, load_fusion, save
-from artifacts.layout import MANIFEST
-from artifacts.manifest import file_hash
 from artifacts.ranker.features import HABITS, Candidates, Past, Shelf, blended, features, own_rows
 from artifacts.ranker.features import names as feature_names
 from artifacts.ranker.network import Network
@@ -389,9 +387,7 @@ def test_a_ranker_with_other_features_is_refused(tmp_path: Path) -> None:
         arrays = {name: stored[name] for name in stored.files}
     arrays["HOME.features"][0] = "else"
     np.savez(tmp_path / FILE, allow_pickle=False, **arrays)
-    manifest = json.loads((tmp_path / MANIFEST).read_text())
-    manifest["file_hashes"][FILE] = file_hash(tmp_path / FILE)
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    manifests.write(tmp_path, manifests.read(tmp_path), artifact().item_keys)
     with pytest.raises(ArtifactCorrupt, match="not those of this release"):
         load_fusion(tmp_path)
 

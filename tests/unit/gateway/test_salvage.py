@@ -75,6 +75,40 @@ def test_images_are_saved_and_other_vectors_made_again(state: Path) -> None:
         ]
 
 
+def with_images(state: Path, most: int) -> dict[int, bytes]:
+    """Give every item an image of 300 bytes and up to `most` more."""
+    images = {item.key: bytes([at]) * (300 + at * 97 % most) for at, item in enumerate(ITEMS)}
+    with closing(sqlite3.connect(state)) as connection, connection:
+        connection.executemany(PUT_VECTOR, [(IMAGE, k, "", i) for k, i in images.items()])
+    return images
+
+
+def images_of(path: Path) -> dict[int, bytes]:
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT item_key, vector FROM embeddings"))
+
+
+def test_a_destroyed_header_costs_no_image(state: Path) -> None:
+    images = with_images(state, most=5_000)  # beyond a thousand they take several pages
+    spoil(state, [1])
+    _, new = saved(state)
+    assert images_of(new) == images
+
+
+@pytest.mark.parametrize("places", [[0], [3], [2, -3]])
+def test_damage_costs_the_images_that_lie_on_its_pages(state: Path, places: list[int]) -> None:
+    images = with_images(state, most=600)
+    pages = pages_of(state, "embeddings")
+    if len(pages) < 9:
+        pytest.skip("this SQLite cannot say which pages a table has (no dbstat)")
+    spoil(state, [pages[place] for place in places])
+    _, new = saved(state)
+    found = images_of(new)
+    assert found.items() < images.items()
+    # At most thirteen are on a page.
+    assert len(found) >= len(images) - 13 * len(places)
+
+
 def test_a_destroyed_header_costs_nothing(state: Path) -> None:
     before = who_what_when(state)
     spoil(state, [1])

@@ -218,6 +218,17 @@ def test_too_few_events_are_refused_with_the_setting_that_decides(tmp_path):
         train(PRESETS["quick"], items, events, tmp_path)
 
 
+def test_events_that_are_enough_only_in_all_are_learned_without_a_measurement(tmp_path):
+    items, events = shop(users=2, events_each=2)
+    keys = items["item_key"][:2].to_list()
+    # The last event is what makes the second item known.
+    few = events.sort("time").with_columns(item_key=pl.Series([keys[0], keys[0], keys[1], keys[1]]))
+    path = train(PRESETS["quick"], items, few, tmp_path)
+    manifest = verify(path)[0]
+    assert manifest.item_count == 2
+    assert "ndcg@10" not in manifest.metrics
+
+
 def both_forms(tmp_path, kept, exponent=0.5, repeat=0.2):
     """The same weights behind the small catalogue's engine and the large one's."""
     rows, values = tables(kept, repeat_weight=repeat)

@@ -1,5 +1,7 @@
 """The methods beside EASE: neighbourhoods, ALS, BPR; each as a graph that folds strangers in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from implicit.cpu.als import AlternatingLeastSquares
@@ -83,6 +85,20 @@ def test_another_method_is_refused_by_name():
 def test_settings_that_no_training_can_use_are_refused_by_name(field, value, why):
     with pytest.raises(OptionError, match=f"cf: {field} is .*{why}"):
         with_options(TINY, "cf", {field: value})
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "remedy"),
+    [
+        ("bpr", {"bpr_rate": 1e30}, "lower bpr_rate"),
+        ("als", {"als_regularisations": (1e-30,), "confidences": (1e30,)}, "raise als_regular"),
+    ],
+)
+def test_a_training_that_diverges_says_what_to_change(method, settings, remedy):
+    config = replace(TINY, method=method, **settings)
+    fit = FITTED[method].fitter(matrix(), config)
+    with pytest.raises(OptionError, match=f"cf: the training has diverged.*{remedy}"):
+        fit(FITTED[method].settings(config)[0])
 
 
 def test_a_setting_that_may_be_below_zero_still_may():

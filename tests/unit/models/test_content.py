@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from artifacts import layout
 from artifacts.engine import Question
 from artifacts.engines.item_tower import ItemTower, hash_features
 from artifacts.item_text import item_text
@@ -212,6 +213,16 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
     items, events = shop()
     with pytest.raises(DatasetError, match="empty"):
         train(TINY, items, events.clear(), tmp_path)
+    with pytest.raises(DatasetError, match="nothing but dislikes"):
+        train(TINY, items, events.with_columns(type=pl.lit("dislike")), tmp_path)
+
+
+def test_a_training_that_diverges_publishes_nothing(tmp_path):
+    items, events = shop()
+    hasty = replace(TINY, learning_rate=1e9)
+    with pytest.raises(OptionError, match="content: the trained model gives no numbers"):
+        train(hasty, items, events, tmp_path)
+    assert layout.versions(tmp_path, "content") == []
 
 
 def test_a_size_of_nothing_is_refused_before_any_work() -> None:

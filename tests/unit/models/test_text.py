@@ -16,12 +16,14 @@ from models.data.errors import DatasetError
 from models.data.schema import EVENTS, ITEMS
 from models.progress import silent
 from models.text import encode
+from models.text import train as text_train
 from models.text.documents import attribute_words, document
-from models.text.encode import EncoderMissing, encode_texts, prepare_encoder
+from models.text.encode import EncoderMissing, encode_texts, keep_vectors, prepare_encoder
 from models.text.evaluate import halves, held_out, ndcgs, search_values
 from models.text.model import DenseSearch, load_encoder
 from models.text.train import Config, train
 from plait.v1.manifest_pb2 import Manifest
+from tests.support.disks import small_disk
 
 TITLES = {
     "1": "Greek yogurt",
@@ -88,6 +90,22 @@ def test_a_catalogue_seen_before_is_not_encoded_again():
     again = encode_texts(texts, lambda _done, _total, text: told.append(text))
     assert told == ["texts encoded before"]
     assert np.array_equal(first, again)
+
+
+def test_half_of_what_is_kept_for_later_runs_is_never_there(tmp_path, monkeypatch):
+    home = tmp_path / "disk"
+    with small_disk(home, 1) as disk:
+        if disk is None:
+            pytest.skip("may not mount a disk that can be filled")
+        with pytest.raises(OSError):
+            keep_vectors(["a", "b"], np.zeros((2, 1_000_000), np.float32), home)
+        # What the tuning makes of the encoder, without its minutes.
+        monkeypatch.setattr(text_train, "fine_tune", lambda model, *_: (model, {}))
+        data = dataset(tmp_path / "data")
+        config = Config(fine_tune=1, cache=str(home))
+        with pytest.raises((OSError, RuntimeError)):  # torch says it in its own way
+            train(config, data.items, data.events, tmp_path / "models", silent)
+        assert not list(home.iterdir())
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):

@@ -157,3 +157,6 @@ def test_a_weight_for_each_query_is_learned_where_the_catalogue_names_enough_kin
     words_only = weight_of({**dict.fromkeys(NAMES, 0.0), "always": 1.0}, weighed.learned)
     assert words_only < 0.9
     assert weigh(catalogue(), vectors[:48], encode, each=30, seed=0).learned == {}
+    # Titles of one word, and kinds that only the category names: nothing can be asked fairly.
+    bare = items.with_columns(title=pl.format("x{}", "item_key"), brand=pl.lit(""))
+    assert weigh(bare, vectors, encode, each=30, seed=0).learned == {}

@@ -13,7 +13,7 @@ from artifacts.manifest import read
 from cli.main import plait
 from models.data.dataset import DatasetInfo, write_dataset
 from models.data.errors import DatasetError, OptionError
-from models.train import TrainConfig, preset_of, train_all
+from models.train import TrainConfig, config_of, preset_of, train_all
 from models.validation import hold_out
 from tests.support.disks import small_disk
 from tests.support.shop import shop
@@ -202,6 +202,20 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, n
     with pytest.raises(OptionError, match=f"{name} has no setting 'no_such_field'"):
         train_all(dataset, tmp_path, config)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("cf", "factors", "0"), ("cf", "max_tuning_items", "0"), ("cf", "seed", "-1"),
+        ("content", "threads", "0"), ("content", "seed", "-1"),
+        ("sequence", "steps", "0"), ("sequence", "threads", "0"), ("sequence", "dropout", "1.5"),
+        ("text", "dense_weight", "7"), ("text", "most_lists", "2"), ("fusion", "seed", "-1"),
+    ],
+)  # fmt: skip
+def test_a_value_that_training_would_trip_over_is_told_before(name, field, value):
+    with pytest.raises(OptionError, match=f"{name}: {field} is '?{value}.*expected"):
+        config_of(name, "quick", 0, {field: value})
 
 
 def test_a_source_nobody_knows_is_named():

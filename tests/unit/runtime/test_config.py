@@ -1,5 +1,8 @@
 """Settings: defaults, then a file, then the environment; a typo stops the start."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +47,23 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path:
     )
 
 
+def test_the_file_is_utf_8_wherever_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "plait.toml"
+    path.write_text('[cf]\nrepository = "Käse"\n', encoding="utf-8")
+    read = (
+        "from services.runtime.config import load\n"
+        "from services.runtime.service import ServiceConfig\n"
+        f"found = load(ServiceConfig, 'cf', {{'PLAIT_CONFIG': {str(path)!r}}})\n"
+        "print(ascii(str(found.repository)))"
+    )
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, **narrow}
+    done = subprocess.run(
+        [sys.executable, "-c", read], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("'K\\xe4se'\n", "")
+
+
 def test_an_empty_variable_clears_an_optional_setting() -> None:
     assert config.load(Settings, "cf", {"PLAIT_CF_VERSION": ""}).version is None
 
@@ -73,6 +93,8 @@ def test_a_wrong_setting_is_named_with_its_place(variable: str, value: str, said
         ("[cf]\nport = inf", r"\[cf\] port: wants int, got inf"),
         ("[cf]\ngrace = -inf", r"\[cf\] grace: wants a finite number"),
         ("[cf]\nport = [1]", "does not fit"),
+        ("[cf]\nport = 50051.9", r"\[cf\] port: wants int, got 50051.9"),
+        ("[cf]\nversion = 1.5", r"\[cf\] version: wants int, got 1.5"),
         ("cf = 1", r"\[cf\] must be a table"),
         ("[cg]\nport = 1", "'cg' names no process"),
         ("port = 1\n[cf]", "'port' names no process"),
