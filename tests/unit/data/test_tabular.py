@@ -1,5 +1,6 @@
 """csv and parquet: a shop's own tables, and every way they can be wrong."""
 
+import gzip
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_where_cleaning_drops_every_event_it_says_what_did(
 def test_events_on_no_known_item_say_so(tmp_path: Path) -> None:
     write(tmp_path / "shop" / "events.csv", "user,item\na,1\n")
     write(tmp_path / "shop" / "items.csv", "item\n2\n")
-    refused(tmp_path / "shop", r"unknown items 1 \(the item is not in items\.csv\)")
+    refused(tmp_path / "shop", r"unknown items 1 \(the item is not in items\.csv, such as '1'\)")
 
 
 @pytest.mark.parametrize(
@@ -379,6 +380,13 @@ def test_one_moment_in_many_spellings_is_one_moment(spelled: str) -> None:
     assert found.values.to_list() == [datetime(2024, 3, 1, 12, 30, tzinfo=UTC)]
 
 
+@pytest.mark.parametrize("spelled", ["01.03.2024 12:30", "1.3.2024 12:30:00"])
+def test_a_date_of_dots_may_have_a_time_of_day(spelled: str) -> None:
+    assert c.moment(pl.Series([spelled])).values.to_list() == [
+        datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
+    ]
+
+
 @pytest.mark.parametrize("spelled", ["2024-03-01", "01.03.2024", "20240301", "2024/03/01"])
 def test_a_date_is_its_midnight(spelled: str) -> None:
     assert c.moment(pl.Series([spelled])).values.to_list() == [datetime(2024, 3, 1, tzinfo=UTC)]
@@ -395,11 +403,64 @@ def test_spellings_may_be_mixed_in_one_column() -> None:
         ["01.03.24", "2024-03-01"],  # the year 24
         ["1709296200", "1709296200123", "1709296200456"],  # seconds among milliseconds
         ["0", "1709296200123", "1709296200456"],
+        ["0", "1709296200", "1709296201"],
+        ["-5", "1709296200", "1709296201"],
     ],
 )
 def test_what_would_be_read_as_another_age_is_no_time(spelled: list[str]) -> None:
     found = c.moment(pl.Series(spelled))
     assert found.wrong.to_list() == [True] + [False] * (len(spelled) - 1)
+
+
+@pytest.mark.parametrize("counts", [["2017", "2018"], ["45000.5", "45001.25"], ["1", "711"]])
+def test_years_days_of_a_spreadsheet_and_mere_counts_are_no_seconds_of_1970(
+    tmp_path: Path, counts: list[str]
+) -> None:
+    lines = "".join(f"a,{n},{when}\n" for n, when in enumerate(counts))
+    file = write(tmp_path / "events.csv", f"user,item,time\n{lines}")
+    refused(file, rf"line 2, column time: '{counts[0]}' is not a time .*--map order=COLUMN")
+
+
+def test_what_only_counts_can_be_mapped_to_the_order(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item,time\na,1,711\na,2,5\n")
+    made = imported(file, options=Options(mapping={"order": "time"}))
+    assert made.info.times == "order"
+    assert made.events["item_key"].to_list() == [2, 1]
+
+
+def test_that_every_event_counts_as_a_purchase_is_said(tmp_path: Path) -> None:
+    plain = imported(write(tmp_path / "plain" / "events.csv", "user,item\na,1\n"))
+    assert any(n.endswith("so every event counts as a purchase") for n in plain.info.notes)
+    typed = imported(write(tmp_path / "typed" / "events.csv", "user,item,event\na,1,view\n"))
+    assert not any("purchase" in n for n in typed.info.notes)
+
+
+def test_ratings_are_read_as_the_note_says(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item,stars\na,1,5\na,2,1\n")
+    made = imported(file)
+    assert made.events["type"].to_list() == ["purchase", "purchase"]
+    assert any("whatever its stars" in n and "--map type.1=dislike" in n for n in made.info.notes)
+    mapping = {"type": "stars", "type.1": "dislike", "type.5": "like"}
+    made = imported(file, options=Options(mapping=mapping))
+    assert made.events["type"].to_list() == ["like", "dislike"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"user,item\na,1\n"), "is a compressed file or a spreadsheet; unpack it"),
+        (b"PK\x03\x04 and so on", "is a compressed file or a spreadsheet; unpack it"),
+        ("user,item\na,1\n".encode("utf-16"), "is UTF-16; convert the file to UTF-8"),
+        ("user,item\na,1\n".encode("utf-16-le"), "line 1: holds zero bytes"),
+        (b"user,item\na,1\nb\x00,2\n", "line 3: holds zero bytes"),
+    ],
+)
+def test_what_is_no_plain_text_is_called_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "events.csv"
+    file.write_bytes(content)
+    refused(file, rf"events\.csv:? {message}")
 
 
 def test_long_whole_numbers_keep_their_last_digits() -> None:
