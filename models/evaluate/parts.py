@@ -46,6 +46,11 @@ def make_parts(
     """
     split = make_split(dataset, base_protocol(dataset, protocol), seed=seed)
     if judged == "test":
+        if not split.test.height:
+            raise SplitError(
+                f"{dataset.path}: there is no test part to judge; judge the validation part, or "
+                "import the data anew with a test part"
+            )
         return Parts(split.train, split.valid, split.test, split.note)
     if not split.valid.height:
         raise SplitError(f"{dataset.path}: there is no validation part to judge; judge the test")
