@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from models.data.dataset import Dataset, load_dataset
 from models.data.errors import DatasetError, SourceError
 from models.data.importers import Options, import_dataset
 from models.data.importers import columns as c
+from models.data.importers.delimited import LINE, read_delimited
 from tests.unit.data.builders import write
 
 EVENTS = """Customer ID,product_id,event,timestamp,qty,price,country
@@ -123,6 +125,30 @@ def test_quoted_line_breaks_do_not_shift_the_line_numbers(tmp_path: Path) -> Non
     refused(write(tmp_path / "events.csv", text), "line 4, column price: 'x'")
     good = write(tmp_path / "good.csv", text.replace(",x", ",2"))
     assert imported(good).events["query"].to_list() == ["two\nlines", 'a "b", c']
+
+
+def quoted(rows: int, last: str = "") -> str:
+    return "user,item,query,price\n" + '"a","1","two\nlines",1\n' * rows + last
+
+
+def test_quoted_rows_are_read_some_at_a_time_and_keep_their_lines(tmp_path: Path) -> None:
+    text = quoted(45_000, 'a,2,"",x\n')
+    refused(write(tmp_path / "events.csv", text), "line 90002, column price: 'x'")
+    read = read_delimited(write(tmp_path / "good.csv", quoted(45_000))).rows
+    assert read.height == 45_000
+    assert read[LINE].to_list() == list(range(2, 90_002, 2))
+    assert read["query"].unique().to_list() == ["two\nlines"]
+
+
+def test_memory_for_quoted_rows_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (40_000, 80_000):
+        file = write(tmp_path / "events.csv", quoted(rows))
+        tracemalloc.start()
+        read_delimited(file)
+        peaks.append(tracemalloc.get_traced_memory()[1] - file.stat().st_size)
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
