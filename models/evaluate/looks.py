@@ -174,7 +174,9 @@ def _features(items: pl.DataFrame, shown: Bools) -> sparse.csr_matrix | None:
     Rows of items that are not `shown` stay empty.
     """
     rows: list[int] = []
-    names: list[str] = []
+    column: list[int] = []
+    # By name, not as an array of text: that is as wide throughout as its longest.
+    numbers: dict[str, int] = {}
     columns = ("domain", "category", "brand", "attributes")
     competing = items.select(columns).filter(pl.Series(shown))
     for row, (domain, category, brand, attributes) in zip(
@@ -184,17 +186,13 @@ def _features(items: pl.DataFrame, shown: Bools) -> sparse.csr_matrix | None:
         said |= {f"attribute {n}": v for n, v in json.loads(attributes or "{}").items()}
         own = [f"{name}: {value}" for name, value in said.items() if value]
         rows += [row] * len(own)
-        names += own
-    if not names:
-        return None
-    found, column, count = np.unique(np.array(names), return_inverse=True, return_counts=True)
+        column += [numbers.setdefault(name, len(numbers)) for name in own]
     # What all items share tells none from another.
-    telling = (count < competing.height)[column]
+    telling = (np.bincount(column) < competing.height)[column] if column else np.zeros(0, np.bool_)
     if not telling.any():
         return None
-    at = np.array(rows)[telling]
-    table = sparse.csr_matrix(
-        (np.ones(len(at), np.float32), (at, column[telling])), shape=(items.height, len(found))
-    )
+    at = (np.array(rows)[telling], np.array(column)[telling])
+    shape = (items.height, len(numbers))
+    table = sparse.csr_matrix((np.ones(len(at[0]), np.float32), at), shape=shape)
     length = np.sqrt(np.asarray(table.sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1)) @ table)

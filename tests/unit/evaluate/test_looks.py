@@ -1,9 +1,12 @@
 """Beyond accuracy, against the definitions written out pair by pair."""
 
+import json
 import math
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,3 +129,18 @@ def test_where_nothing_tells_what_may_be_shown_apart_no_variety_is_measured() ->
     each, total = beyond(np.array([[1, 2]]), found, ragged([3]), [2])
     assert list(each) == ["novelty@2"]
     assert list(total) == ["coverage@2"]
+
+
+def test_one_long_description_does_not_widen_all_others() -> None:
+    size = 2_000
+    long = json.dumps({"html": "y" * 50_000, "k": "1"})
+    attributes = [long, *(json.dumps({"html": str(n % 9), "k": "1"}) for n in range(1, size))]
+    catalogue = items(*((n + 1, "", "", "") for n in range(size)))
+    catalogue = catalogue.with_columns(attributes=pl.Series(attributes))
+    tracemalloc.start()
+    found = make_looks(catalogue, events(("u", 1, 0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.features is not None
+    assert (found.features.sum(axis=1) == 1).all()
+    assert peak < 50e6
