@@ -110,9 +110,11 @@ class TableReader:
         found = c.find_columns(names, tuple(fields), table, mapping, str(file))
         for field in _REQUIRED[table]:
             if field not in found:
+                unnamed = [name for name in names if not any(map(str.isalpha, name))]
+                data = "; if line 1 is data, add a header line of names" if unnamed else ""
                 raise SourceError(
                     f"{file}: no column for {field} (there are: {', '.join(names)}); "
-                    f"name it with --map {table}.{field}=COLUMN"
+                    f"name it with --map {table}.{field}=COLUMN{data}"
                 )
         return {
             field: column

@@ -166,6 +166,10 @@ def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
             "user,price\na,1\n",
             r"no column for item_id \(there are: user, price\).*--map events.item_id=",
         ),
+        (
+            "A39H,0205616461,5.0,1369699200\nA3JM,0558925278,3.0,1355443200\n",
+            r"no column for user_id .*; if line 1 is data, add a header line of names",
+        ),
         ("user,item\n", "no events in it"),
     ],
 )

@@ -230,3 +230,14 @@ def test_an_option_the_format_does_not_take_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="'movielens' is no format; there are: complete-journey"):
         import_dataset("movielens", tmp_path, tmp_path / "out")
+
+
+def test_that_pairs_with_ratings_are_all_purchases_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "books" / "train.txt", "1 0 5\n1 1 0.5\n2 1 0\n")
+    write(tmp_path / "books" / "test.txt", "1 5 4\n")
+    made = imported("pairs", tmp_path, tmp_path)
+    assert made.events.height == 3
+    assert "the third values are from 0.5 to 5: all above 0 count as purchases" in made.info.notes
+    write(tmp_path / "books" / "train.txt", "1 0 1\n2 1\n")
+    write(tmp_path / "books" / "test.txt", "1 5 1\n")
+    assert not any("third" in note for note in imported("pairs", tmp_path, tmp_path).info.notes)
