@@ -60,6 +60,8 @@ def weigh(
     if sum(search.kind == "kind" for search in searches) < _LEAST_KINDS:
         return Weighed({}, {})
     features, curves = _curves(items, vectors, encode, searches)
+    if len(curves) < _LEAST_KINDS:  # where the texts hold nothing but the kinds, none is left
+        return Weighed({}, {})
     single = float(curves.mean(axis=0).max())
     fold = np.random.default_rng(seed).permutation(len(curves)) % _FOLDS
     unseen = np.zeros(len(curves))
