@@ -158,13 +158,15 @@ def _possible(items: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
 
 
 def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Without a price of its own an item costs what is usually paid for it."""
+    """Without a price of its own an item costs what is usually paid for it: `price_is_paid`."""
     if "price" not in events.columns:
         return items
     usual = events.group_by("item_id").agg(usual=pl.col("price").median())
-    own = [pl.col("price")] if "price" in items.columns else []
+    own = pl.col("price") if "price" in items.columns else pl.lit(None, pl.Float64)
     found = items.join(usual, on="item_id", how="left", maintain_order="left")
-    return found.with_columns(price=pl.coalesce(*own, "usual")).drop("usual")
+    return found.with_columns(
+        price=pl.coalesce(own, "usual"), price_is_paid=own.is_null() & pl.col("usual").is_not_null()
+    ).drop("usual")
 
 
 def _attributes(items: pl.DataFrame) -> pl.Series:
