@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cli.evaluation.ablation.show import ablation_table
@@ -133,7 +134,7 @@ def slices_table(part: Table, main: str) -> RichTable:
             made.add_section()
         group = piece.group
         values = (short(piece.metrics[name][main]) for name in names)
-        made.add_row(piece.name, f"{piece.users:,}", *values)
+        made.add_row(escape(piece.name), f"{piece.users:,}", *values)  # a market, for one
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from artifacts.fusion import FusionSettings
-from cli.evaluation.show import variety_tables
+from cli.evaluation.show import slices_table, variety_tables
 from cli.evaluation.variety import MECHANISMS, Varied, changes, relevant, sweeps
 from cli.offline import OfflineFusion
 from models.data.interactions import TYPE_NUMBERS
@@ -19,7 +19,7 @@ from models.evaluate.judge import Measure
 from models.evaluate.looks import make_looks
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists
-from models.evaluate.report import Point, Sweep, Table
+from models.evaluate.report import Point, Row, SliceResult, Sweep, Table
 from models.evaluate.task import Task
 from tests.unit.evaluate.builders import events, items, task_of
 from tests.unit.fusion.test_artifact import artifact
@@ -143,3 +143,13 @@ def test_a_mechanism_that_changes_nothing_is_not_printed() -> None:
     text = printed(table_of(idle, Sweep("diversity", "", 0.0, (Point(0.0, metrics), moved))))
     assert "provider_share" not in text
     assert ".6000" in text
+
+
+def test_brackets_in_the_name_of_a_market_are_no_markup() -> None:
+    metrics = {"cf": {"ndcg@10": 0.5}}
+    part = SliceResult("markets", "market eu[/de]", "", 2, 2, metrics, {"cf": (0.4, 0.6)})
+    row = Row("cf", "model", {"ndcg@10": 0.5}, {"ndcg@10": (0.4, 0.6)})
+    out = Console(width=80, file=StringIO())
+    out.print(slices_table(replace(table_of(), rows=(row,), slices=(part,)), "ndcg@10"))
+    assert isinstance(out.file, StringIO)
+    assert "market eu[/de]" in out.file.getvalue()
