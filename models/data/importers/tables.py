@@ -167,8 +167,9 @@ class TableReader:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise SourceError(f"{file}: not a Parquet file that can be read ({error})") from None
         # Empty is null, as in CSV: shoppers without a name are not one shopper.
-        texts = [name for name, kind in rows.schema.items() if kind == pl.String]
-        rows = rows.with_columns(
+        words = (pl.String, pl.Categorical, pl.Enum)
+        texts = [name for name, kind in rows.schema.items() if isinstance(kind, words)]
+        rows = rows.with_columns(pl.col(texts).cast(pl.String)).with_columns(
             pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name)
             for name in texts
         )

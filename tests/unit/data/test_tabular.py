@@ -313,11 +313,13 @@ def test_an_item_of_a_negative_price_costs_what_is_paid_for_it_and_is_counted(
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("kind", [pl.String(), pl.Categorical()])
 def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
-    tmp_path: Path, blank: str
+    tmp_path: Path, blank: str, kind: pl.DataType
 ) -> None:
     file = tmp_path / "events.parquet"
-    pl.DataFrame({"user": ["b", blank], "item": ["1", "2"]}).write_parquet(file)
+    users = pl.Series(["b", blank]).cast(kind)
+    pl.DataFrame({"user": users, "item": ["1", "2"]}).write_parquet(file)
     with pytest.raises(SourceError, match="row 2, column user: is empty"):
         imported(file, "parquet")
 
