@@ -273,7 +273,7 @@ def _from_numbers(numbers: pl.Series) -> pl.Series:
     # Beyond the year 9999 nothing can be printed, and nothing was sold. Small numbers are
     # seconds among milliseconds, years, days of a spreadsheet, mere counts, or no time at all:
     # never a purchase of 1970.
-    odd = (micros.abs() > 2.5e17) | (micros.abs() < _LEAST_MICROS)
+    odd = (micros > 2.5e17) | (micros < _LEAST_MICROS)
     micros = micros.set(odd.fill_null(value=False), None)
     return micros.cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
 

@@ -437,6 +437,7 @@ def test_spellings_may_be_mixed_in_one_column() -> None:
         ["0", "1709296200123", "1709296200456"],
         ["0", "1709296200", "1709296201"],
         ["-5", "1709296200", "1709296201"],
+        ["-10000000000", "1709296200", "1709296201"],
     ],
 )
 def test_what_would_be_read_as_another_age_is_no_time(spelled: list[str]) -> None:
