@@ -44,7 +44,7 @@ def read(source: Path, options: Options, kind: str) -> Imported:
     reader = TableReader(kind, options, files)
     reader.load()
     events = reader.read("events", event_fields(options))
-    types = _types_note(events.columns)
+    types = _types_note(events)
     given = reader.read("items", ITEM_FIELDS) if "items" in files else None
     judged = reader.read("queries", QUERY_FIELDS) if "queries" in files else None
     events, steps = _clean(events)
@@ -244,16 +244,19 @@ def _times_note(times: Times) -> str:
     }[times]
 
 
-def _types_note(columns: list[str]) -> tuple[str, ...]:
+def _types_note(events: pl.DataFrame) -> tuple[str, ...]:
     """Say what events count as where no column tells; ratings are read only if mapped."""
-    if "type" in columns:
+    if "type" in events.columns:
         return ()
     counted = "no column tells views from purchases, so every event counts as a purchase"
-    extra = [name.removeprefix("extra:") for name in columns if name.startswith("extra:")]
+    extra = [name.removeprefix("extra:") for name in events.columns if name.startswith("extra:")]
     rated = next((name for name in extra if plain(name) in _RATINGS), None)
     if rated is None:
         return (counted,)
+    values = as_text(events[f"extra:{rated}"]).drop_nulls().unique().sort().to_list()
+    if len(values) < 2:  # nothing to tell apart
+        return (counted,)
     return (
         f"{counted}, whatever its {rated}; to tell likes from dislikes map each value: "
-        f"--map type={rated} --map type.1=dislike --map type.5=like",
+        f"--map type={rated} --map type.{values[0]}=dislike --map type.{values[-1]}=like",
     )

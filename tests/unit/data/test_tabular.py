@@ -469,11 +469,12 @@ def test_that_every_event_counts_as_a_purchase_is_said(tmp_path: Path) -> None:
 
 
 def test_ratings_are_read_as_the_note_says(tmp_path: Path) -> None:
-    file = write(tmp_path / "events.csv", "user,item,stars\na,1,5\na,2,1\n")
+    file = write(tmp_path / "events.csv", "user,item,stars\na,1,5.0\na,2,1.0\n")
     made = imported(file)
     assert made.events["type"].to_list() == ["purchase", "purchase"]
-    assert any("whatever its stars" in n and "--map type.1=dislike" in n for n in made.info.notes)
-    mapping = {"type": "stars", "type.1": "dislike", "type.5": "like"}
+    note = next(note for note in made.info.notes if "whatever its stars" in note)
+    assert note.endswith("--map type=stars --map type.1.0=dislike --map type.5.0=like")
+    mapping = {"type": "stars", "type.1.0": "dislike", "type.5.0": "like"}
     made = imported(file, options=Options(mapping=mapping))
     assert made.events["type"].to_list() == ["like", "dislike"]
 
