@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from cli.failures import UserError
 from cli.options import example
@@ -126,7 +127,8 @@ def show_import(dataset: Dataset) -> None:
     made = table("Step", ">Kept", ">Dropped", "Of", "Why")
     for step in dataset.info.report.steps:
         dropped = f"{step.dropped:,}" if step.dropped else "-"
-        made.add_row(step.name, f"{step.kept:,}", dropped, step.unit, step.reason)
+        # Reasons quote files and values, in which brackets are no markup.
+        made.add_row(step.name, f"{step.kept:,}", dropped, step.unit, escape(step.reason))
     out.print(made)
     for note in dataset.info.notes:
         out.print(f"  {note}", style="dim", markup=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cli.evaluation.ablation.show import ablation_table
@@ -21,6 +22,10 @@ _ACCURACY = {
 _BEYOND = {
     "coverage": "Coverage", "diversity": "Diversity", "novelty": "Novelty",
     "miscalibration": "Miscal.", "gini": "Gini",
+}  # fmt: skip
+# What each mechanism of variety is there for.
+_BROUGHT = {
+    "diversity": "diversity", "domain_calibration": "miscalibration", "provider_share": "gini",
 }  # fmt: skip
 _LEGEND = (
     "N NDCG, R recall, Hit hit rate, MRR of the first hit, cN and fN condensed and full NDCG. "
@@ -79,8 +84,9 @@ def _show_table(part: Table, report: Report) -> None:
         out.print(slices_table(part, report.main))
     if part.subsets:
         out.print(subsets_table(part, report.main))
-    if part.variety:
-        out.print(variety_table(part, report.main))
+    for what, made in variety_tables(part, report.main).items():
+        out.print(f"\n{what}", markup=False)
+        out.print(made)
     for found in part.ablations:
         out.print(f"\n{found.title}: {found.users:,} users", markup=False)
         out.print(ablation_table(found))
@@ -128,7 +134,7 @@ def slices_table(part: Table, main: str) -> RichTable:
             made.add_section()
         group = piece.group
         values = (short(piece.metrics[name][main]) for name in names)
-        made.add_row(piece.name, f"{piece.users:,}", *values)
+        made.add_row(escape(piece.name), f"{piece.users:,}", *values)  # a market, for one
     return made
 
 
@@ -140,24 +146,30 @@ def subsets_table(part: Table, main: str) -> RichTable:
     return made
 
 
-def variety_table(part: Table, main: str) -> RichTable:
-    """Return what each mechanism of variety costs against the most relevant order, and brings."""
+def variety_tables(part: Table, main: str) -> dict[str, RichTable]:
+    """Return by mechanism what it costs against the most relevant order, and what it brings.
+
+    A mechanism that changes nothing, as calibration by the one domain there is, is left out.
+    """
     k = main.rpartition("@")[2]
-    names = [n for n in _BEYOND if f"{n}@{k}" in part.variety[0].points[0].metrics]
-    made = table(
-        "Mechanism", ">at", f">{main}", ">relative", ">interval", *(f">{_BEYOND[n]}" for n in names)
-    )
+    found = {}
     for sweep in part.variety:
+        first = sweep.points[0].metrics
+        if all(point.metrics == first for point in sweep.points):
+            continue
+        names = [n for n in ("coverage", _BROUGHT[sweep.mechanism]) if f"{n}@{k}" in first]
+        heads = (f">{_BEYOND[n]}" for n in names)
+        made = table("At", f">{main}", ">relative", ">interval", *heads)
         for point in sweep.points:
             served = ", served" if point.setting == sweep.served else ""
             values = (figure(n, point.metrics[f"{n}@{k}"]) for n in names)
             made.add_row(
-                sweep.mechanism + served, f"{point.setting:g}", short(point.metrics[main]),
+                f"{point.setting:g}{served}", short(point.metrics[main]),
                 "" if point.relative is None else f"{point.relative:+.2%}",
                 f"{point.low:+.4f} to {point.high:+.4f}", *values,
             )  # fmt: skip
-        made.add_section()
-    return made
+        found[f"{sweep.mechanism}: {sweep.what}"] = made
+    return found
 
 
 def telling(rows: Named, most: int) -> list[str]:

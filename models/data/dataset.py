@@ -99,20 +99,20 @@ def write_dataset(
     check_events(events, items)
     if queries is not None:
         check_queries(queries, items)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    made = Dataset(path, items, events, queries, info)
     try:
-        items.write_parquet(draft / "items.parquet")
-        events.write_parquet(draft / "events.parquet")
-        if queries is not None:
-            queries.write_parquet(draft / "queries.parquet")
-        text = json.dumps(_info_json(info, items, events), ensure_ascii=False, indent=2)
-        (draft / INFO).write_text(text + "\n", encoding="utf-8")
-        draft.chmod(0o755)  # mkdtemp's 0700 would shut other users out
-        _replace(draft, path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return Dataset(path, items, events, queries, info)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            _write(made, draft)
+            _replace(draft, path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DatasetError(
+            f"{path}: cannot be written ({error}); make room there, or choose another place"
+        ) from None
+    return made
 
 
 def check_destination(path: Path) -> None:
@@ -137,6 +137,17 @@ def keyed(items: pl.DataFrame) -> pl.DataFrame:
             f"{', '.join(map(repr, clash['item_id'][:2]))}; rename one of them in the source"
         )
     return items.select(keys, pl.exclude("item_key"))
+
+
+def _write(made: Dataset, draft: Path) -> None:
+    made.items.write_parquet(draft / "items.parquet")
+    made.events.write_parquet(draft / "events.parquet")
+    if made.queries is not None:
+        made.queries.write_parquet(draft / "queries.parquet")
+    info = _info_json(made.info, made.items, made.events)
+    text = json.dumps(info, ensure_ascii=False, indent=2)
+    (draft / INFO).write_text(text + "\n", encoding="utf-8")
+    draft.chmod(0o755)  # mkdtemp's 0700 would shut other users out
 
 
 def _replace(draft: Path, path: Path) -> None:

@@ -32,7 +32,9 @@ ITEMS: Schema = {
 }
 # Optional columns of items: checked where present.
 # The vector of an item's image by the shop's own model, all of one length; null: it has none.
-ITEMS_OPTIONAL: Schema = {"image_vector": pl.List(pl.Float32())}
+# Whether the price is the median of what was paid in all events, for want of a listed one: it
+# tells who is sold at all, so an evaluation takes it anew from the events before (as_of).
+ITEMS_OPTIONAL: Schema = {"image_vector": pl.List(pl.Float32()), "price_is_paid": pl.Boolean()}
 EVENTS: Schema = {
     "user_id": pl.String(),
     "item_key": pl.Int64(),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import sparse
 
-from models.evaluate.metrics import Doubles, Keys, Ragged
+from models.evaluate.metrics import Bools, Doubles, Keys, Ragged
 
 Indices = npt.NDArray[np.int64]
 
@@ -34,7 +34,7 @@ class Looks:
     # differ in nothing but their names.
     features: sparse.csr_matrix | None
     provider: Indices  # [n], -1 unknown
-    group: Indices  # domain where there are several, else category [n], -1 unknown
+    group: Indices  # domain where several may be shown, else category [n], -1 unknown
     surprise: Doubles  # -log2 of the item's share of the known events [n]
     competing: int  # how many of the items may be shown
 
@@ -47,18 +47,19 @@ def make_looks(items: pl.DataFrame, known: pl.DataFrame, allowed: Keys | None = 
     """Read what matters from the items, and popularity from the `known` events.
 
     The share of an item nobody bought is that of a single event (add-one smoothing).
-    `allowed` are the items that may be shown, None all.
+    `allowed` are the items that may be shown, None all: what these have in common, as all
+    of one domain have that, tells none of them from another.
     """
     ordered = items.sort("item_key")
     keys = ordered["item_key"].to_numpy().astype(np.int64)
     bought = known.filter(pl.col("type") != "dislike")["item_key"].to_numpy()
     counts = np.bincount(np.searchsorted(keys, bought), minlength=len(keys)) + 1.0
+    shown = np.ones(len(keys), np.bool_) if allowed is None else np.isin(keys, allowed)
     domain = _codes(ordered["domain"])
-    group = domain if domain.max(initial=-1) > 0 else _codes(ordered["category"])
+    group = domain if len(set(domain[shown].tolist()) - {-1}) > 1 else _codes(ordered["category"])
     surprise: Doubles = -np.log2(counts / counts.sum())
-    competing = len(keys) if allowed is None else len(allowed)
-    provider = _codes(ordered["provider"])
-    return Looks(keys, _features(ordered), provider, group, surprise, competing)
+    provider = _codes(pl.Series(np.where(shown, ordered["provider"].to_numpy(), "")))
+    return Looks(keys, _features(ordered, shown), provider, group, surprise, int(shown.sum()))
 
 
 def beyond(
@@ -167,27 +168,31 @@ def _codes(names: pl.Series) -> Indices:
     return np.where((names != "").to_numpy(), codes, -1).astype(np.int64)
 
 
-def _features(items: pl.DataFrame) -> sparse.csr_matrix | None:
-    """One column for each value of domain, category, brand and each attribute."""
+def _features(items: pl.DataFrame, shown: Bools) -> sparse.csr_matrix | None:
+    """One column for each value of domain, category, brand and each attribute.
+
+    Rows of items that are not `shown` stay empty.
+    """
     rows: list[int] = []
-    names: list[str] = []
+    column: list[int] = []
+    # By name, not as an array of text: that is as wide throughout as its longest.
+    numbers: dict[str, int] = {}
     columns = ("domain", "category", "brand", "attributes")
-    for row, (domain, category, brand, attributes) in enumerate(items.select(columns).iter_rows()):
+    competing = items.select(columns).filter(pl.Series(shown))
+    for row, (domain, category, brand, attributes) in zip(
+        np.flatnonzero(shown).tolist(), competing.iter_rows(), strict=True
+    ):
         said = {"domain": domain, "category": category, "brand": brand}
         said |= {f"attribute {n}": v for n, v in json.loads(attributes or "{}").items()}
         own = [f"{name}: {value}" for name, value in said.items() if value]
         rows += [row] * len(own)
-        names += own
-    if not names:
-        return None
-    found, column, count = np.unique(np.array(names), return_inverse=True, return_counts=True)
+        column += [numbers.setdefault(name, len(numbers)) for name in own]
     # What all items share tells none from another.
-    telling = (count < items.height)[column]
+    telling = (np.bincount(column) < competing.height)[column] if column else np.zeros(0, np.bool_)
     if not telling.any():
         return None
-    at = np.array(rows)[telling]
-    table = sparse.csr_matrix(
-        (np.ones(len(at), np.float32), (at, column[telling])), shape=(items.height, len(found))
-    )
+    at = (np.array(rows)[telling], np.array(column)[telling])
+    shape = (items.height, len(numbers))
+    table = sparse.csr_matrix((np.ones(len(at[0]), np.float32), at), shape=shape)
     length = np.sqrt(np.asarray(table.sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1)) @ table)

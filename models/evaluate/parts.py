@@ -19,6 +19,7 @@ PROTOCOLS = ("time-split", "leave-one-out", "given-split", "cross-domain", "sear
 JUDGED = ("test", "validation")
 # Past days whose prices make an item's usual price, as at import.
 _PRICE_DAYS = 90
+_PAID = "price_is_paid"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -46,6 +47,11 @@ def make_parts(
     """
     split = make_split(dataset, base_protocol(dataset, protocol), seed=seed)
     if judged == "test":
+        if not split.test.height:
+            raise SplitError(
+                f"{dataset.path}: there is no test part to judge; judge the validation part, or "
+                "import the data anew with a test part"
+            )
         return Parts(split.train, split.valid, split.test, split.note)
     if not split.valid.height:
         raise SplitError(f"{dataset.path}: there is no validation part to judge; judge the test")
@@ -79,17 +85,25 @@ def as_of(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Return the catalogue as it was after `events`: prices from what was paid until then.
 
     An importer may take an item's usual price from all of its sales, later ones
-    included. Items not sold yet keep the price they are listed at.
+    included. Items not sold yet keep the price they are listed at; those that are listed
+    at none have none: that they have one later would tell that they are sold. Without
+    times, listed prices stay as they are.
     """
-    if not events.height or events["time"].null_count():
-        return items
+    timed = events.height > 0 and not events["time"].null_count()
+    found = items.join(_usual_prices(events, timed=timed), on="item_key", how="left",
+                       maintain_order="left")  # fmt: skip
+    price = pl.col("price")
+    listed = pl.when(~pl.col(_PAID)).then(price) if _PAID in items.columns else price
+    order = ("usual", listed) if timed else (listed, "usual")
+    price = pl.when(price.is_null()).then(None).otherwise(pl.coalesce(*order))
+    return found.with_columns(price=price).drop("usual")
+
+
+def _usual_prices(events: pl.DataFrame, *, timed: bool) -> pl.DataFrame:
+    """Return item_key and `usual`, the median price of its last days, or of all its events."""
     listed = "list_price" if "list_price" in events.columns else "price"
     priced = events.filter(pl.col(listed).is_not_null())
-    if not priced.height:
-        return items
-    last = pl.col("time").max().over("item_key")
-    recent = priced.filter(pl.col("time") > last - pl.duration(days=_PRICE_DAYS))
-    usual = recent.group_by("item_key").agg(usual=pl.col(listed).median().round(2))
-    found = items.join(usual, on="item_key", how="left", maintain_order="left")
-    price = pl.when(pl.col("price").is_null()).then(None).otherwise(pl.coalesce("usual", "price"))
-    return found.with_columns(price=price).drop("usual")
+    if timed:
+        last = pl.col("time").max().over("item_key")
+        priced = priced.filter(pl.col("time") > last - pl.duration(days=_PRICE_DAYS))
+    return priced.group_by("item_key").agg(usual=pl.col(listed).median().round(2))

@@ -79,8 +79,11 @@ def judged(queries: pl.DataFrame) -> Iterator[tuple[str, Keys, Gains]]:
 def ndcgs(
     engine: Engine, query: str, keys: Keys, ratings: Gains, ks: Sequence[int]
 ) -> Mapping[str, float]:
-    """Return condensed and full nDCG of one query at each k, by name; one rating is above 0."""
-    gains = 2.0**ratings - 1
+    """Return condensed and full nDCG of one query at each k, by name; one rating is above 0.
+
+    A rating below 0 says no more than 0: who hides such a product would be above the ideal.
+    """
+    gains = 2.0 ** np.maximum(ratings, 0) - 1
     best = np.sort(gains)[::-1]
     scores = engine.run(_question(query, candidates=keys)).scores[0]
     condensed = gains[np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]

@@ -89,6 +89,18 @@ def with_keys(frame: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     return frame.join(index, on="item_id", how="inner", maintain_order="left").drop("item_id")
 
 
+def with_known_keys(
+    frame: pl.DataFrame, items: pl.DataFrame, name: str, reason: str, unit: str = "events"
+) -> tuple[pl.DataFrame, CleaningStep]:
+    """Do the same and count what is dropped, with one of the ids that are no item's."""
+    keyed = with_keys(frame, items)
+    missing = frame.height - keyed.height
+    if missing:
+        odd = frame.join(items, on="item_id", how="anti", maintain_order="left")["item_id"][0]
+        reason = f"{reason}, such as {odd!r}"
+    return keyed, CleaningStep(name, keyed.height, missing, reason, unit)
+
+
 def numbered(events: pl.DataFrame) -> pl.DataFrame:
     """Add `order`: the position of each event within its user, from 0, as the rows stand."""
     return events.with_columns(order=pl.int_range(pl.len(), dtype=pl.Int64).over("user_id"))

@@ -59,11 +59,12 @@ _TRUE, _FALSE = ("true", "yes", "y", "1", "1.0", "t"), ("false", "no", "n", "0",
 _TIME_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (float("inf"), 1e-3))  # to microseconds
 _TIME_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M",
+    "%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M",
 )  # fmt: skip
 _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 # Times as digits alone, by how many digits follow the date.
 _DIGIT_FORMATS = {4: "%Y%m%d%H%M", 6: "%Y%m%d%H%M%S"}
-# Microseconds, three years: numbers of a unit finer than seconds begin later.
+# Microseconds, three years: nothing was sold earlier, so such numbers are of another kind.
 _LEAST_MICROS = 1e14
 
 
@@ -240,9 +241,11 @@ def _unfit(column: pl.Series, kind: pl.DataType, expected: str) -> Values:
 def moment(column: pl.Series) -> Values:
     """Read times as UTC: numbers since 1970 in any usual unit, ISO 8601, or dates.
 
-    Times without an offset are UTC.
+    Times without an offset are UTC. Numbers that would be times before 1973 are none.
     """
-    expected = "a time (ISO 8601, or seconds since 1970)"
+    expected = (
+        "a time (ISO 8601, or seconds since 1970; what only counts is an order: --map order=COLUMN)"
+    )
     given = scalars(column)
     if isinstance(column.dtype, pl.Date | pl.Datetime):
         read = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
@@ -267,11 +270,10 @@ def _from_numbers(numbers: pl.Series) -> pl.Series:
         return _from_text(numbers.cast(pl.Int64).cast(pl.String))
     scale = next(factor for limit, factor in _TIME_UNITS if size < limit)
     micros = (numbers * scale).round()
-    # Beyond the year 9999 nothing can be printed, and nothing was sold.
-    odd = micros.abs() > 2.5e17
-    if scale < 1e6:
-        # Seconds among milliseconds, or no time at all: never a purchase of 1970.
-        odd |= micros.abs() < _LEAST_MICROS
+    # Beyond the year 9999 nothing can be printed, and nothing was sold. Small numbers are
+    # seconds among milliseconds, years, days of a spreadsheet, mere counts, or no time at all:
+    # never a purchase of 1970.
+    odd = (micros > 2.5e17) | (micros < _LEAST_MICROS)
     micros = micros.set(odd.fill_null(value=False), None)
     return micros.cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
 

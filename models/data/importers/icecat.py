@@ -25,7 +25,7 @@ from models.data.importers.base import (
     complete_events,
     complete_items,
     report_of,
-    with_keys,
+    with_known_keys,
 )
 from models.data.importers.columns import whole_number
 from models.data.importers.delimited import LINE, header_of, read_delimited
@@ -56,6 +56,8 @@ def read(source: Path, options: Options) -> Imported:
     if not files:
         raise SourceError(f"{source}: holds no *.json.zip; give the directory of the catalogue")
     products = [p for file in files for p in _products(file)]
+    if not products:
+        raise SourceError(f"{source}: no product in {', '.join(f.name for f in files)}")
     first: dict[str, Mapping[str, Any]] = {}
     for product in products:
         first.setdefault(str(product["id"]), product)
@@ -78,7 +80,11 @@ def read(source: Path, options: Options) -> Imported:
         source="Open Icecat product data (Open Content License) with judged queries",
         times="none",
         report=report_of(*steps, *judged),
-        notes=(f"prices stand {unit} in the source", "domain is the name of the set"),
+        notes=(
+            f"prices stand {unit} in the source",
+            "domain is the name of the set",
+            *(() if judged else (f"no CSV has the columns {', '.join(_RATINGS)}: no queries",)),
+        ),
     )
     events = complete_events(pl.DataFrame(schema={n: EVENTS[n] for n in _EVENT_IDS}))
     return Imported(items, events, info, queries)
@@ -107,6 +113,12 @@ def _checked(product: Any, where: str) -> Mapping[str, Any]:
     for field in ("id", "title"):
         if not str(product.get(field) or "").strip():
             raise SourceError(f"{where}, field {field}: is empty")
+    try:
+        json.dumps(product, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"{where}: holds half of a letter, as where a text was cut; correct it"
+        ) from None
     given = product.get("price")
     try:
         return {**product, "price": _price(given)}
@@ -257,17 +269,14 @@ def _queries(source: Path, items: pl.DataFrame) -> tuple[pl.DataFrame | None, li
         return None, []
     judged = pl.concat([_ratings(file) for file in files])
     unique = judged.unique(["query", "item_id"], keep="first", maintain_order=True)
-    known = with_keys(unique, items).select("query", "item_key", "rating")
-    missing = unique.height - known.height
-    unit = "judgements"
-    return known, [
+    unit, why = "judgements", "judged, but not in the catalogue"
+    known, step = with_known_keys(unique, items, "unknown products", why, unit)
+    return known.select("query", "item_key", "rating"), [
         CleaningStep("judgements read", judged.height, 0, f"{len(files)} files", unit),
         CleaningStep(
             "judged twice", unique.height, judged.height - unique.height, "the first counts", unit
         ),
-        CleaningStep(
-            "unknown products", known.height, missing, "judged, but not in the catalogue", unit
-        ),
+        step,
     ]
 
 

@@ -11,16 +11,29 @@ import polars as pl
 
 from models.data.errors import SourceError
 
+# How files begin that hold no text as they are: gzip, zip (Excel's too), bzip2, xz, zstd.
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
 
 def read_text(file: Path) -> str:
     """Return the text of a UTF-8 file with plain newlines and no byte order mark.
 
-    Raises SourceError naming the file and, for bad UTF-8, the line.
+    Raises SourceError naming the file and, for bad UTF-8 and zero bytes, the line.
     """
     try:
         raw = file.read_bytes()
     except OSError as error:
         raise SourceError(f"{file}: cannot be read ({error.strerror})") from None
+    if raw.startswith(_PACKED):
+        raise SourceError(
+            f"{file}: is a compressed file or a spreadsheet; unpack it, or save it as CSV in UTF-8"
+        )
+    if raw.startswith(_UTF_16):
+        raise SourceError(f"{file}: is UTF-16; convert the file to UTF-8")
+    if (at := raw.find(b"\x00")) >= 0:
+        line = raw.count(b"\n", 0, at) + 1
+        raise SourceError(f"{file} line {line}: holds zero bytes; is it really UTF-8 text?")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -35,8 +48,6 @@ def read_text(file: Path) -> str:
 def token_lines(file: Path) -> pl.DataFrame:
     """Return the lines that are not blank: line (1-based, int64) and tokens (list of str)."""
     lines = pl.Series("text", read_text(file).split("\n"), dtype=pl.String)
-    if lines.str.contains("\x00", literal=True).any():
-        raise SourceError(f"{file}: holds zero bytes; is it really a text file?")
     table = pl.DataFrame({"tokens": lines.str.extract_all(r"\S+")})
     table = table.with_columns(line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     return table.filter(pl.col("tokens").list.len() > 0).select("line", "tokens")

@@ -48,6 +48,10 @@ def read(source: Path, options: Options) -> Imported:
     events = with_keys(lines.drop("domain", "rating"), items)
     events = complete_events(numbered(events))
     notes = ["the order within a user is the file's and means nothing", *_subset_notes(lines)]
+    ratings = lines["rating"].unique().to_list()
+    if len(ratings) > 1:
+        values = f"from {min(ratings):g} to {max(ratings):g}"
+        notes.append(f"the third values are {values}: all above 0 count as purchases")
     info = DatasetInfo(
         name=options.name or source.resolve().name,
         source=f"{', '.join(name for name, _ in domains)}: pairs of user and item by domain, "

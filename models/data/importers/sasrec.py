@@ -119,11 +119,26 @@ def _attributes(path: Path) -> Mapping[str, list[str]]:
         raise SourceError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(raw, dict):
         raise SourceError(f"{path}: must be a JSON object of item -> attributes")
-    return {str(item): [_attribute_name(v) for v in _as_list(value)] for item, value in raw.items()}
+    named = {
+        str(item): [_attribute_name(v) for v in _as_list(value) if _says(v)]
+        for item, value in raw.items()
+    }
+    try:
+        json.dumps(named, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"{path}: holds half of a letter, as where a text was cut; correct it"
+        ) from None
+    return named
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _says(value: Any) -> bool:
+    """Whether a value names an attribute: null, NaN and "" are what an item lacks."""
+    return value is not None and value == value and str(value).strip() != ""  # noqa: PLR0124
 
 
 def _attribute_name(value: Any) -> str:

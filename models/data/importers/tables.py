@@ -110,9 +110,11 @@ class TableReader:
         found = c.find_columns(names, tuple(fields), table, mapping, str(file))
         for field in _REQUIRED[table]:
             if field not in found:
+                unnamed = [name for name in names if not any(map(str.isalpha, name))]
+                data = "; if line 1 is data, add a header line of names" if unnamed else ""
                 raise SourceError(
                     f"{file}: no column for {field} (there are: {', '.join(names)}); "
-                    f"name it with --map {table}.{field}=COLUMN"
+                    f"name it with --map {table}.{field}=COLUMN{data}"
                 )
         return {
             field: column
@@ -165,8 +167,9 @@ class TableReader:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise SourceError(f"{file}: not a Parquet file that can be read ({error})") from None
         # Empty is null, as in CSV: shoppers without a name are not one shopper.
-        texts = [name for name, kind in rows.schema.items() if kind == pl.String]
-        rows = rows.with_columns(
+        words = (pl.String, pl.Categorical, pl.Enum)
+        texts = [name for name, kind in rows.schema.items() if isinstance(kind, words)]
+        rows = rows.with_columns(pl.col(texts).cast(pl.String)).with_columns(
             pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name)
             for name in texts
         )

@@ -23,13 +23,16 @@ from models.data.importers.base import (
     numbered,
     report_of,
     require_events,
-    with_keys,
+    with_known_keys,
 )
+from models.data.importers.columns import plain
 from models.data.importers.kinds import as_text
 from models.data.importers.tables import ITEM_FIELDS, QUERY_FIELDS, TableReader, event_fields
 from models.data.report import CleaningStep, keep
 
 _SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet", ".pq")}
+# Columns of ratings, as reviews have them.
+_RATINGS = {"rating", "ratings", "stars", "overall", "score"}
 
 
 def read(source: Path, options: Options, kind: str) -> Imported:
@@ -41,6 +44,7 @@ def read(source: Path, options: Options, kind: str) -> Imported:
     reader = TableReader(kind, options, files)
     reader.load()
     events = reader.read("events", event_fields(options))
+    types = _types_note(events)
     given = reader.read("items", ITEM_FIELDS) if "items" in files else None
     judged = reader.read("queries", QUERY_FIELDS) if "queries" in files else None
     events, steps = _clean(events)
@@ -58,7 +62,7 @@ def read(source: Path, options: Options, kind: str) -> Imported:
         source=f"{name}: {', '.join(file.name for file in files.values())}",
         times=times,
         report=report_of(*reader.steps, *steps, *described, *known, *frequent),
-        notes=(_times_note(times),),
+        notes=(_times_note(times), *types),
     )
     return Imported(items, events, info, queries)
 
@@ -154,13 +158,15 @@ def _possible(items: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
 
 
 def _priced(items: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Without a price of its own an item costs what is usually paid for it."""
+    """Without a price of its own an item costs what is usually paid for it: `price_is_paid`."""
     if "price" not in events.columns:
         return items
     usual = events.group_by("item_id").agg(usual=pl.col("price").median())
-    own = [pl.col("price")] if "price" in items.columns else []
+    own = pl.col("price") if "price" in items.columns else pl.lit(None, pl.Float64)
     found = items.join(usual, on="item_id", how="left", maintain_order="left")
-    return found.with_columns(price=pl.coalesce(*own, "usual")).drop("usual")
+    return found.with_columns(
+        price=pl.coalesce(own, "usual"), price_is_paid=own.is_null() & pl.col("usual").is_not_null()
+    ).drop("usual")
 
 
 def _attributes(items: pl.DataFrame) -> pl.Series:
@@ -187,21 +193,20 @@ def _join(
 ) -> tuple[pl.DataFrame, pl.DataFrame | None, list[CleaningStep]]:
     """Replace item ids by keys; what names an unknown item is dropped and counted."""
     steps = []
-    keyed = with_keys(events, items)
+    where = files["items"].name if "items" in files else "the items"
+    keyed, step = with_known_keys(events, items, "unknown items", f"the item is not in {where}")
     if "items" in files:
-        missing = events.height - keyed.height
-        reason = f"the item is not in {files['items'].name}"
-        steps.append(CleaningStep("unknown items", keyed.height, missing, reason))
+        steps.append(step)
     queries = None
     if judged is not None:
         judged = judged.drop_nulls("query").unique(
             ["query", "item_id"], keep="first", maintain_order=True
         )
-        queries = with_keys(judged, items).select("query", "item_key", "rating")
-        missing = judged.height - queries.height
-        steps.append(
-            CleaningStep("judged items", queries.height, missing, "unknown items", "judgements")
+        queries, step = with_known_keys(
+            judged, items, "judged items", "unknown items", "judgements"
         )
+        queries = queries.select("query", "item_key", "rating")
+        steps.append(step)
     return keyed, queries, steps
 
 
@@ -237,3 +242,21 @@ def _times_note(times: Times) -> str:
         "order": "no times; the order of a user's events is the source's own column",
         "none": "neither times nor an order: the order within a user means nothing",
     }[times]
+
+
+def _types_note(events: pl.DataFrame) -> tuple[str, ...]:
+    """Say what events count as where no column tells; ratings are read only if mapped."""
+    if "type" in events.columns:
+        return ()
+    counted = "no column tells views from purchases, so every event counts as a purchase"
+    extra = [name.removeprefix("extra:") for name in events.columns if name.startswith("extra:")]
+    rated = next((name for name in extra if plain(name) in _RATINGS), None)
+    if rated is None:
+        return (counted,)
+    values = as_text(events[f"extra:{rated}"]).drop_nulls().unique().sort().to_list()
+    if len(values) < 2:  # nothing to tell apart
+        return (counted,)
+    return (
+        f"{counted}, whatever its {rated}; to tell likes from dislikes map each value: "
+        f"--map type={rated} --map type.{values[0]}=dislike --map type.{values[-1]}=like",
+    )

@@ -157,7 +157,7 @@ class Storefront:
             answer = await self.gateway.Recommend(request)
         assembled = self.application._assembled
         assert assembled is not None
-        kept = assembled.parts.slates._rankings._kept[answer.ranking_id][1]
+        kept = assembled.parts.slates._rankings._kept[answer.ranking_id][2]
         assert kept.facts is not None
         columns = assembled.parts.catalogue.columns
         return kept.facts.query._replace(columns=columns), kept.facts.pool

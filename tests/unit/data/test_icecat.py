@@ -92,8 +92,17 @@ def test_judgements_on_products_that_are_missing_are_counted(tmp_path: Path) -> 
     made = imported(tmp_path / "shop")
     assert made.queries is not None
     assert made.queries.rows() == [("toner", 1, 3), ("toner, black", 1, 2)]
-    dropped = {s.name: s.dropped for s in made.info.report.steps}
-    assert (dropped["judged twice"], dropped["unknown products"]) == (1, 1)
+    steps = {s.name: s for s in made.info.report.steps}
+    assert (steps["judged twice"].dropped, steps["unknown products"].dropped) == (1, 1)
+    assert steps["unknown products"].reason.endswith("such as '9'")
+
+
+def test_a_catalogue_without_ratings_says_which_columns_they_have(tmp_path: Path) -> None:
+    archive(tmp_path / "shop" / "1.json.zip", [product(1)])
+    write(tmp_path / "shop" / "rated.csv", "query,product_id,rating\ntoner,1,3\n")
+    made = imported(tmp_path / "shop")
+    assert made.queries is None
+    assert "no CSV has the columns query, docid, rating: no queries" in made.info.notes
 
 
 @pytest.mark.parametrize(
@@ -103,6 +112,8 @@ def test_judgements_on_products_that_are_missing_are_counted(tmp_path: Path) -> 
         ([product(1), 5], r"1\.json\.zip!1\.json product 2: must be a JSON object"),
         ([product(1, title=" ")], "product 1, field title: is empty"),
         ([{"title": "x"}], "product 1, field id: is empty"),
+        ([product(1), product(2, title="a\ud83d b")], "product 2: holds half of a letter"),
+        ([], r"no product in 1\.json\.zip"),
         ([product(1, price="cheap")], "product 1, field price: 'cheap' is not a number"),
     ],
 )

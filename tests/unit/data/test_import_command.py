@@ -94,3 +94,13 @@ def test_a_directory_of_other_things_is_not_overwritten(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "is no dataset" in result.output
     assert file.read_text() == "1 2\n"
+
+
+def test_brackets_in_values_and_names_are_no_markup(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write(shop / "events.csv", "user,item,price\na,1,1\nb,2[/b],1\nc,1,[red]9\n")
+    write(shop / "items.csv", "item\n1\n")
+    result = run("csv", shop, tmp_path / "out", "--skip-bad-rows")
+    assert result.exception is None
+    assert "'2[/b]'" in result.output
+    assert "'[red]9'" in result.output

@@ -1,6 +1,8 @@
 """csv and parquet: a shop's own tables, and every way they can be wrong."""
 
+import gzip
 import json
+import tracemalloc
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from models.data.dataset import Dataset, load_dataset
 from models.data.errors import DatasetError, SourceError
 from models.data.importers import Options, import_dataset
 from models.data.importers import columns as c
+from models.data.importers.delimited import LINE, read_delimited
 from tests.unit.data.builders import write
 
 EVENTS = """Customer ID,product_id,event,timestamp,qty,price,country
@@ -124,6 +127,30 @@ def test_quoted_line_breaks_do_not_shift_the_line_numbers(tmp_path: Path) -> Non
     assert imported(good).events["query"].to_list() == ["two\nlines", 'a "b", c']
 
 
+def quoted(rows: int, last: str = "") -> str:
+    return "user,item,query,price\n" + '"a","1","two\nlines",1\n' * rows + last
+
+
+def test_quoted_rows_are_read_some_at_a_time_and_keep_their_lines(tmp_path: Path) -> None:
+    text = quoted(45_000, 'a,2,"",x\n')
+    refused(write(tmp_path / "events.csv", text), "line 90002, column price: 'x'")
+    read = read_delimited(write(tmp_path / "good.csv", quoted(45_000))).rows
+    assert read.height == 45_000
+    assert read[LINE].to_list() == list(range(2, 90_002, 2))
+    assert read["query"].unique().to_list() == ["two\nlines"]
+
+
+def test_memory_for_quoted_rows_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (40_000, 80_000):
+        file = write(tmp_path / "events.csv", quoted(rows))
+        tracemalloc.start()
+        read_delimited(file)
+        peaks.append(tracemalloc.get_traced_memory()[1] - file.stat().st_size)
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
 def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
     refused(write(tmp_path / "events.csv", 'user,item\na,"1\n'), "line 2: not valid CSV")
 
@@ -138,6 +165,10 @@ def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
         (
             "user,price\na,1\n",
             r"no column for item_id \(there are: user, price\).*--map events.item_id=",
+        ),
+        (
+            "A39H,0205616461,5.0,1369699200\nA3JM,0558925278,3.0,1355443200\n",
+            r"no column for user_id .*; if line 1 is data, add a header line of names",
         ),
         ("user,item\n", "no events in it"),
     ],
@@ -209,7 +240,7 @@ def test_where_cleaning_drops_every_event_it_says_what_did(
 def test_events_on_no_known_item_say_so(tmp_path: Path) -> None:
     write(tmp_path / "shop" / "events.csv", "user,item\na,1\n")
     write(tmp_path / "shop" / "items.csv", "item\n2\n")
-    refused(tmp_path / "shop", r"unknown items 1 \(the item is not in items\.csv\)")
+    refused(tmp_path / "shop", r"unknown items 1 \(the item is not in items\.csv, such as '1'\)")
 
 
 @pytest.mark.parametrize(
@@ -282,11 +313,13 @@ def test_an_item_of_a_negative_price_costs_what_is_paid_for_it_and_is_counted(
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("kind", [pl.String(), pl.Categorical()])
 def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
-    tmp_path: Path, blank: str
+    tmp_path: Path, blank: str, kind: pl.DataType
 ) -> None:
     file = tmp_path / "events.parquet"
-    pl.DataFrame({"user": ["b", blank], "item": ["1", "2"]}).write_parquet(file)
+    users = pl.Series(["b", blank]).cast(kind)
+    pl.DataFrame({"user": users, "item": ["1", "2"]}).write_parquet(file)
     with pytest.raises(SourceError, match="row 2, column user: is empty"):
         imported(file, "parquet")
 
@@ -379,6 +412,13 @@ def test_one_moment_in_many_spellings_is_one_moment(spelled: str) -> None:
     assert found.values.to_list() == [datetime(2024, 3, 1, 12, 30, tzinfo=UTC)]
 
 
+@pytest.mark.parametrize("spelled", ["01.03.2024 12:30", "1.3.2024 12:30:00"])
+def test_a_date_of_dots_may_have_a_time_of_day(spelled: str) -> None:
+    assert c.moment(pl.Series([spelled])).values.to_list() == [
+        datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
+    ]
+
+
 @pytest.mark.parametrize("spelled", ["2024-03-01", "01.03.2024", "20240301", "2024/03/01"])
 def test_a_date_is_its_midnight(spelled: str) -> None:
     assert c.moment(pl.Series([spelled])).values.to_list() == [datetime(2024, 3, 1, tzinfo=UTC)]
@@ -395,11 +435,66 @@ def test_spellings_may_be_mixed_in_one_column() -> None:
         ["01.03.24", "2024-03-01"],  # the year 24
         ["1709296200", "1709296200123", "1709296200456"],  # seconds among milliseconds
         ["0", "1709296200123", "1709296200456"],
+        ["0", "1709296200", "1709296201"],
+        ["-5", "1709296200", "1709296201"],
+        ["-10000000000", "1709296200", "1709296201"],
     ],
 )
 def test_what_would_be_read_as_another_age_is_no_time(spelled: list[str]) -> None:
     found = c.moment(pl.Series(spelled))
     assert found.wrong.to_list() == [True] + [False] * (len(spelled) - 1)
+
+
+@pytest.mark.parametrize("counts", [["2017", "2018"], ["45000.5", "45001.25"], ["1", "711"]])
+def test_years_days_of_a_spreadsheet_and_mere_counts_are_no_seconds_of_1970(
+    tmp_path: Path, counts: list[str]
+) -> None:
+    lines = "".join(f"a,{n},{when}\n" for n, when in enumerate(counts))
+    file = write(tmp_path / "events.csv", f"user,item,time\n{lines}")
+    refused(file, rf"line 2, column time: '{counts[0]}' is not a time .*--map order=COLUMN")
+
+
+def test_what_only_counts_can_be_mapped_to_the_order(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item,time\na,1,711\na,2,5\n")
+    made = imported(file, options=Options(mapping={"order": "time"}))
+    assert made.info.times == "order"
+    assert made.events["item_key"].to_list() == [2, 1]
+
+
+def test_that_every_event_counts_as_a_purchase_is_said(tmp_path: Path) -> None:
+    plain = imported(write(tmp_path / "plain" / "events.csv", "user,item\na,1\n"))
+    assert any(n.endswith("so every event counts as a purchase") for n in plain.info.notes)
+    typed = imported(write(tmp_path / "typed" / "events.csv", "user,item,event\na,1,view\n"))
+    assert not any("purchase" in n for n in typed.info.notes)
+
+
+def test_ratings_are_read_as_the_note_says(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.csv", "user,item,stars\na,1,5.0\na,2,1.0\n")
+    made = imported(file)
+    assert made.events["type"].to_list() == ["purchase", "purchase"]
+    note = next(note for note in made.info.notes if "whatever its stars" in note)
+    assert note.endswith("--map type=stars --map type.1.0=dislike --map type.5.0=like")
+    mapping = {"type": "stars", "type.1.0": "dislike", "type.5.0": "like"}
+    made = imported(file, options=Options(mapping=mapping))
+    assert made.events["type"].to_list() == ["like", "dislike"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"user,item\na,1\n"), "is a compressed file or a spreadsheet; unpack it"),
+        (b"PK\x03\x04 and so on", "is a compressed file or a spreadsheet; unpack it"),
+        ("user,item\na,1\n".encode("utf-16"), "is UTF-16; convert the file to UTF-8"),
+        ("user,item\na,1\n".encode("utf-16-le"), "line 1: holds zero bytes"),
+        (b"user,item\na,1\nb\x00,2\n", "line 3: holds zero bytes"),
+    ],
+)
+def test_what_is_no_plain_text_is_called_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "events.csv"
+    file.write_bytes(content)
+    refused(file, rf"events\.csv:? {message}")
 
 
 def test_long_whole_numbers_keep_their_last_digits() -> None:

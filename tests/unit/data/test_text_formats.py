@@ -102,6 +102,24 @@ def test_zero_bytes_are_no_text(tmp_path: Path) -> None:
         import_dataset("sasrec", file, tmp_path / "out")
 
 
+def test_what_an_item_lacks_is_no_attribute(tmp_path: Path) -> None:
+    file = write(tmp_path / "Shop.txt", "1 5 6 7 8\n")
+    lacking = '{"5": null, "6": ["", " ", NaN, null], "7": "", "8": [null, 1.5, 2]}'
+    write(tmp_path / "Shop_item2attributes.json", lacking)
+    made = imported("sasrec", file, tmp_path)
+    assert made.items["attributes"].to_list() == [
+        "{}", "{}", "{}", '{"1.5": "yes", "attribute 2": "yes"}'
+    ]  # fmt: skip
+    assert made.items["text"].to_list() == ["", "", "", "1.5, attribute 2"]
+
+
+def test_half_a_letter_among_the_attributes_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "Shop.txt", "1 5 6\n")
+    write(tmp_path / "Shop_item2attributes.json", r'{"5": ["a\ud83d"]}')
+    with pytest.raises(SourceError, match="holds half of a letter"):
+        import_dataset("sasrec", file, tmp_path / "out")
+
+
 def test_attributes_that_are_no_json_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "Shop.txt", "1 5 6\n")
     write(tmp_path / "Shop_item2attributes.json", "{5: [1]}")
@@ -212,3 +230,14 @@ def test_an_option_the_format_does_not_take_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="'movielens' is no format; there are: complete-journey"):
         import_dataset("movielens", tmp_path, tmp_path / "out")
+
+
+def test_that_pairs_with_ratings_are_all_purchases_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "books" / "train.txt", "1 0 5\n1 1 0.5\n2 1 0\n")
+    write(tmp_path / "books" / "test.txt", "1 5 4\n")
+    made = imported("pairs", tmp_path, tmp_path)
+    assert made.events.height == 3
+    assert "the third values are from 0.5 to 5: all above 0 count as purchases" in made.info.notes
+    write(tmp_path / "books" / "train.txt", "1 0 1\n2 1\n")
+    write(tmp_path / "books" / "test.txt", "1 5 1\n")
+    assert not any("third" in note for note in imported("pairs", tmp_path, tmp_path).info.notes)

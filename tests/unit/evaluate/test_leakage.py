@@ -17,6 +17,7 @@ from cli.evaluation.ranking import Asked, baselines
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import Ranked, ask_for, rank_rows
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
+from models.data.importers import import_dataset
 from models.data.splits import time_split
 from models.evaluate.parts import as_of, make_parts
 from tests.support.shop import shop
@@ -167,6 +168,22 @@ def test_an_item_not_sold_yet_keeps_its_listed_price_and_an_unknown_price_stays_
     found = as_of(data.items.with_columns(price=unknown), sold)
     assert found["price"][0] == data.items["price"][0]
     assert found["price"][1] is None
+
+
+@pytest.mark.parametrize("when", ["time", "order"])
+def test_a_price_for_want_of_a_listed_one_does_not_tell_that_an_item_will_be_sold(
+    tmp_path: Path, when: str
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "items.csv").write_text("item_id,price\n1,\n2,\n3,\n4,9\n")
+    sales = [("1", 4), ("1", 6), ("2", 7), ("4", 3), ("1", 99)]
+    rows = [f"u,{item},{1700000000 + at * 86400},{price}" for at, (item, price) in enumerate(sales)]
+    text = "\n".join([f"user_id,item_id,{when},price", *rows])
+    (tmp_path / "shop" / "events.csv").write_text(text + "\n")
+    data = import_dataset("csv", tmp_path / "shop", tmp_path / "data")
+    assert data.items["price"].to_list() == [6, 7, None, 9]
+    assert as_of(data.items, data.events[:2])["price"].to_list() == [5, None, None, 9]
+    assert as_of(data.items, data.events[:0])["price"].to_list() == [None, None, None, 9]
 
 
 def test_judging_validation_never_meets_the_test_part(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Beyond accuracy, against the definitions written out pair by pair."""
 
+import json
 import math
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,3 +107,40 @@ def test_gini_is_half_the_relative_mean_difference(amounts: list[int]) -> None:
         return
     gaps = np.abs(values[:, None] - values[None, :]).mean()
     assert gini(values) == pytest.approx(gaps / (2 * values.mean()))
+
+
+def test_what_all_that_may_be_shown_has_in_common_tells_nothing() -> None:
+    # Of the deli alone: its domain is no variety, its categories are the groups, and the
+    # providers of the drugstore have no part in the exposure.
+    found = make_looks(SHOP, events(("u", 1, 0)), np.array([1, 2, 3]))
+    each, total = beyond(np.array([[1, 3], [1, 2]]), found, ragged([1], [3]), [2])
+    assert each["diversity@2"].tolist() == [pytest.approx(1), pytest.approx(0, abs=1e-6)]
+    assert each["miscalibration@2"][0] < each["miscalibration@2"][1]
+    assert found.competing == 3
+    assert total["coverage@2"] == 1
+    assert total["gini@2"] == pytest.approx(
+        gini(np.array([2 + 1 / math.log2(3), 1 / math.log2(3)]))
+    )
+
+
+def test_where_nothing_tells_what_may_be_shown_apart_no_variety_is_measured() -> None:
+    bare = items((1, "deli", "", "a"), (2, "deli", "", "a"), (3, "drug", "", "b"))
+    found = make_looks(bare, events(("u", 1, 0)), np.array([1, 2]))
+    each, total = beyond(np.array([[1, 2]]), found, ragged([3]), [2])
+    assert list(each) == ["novelty@2"]
+    assert list(total) == ["coverage@2"]
+
+
+def test_one_long_description_does_not_widen_all_others() -> None:
+    size = 2_000
+    long = json.dumps({"html": "y" * 50_000, "k": "1"})
+    attributes = [long, *(json.dumps({"html": str(n % 9), "k": "1"}) for n in range(1, size))]
+    catalogue = items(*((n + 1, "", "", "") for n in range(size)))
+    catalogue = catalogue.with_columns(attributes=pl.Series(attributes))
+    tracemalloc.start()
+    found = make_looks(catalogue, events(("u", 1, 0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.features is not None
+    assert (found.features.sum(axis=1) == 1).all()
+    assert peak < 50e6

@@ -12,9 +12,10 @@ from cli.evaluation.searching import _best_sellers
 from cli.evaluation.training import Job
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
 from models.data.errors import DataError, OptionError, SplitError
+from models.data.importers import import_dataset
 from models.data.importers.base import complete_events, complete_items, numbered, with_keys
 from models.evaluate.judge import Entry
-from models.evaluate.parts import Parts
+from models.evaluate.parts import Parts, make_parts
 from models.evaluate.ranking import Lists
 from models.evaluate.report import Report, Table
 from models.evaluate.work import Work
@@ -333,3 +334,12 @@ def test_a_data_set_without_words_has_no_search(
 def test_every_failure_of_an_evaluation_is_for_people() -> None:
     assert issubclass(OptionError, DataError)
     assert issubclass(SplitError, DataError)
+
+
+def test_a_given_split_without_a_test_part_still_has_validation_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("0 1 2 3 4 5 6\n1 2 3 4 5 6 7\n")
+    (tmp_path / "test.txt").write_text("0\n1\n")
+    data = import_dataset("lightgcn", tmp_path, tmp_path / "data")
+    with pytest.raises(SplitError, match="there is no test part to judge; judge the validation"):
+        make_parts(data, "given-split")
+    assert not make_parts(data, "given-split", judged="validation").train.is_empty()

@@ -1,12 +1,15 @@
 """Curves of accuracy for variety: every point is what the fusion ranks at its setting."""
 
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from artifacts.fusion import FusionSettings
+from cli.evaluation.show import slices_table, variety_tables
 from cli.evaluation.variety import MECHANISMS, Varied, changes, relevant, sweeps
 from cli.offline import OfflineFusion
 from models.data.interactions import TYPE_NUMBERS
@@ -16,6 +19,7 @@ from models.evaluate.judge import Measure
 from models.evaluate.looks import make_looks
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists
+from models.evaluate.report import Point, Row, SliceResult, Sweep, Table
 from models.evaluate.task import Task
 from tests.unit.evaluate.builders import events, items, task_of
 from tests.unit.fusion.test_artifact import artifact
@@ -101,3 +105,51 @@ def test_what_a_shopper_liked_says_nothing_of_what_they_pay() -> None:
 
     assert weighed("purchase") > 0
     assert weighed("like") == 0
+
+
+def table_of(*found: Sweep) -> Table:
+    return Table(
+        title="", unit="users", users=2, users_without_history=0, targets=2, catalogue=9,
+        rows=(), differences=(), variety=found,
+    )  # fmt: skip
+
+
+def printed(part: Table) -> str:
+    out = Console(width=80, file=StringIO())
+    for what, made in variety_tables(part, "ndcg@10").items():
+        out.print(what)
+        out.print(made)
+    assert isinstance(out.file, StringIO)
+    return out.file.getvalue()
+
+
+def test_at_80_columns_every_mechanism_has_its_name_and_its_figures_whole() -> None:
+    names = ("ndcg", "coverage", "diversity", "novelty", "miscalibration", "gini")
+    first, other = ({f"{n}@10": value for n in names} for value in (0.2345, 0.1234))
+    points = (Point(0.0, first), Point(0.075, other, -0.1111, -0.1222, -0.1, -0.1234))
+    text = printed(table_of(*(Sweep(m.name, m.what, 0.075, points) for m in MECHANISMS)))
+    for mechanism in MECHANISMS:
+        assert f"{mechanism.name}: {mechanism.what}" in text
+    lines = [line.split() for line in text.splitlines() if line.strip().startswith("0.075")]
+    assert lines == [
+        ["0.075,", "served", ".1234", "-12.34%", "-0.1222", "to", "-0.1000", ".1234", ".1234"]
+    ] * len(MECHANISMS)
+
+
+def test_a_mechanism_that_changes_nothing_is_not_printed() -> None:
+    metrics = {"ndcg@10": 0.2, "coverage@10": 0.5}
+    idle = Sweep("provider_share", "", 1.0, (Point(1.0, metrics), Point(0.5, metrics)))
+    moved = Point(0.5, {**metrics, "coverage@10": 0.6})
+    text = printed(table_of(idle, Sweep("diversity", "", 0.0, (Point(0.0, metrics), moved))))
+    assert "provider_share" not in text
+    assert ".6000" in text
+
+
+def test_brackets_in_the_name_of_a_market_are_no_markup() -> None:
+    metrics = {"cf": {"ndcg@10": 0.5}}
+    part = SliceResult("markets", "market eu[/de]", "", 2, 2, metrics, {"cf": (0.4, 0.6)})
+    row = Row("cf", "model", {"ndcg@10": 0.5}, {"ndcg@10": (0.4, 0.6)})
+    out = Console(width=80, file=StringIO())
+    out.print(slices_table(replace(table_of(), rows=(row,), slices=(part,)), "ndcg@10"))
+    assert isinstance(out.file, StringIO)
+    assert "market eu[/de]" in out.file.getvalue()

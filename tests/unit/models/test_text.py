@@ -212,6 +212,15 @@ def test_condensed_ndcg_leaves_out_the_unjudged_and_full_ndcg_counts_them_as_wro
     assert found["full_ndcg@1"] == 0
 
 
+def test_a_rating_below_0_is_worth_what_0_is():
+    keys = np.array([2, 4, 5])
+    below, zero = (ndcgs(Fixed(), "x", keys, np.array([3.0, r, 1.0]), (3, 10)) for r in (-1.0, 0.0))
+    assert below == zero
+    # Item 1, shown first, is the best there is, and item 50, rated -1, is not shown.
+    best = ndcgs(Fixed(), "x", np.array([1, 50]), np.array([1.0, -1.0]), (10,))
+    assert best["full_ndcg@10"] == 1
+
+
 def test_a_query_without_a_relevant_product_is_not_asked():
     queries = pl.DataFrame({"query": ["a", "b"], "item_key": [1, 1], "rating": [0, 2]})
     assert search_values(Fixed(), queries, (10,))["full_ndcg@10"].tolist() == [1.0]

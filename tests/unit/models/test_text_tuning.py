@@ -157,6 +157,15 @@ def test_a_weight_for_each_query_is_learned_where_the_catalogue_names_enough_kin
     words_only = weight_of({**dict.fromkeys(NAMES, 0.0), "always": 1.0}, weighed.learned)
     assert words_only < 0.9
     assert weigh(catalogue(), vectors[:48], encode, each=30, seed=0).learned == {}
-    # Titles of one word, and kinds that only the category names: nothing can be asked fairly.
-    bare = items.with_columns(title=pl.format("x{}", "item_key"), brand=pl.lit(""))
-    assert weigh(bare, vectors, encode, each=30, seed=0).learned == {}
+
+
+def test_texts_that_hold_nothing_but_kinds_teach_no_weight():
+    items = pl.concat([catalogue().with_columns(pl.col("category") + f" {n}") for n in range(6)])
+    items = items.with_columns(
+        pl.lit("").alias("brand"),
+        item_key=pl.int_range(1, pl.len() + 1),
+        title=pl.format("Thing{}", pl.int_range(pl.len())),  # one word: no part of it is asked for
+    )
+    vectors = np.full((items.height, 4), 0.5, np.float32)
+    weighed = weigh(items, vectors, lambda texts: vectors[: len(texts)], each=30, seed=0)
+    assert (weighed.learned, weighed.metrics) == ({}, {})
