@@ -251,7 +251,7 @@ def _tune_search(
 
 
 def _keep(tuned: Tuned, surface: str, sources: list[str], found: Found, k: int) -> None:
-    weights = [round(float(w), 4) for w in found.weights]
+    weights = [round(float(w), 6) for w in found.weights]
     if surface != _LIVE:
         tuned.weights[surface] = dict(zip(sources, weights, strict=True))
     name = f"{surface}.ndcg@{k}"

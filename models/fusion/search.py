@@ -4,7 +4,8 @@ A handful of numbers and thousands of cases: a grid finds the optimum as well as
 anything cleverer, cannot diverge and is the same on every machine. Which blend of a grid
 is best follows chance where the cases are few, so the blend kept is the mean of those that
 are best for samples of the cases (bagging: L. Breiman, "Bagging predictors", Machine
-Learning 24, 1996); docs/fusion.md has the figures.
+Learning 24, 1996). Where one source does as well without the others, by the cases that
+samples left out, it has nearly all of the weight; docs/fusion.md has the figures.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,12 @@ from models.fusion.cases import TERMS, Case
 Doubles = npt.NDArray[np.float64]
 
 # Every source that is asked keeps this much: it may be the only one that knows an item.
-# Where a single source is ahead of such a blend, less.
+# Where a blend that leaves them less is ahead, that.
 _LEAST, _LESS = 0.02, 0.0002
+# Part of the samples in which a source must be the best one to count as that.
+_SURE = 0.9
+# What a source that does as well alone leaves to the blend: in what order the others come.
+_REST = 0.01
 _GRID: dict[str, tuple[float, ...]] = {
     "trend": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
     "cross_domain": (0.0, 0.005, 0.01, 0.02, 0.05, 0.1),
@@ -60,27 +65,15 @@ def search(
     """Find blend weights, then the weights of `terms` one after another, then both again.
 
     `cases` holds one at least. `beside` [T] are weights of terms that are not searched and
-    count all the same, none by default. `least` [S] is what each source keeps in any case, 0.02 by
-    default, and a hundredth of that where one of them alone is ahead of what is found.
+    count all the same, none by default. `least` [S] is what each source keeps in any case.
     """
     given = np.zeros(sources, np.float32) if least is None else least
-    served = np.zeros(len(TERMS), np.float32) if beside is None else beside
-    found = _searched(cases, terms, np.maximum(given, _LEAST).astype(np.float32), served, k)
-    if found.alone.max(initial=0) <= found.ndcg + _NOISE:
-        return found
-    bolder = _searched(cases, terms, np.maximum(given, _LESS).astype(np.float32), served, k)
-    return bolder if bolder.ndcg > found.ndcg + _NOISE else found
-
-
-def _searched(
-    cases: Sequence[Case], terms: Sequence[str], least: Floats, beside: Floats, k: int
-) -> Found:
-    sources, chosen = len(least), beside
-    best = _best_blend(cases, least, chosen, k)
+    chosen = np.zeros(len(TERMS), np.float32) if beside is None else beside
+    best = _best_blend(cases, given, chosen, k)
     for name in terms:
         chosen = _best_term(cases, best, chosen, name, k)
     if terms and chosen.any():
-        best = _best_blend(cases, least, chosen, k)
+        best = _best_blend(cases, given, chosen, k)
         for name in terms:
             chosen = _best_term(cases, best, chosen, name, k)
     without = {}
@@ -151,15 +144,62 @@ def simplex(least: Floats, step: float) -> Floats:
     return dealt
 
 
-def _best_blend(cases: Sequence[Case], least: Floats, terms: Floats, k: int) -> Floats:
-    """Return the mean of the blends that are best for samples of the cases."""
-    blends = simplex(least, _STEP)
-    values = _ndcg(cases, blends, np.repeat(terms[None], len(blends), axis=0), k)
-    chance = np.random.default_rng(0)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judge:
+    """Judges blends [N, S] by cases [C], of which samples are `drawn` [samples, C]."""
+
+    cases: Sequence[Case]
+    drawn: npt.NDArray[np.int64]
+    terms: Floats  # [T]
+    k: int
+
+    def values(self, blends: Floats) -> Doubles:
+        """Return the NDCG of each case under each blend [C, N]."""
+        return _ndcg(self.cases, blends, np.repeat(self.terms[None], len(blends), axis=0), self.k)
+
+    def bagged(self, blends: Floats) -> tuple[Floats, float, float]:
+        """Return the mean of what is best for each sample [S], its NDCG, and that of the unseen.
+
+        The unseen: each case under the mean of the samples that lack it.
+        """
+        picked = blends[(self.drawn @ self.values(blends)).argmax(axis=1)]
+        mean = picked.mean(axis=0, dtype=np.float64).astype(np.float32)
+        lacks = (self.drawn == 0).T.astype(np.float32)
+        unseen = [
+            _ndcg([case], (lack @ picked / lack.sum())[None], self.terms[None], self.k)[0, 0]
+            for case, lack in zip(self.cases, lacks, strict=True)
+            if lack.any()
+        ]
+        return mean, float(self.values(mean[None]).mean()), float(np.mean(unseen or [0]))
+
+    def alone(self, blends: Floats) -> tuple[Floats, float]:
+        """Return the best of a few blends, and the NDCG of the unseen where samples choose one.
+
+        That is 0 where samples differ in which is best: then none of them is.
+        """
+        values = self.values(blends)
+        best = values.mean(axis=0).argmax()
+        chosen = (self.drawn @ values).argmax(axis=1)
+        unseen = values.T[chosen][self.drawn == 0]
+        sure = np.mean(chosen == best) >= _SURE and len(unseen)
+        return blends[best], float(unseen.mean()) if sure else 0.0
+
+
+def _best_blend(cases: Sequence[Case], given: Floats, terms: Floats, k: int) -> Floats:
+    """Return the blend to keep [S]; each source has what is `given` [S] at least."""
     even = np.full(len(cases), 1 / len(cases))
-    drawn = chance.multinomial(len(cases), even, size=_SAMPLES)
-    best: Floats = blends[(drawn @ values).argmax(axis=1)].mean(axis=0, dtype=np.float64)
-    return best.astype(np.float32)
+    drawn = np.random.default_rng(0).multinomial(len(cases), even, size=_SAMPLES)
+    judge = _Judge(cases, drawn, terms, k)
+    usual, bold = (np.maximum(given, least).astype(np.float32) for least in (_LEAST, _LESS))
+    found, ndcg, unseen = judge.bagged(simplex(usual, _STEP))
+    bolder, more, unseen_too = judge.bagged(simplex(bold, _STEP))
+    if more > ndcg:
+        found = bolder
+    one, unseen_alone = judge.alone(simplex(bold, 1.0))
+    if max(unseen, unseen_too) >= unseen_alone:
+        return found
+    kept: Floats = ((1 - _REST) * one + _REST * found).astype(np.float32)
+    return kept
 
 
 def _best_term(cases: Sequence[Case], weights: Floats, chosen: Floats, name: str, k: int) -> Floats:

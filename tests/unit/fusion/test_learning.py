@@ -236,6 +236,23 @@ def test_the_search_finds_the_source_that_knows() -> None:
     assert found.ndcg > 0.8 * found.alone[1] > found.alone[0]
 
 
+def test_a_source_that_no_other_helps_has_nearly_all_of_the_weight() -> None:
+    """It errs, so that samples find blends that chance favours; cases they lack tell."""
+    rng = np.random.default_rng(4)
+    cases = [case(0, 3, rng) for _ in range(520)]
+    for one in cases:
+        one.calibrated[:] = rng.random(one.calibrated.shape)
+        one.calibrated[0] += 0.5 * one.target
+    found = search(cases[:120], 3, (), k=10)
+    assert found.weights[0] > 0.98
+    # What it leaves to the others says in what order they come where it does not answer.
+    assert (found.weights[1:] > 0).all()
+    nothing = np.zeros((2, len(TERMS)), np.float32)
+    both = np.stack([found.weights, np.eye(3, dtype=np.float32)[0]])
+    ours, alone = mean_ndcg(cases[120:], both, nothing, 10)
+    assert ours == pytest.approx(alone, rel=0.01)
+
+
 def test_one_case_more_or_less_does_not_decide_which_of_two_sources_weighs() -> None:
     """Of few cases each source knows half: the best of the grid gives one all, then the other."""
     rng = np.random.default_rng(3)
