@@ -22,8 +22,9 @@ class FleetConfig:
     other_sources: Mapping[str, str] = field(default_factory=dict)
     # Settings for the children, beside what the topology says: PLAIT_<PROCESS>_<SETTING>.
     settings: Mapping[str, str] = field(default_factory=dict)
-    # Seconds until a process must report SERVING; loading replays samples.
-    start_seconds: float = 60.0
+    # Seconds until a process must report SERVING: loading replays samples, and on a busy
+    # machine the first start of a release compiles for a minute. One that ends is told at once.
+    start_seconds: float = 180.0
     # Seconds for a clean end; longer and the process group is killed.
     stop_seconds: float = 8.0
     # Pause before the first restart; doubles up to the longest, and is forgotten
