@@ -23,8 +23,8 @@ Doubles = npt.NDArray[np.float64]
 # Every source that is asked keeps this much: it may be the only one that knows an item.
 # Where a blend that leaves them less is ahead, that.
 _LEAST, _LESS = 0.02, 0.0002
-# Part of the samples in which a source must be the best one to count as that.
-_SURE = 0.9
+# A source may count alone where no other reaches this part of its NDCG by itself.
+_FAR = 0.5
 # What a source that does as well alone leaves to the blend: in what order the others come.
 _REST = 0.01
 _GRID: dict[str, tuple[float, ...]] = {
@@ -175,14 +175,15 @@ class _Judge:
     def alone(self, blends: Floats) -> tuple[Floats, float]:
         """Return the best of a few blends, and the NDCG of the unseen where samples choose one.
 
-        That is 0 where samples differ in which is best: then none of them is.
+        That is 0 where another comes near to the best: a blend of two that both know
+        something is the safer choice, whatever the season.
         """
         values = self.values(blends)
-        best = values.mean(axis=0).argmax()
-        chosen = (self.drawn @ values).argmax(axis=1)
-        unseen = values.T[chosen][self.drawn == 0]
-        sure = np.mean(chosen == best) >= _SURE and len(unseen)
-        return blends[best], float(unseen.mean()) if sure else 0.0
+        means = values.mean(axis=0)
+        unseen = values.T[(self.drawn @ values).argmax(axis=1)][self.drawn == 0]
+        others = np.delete(means, means.argmax())
+        far = len(unseen) and len(others) and others.max() < _FAR * means.max()
+        return blends[means.argmax()], float(unseen.mean()) if far else 0.0
 
 
 def _best_blend(cases: Sequence[Case], given: Floats, terms: Floats, k: int) -> Floats:
@@ -193,7 +194,7 @@ def _best_blend(cases: Sequence[Case], given: Floats, terms: Floats, k: int) -> 
     usual, bold = (np.maximum(given, least).astype(np.float32) for least in (_LEAST, _LESS))
     found, ndcg, unseen = judge.bagged(simplex(usual, _STEP))
     bolder, more, unseen_too = judge.bagged(simplex(bold, _STEP))
-    if more > ndcg:
+    if more > ndcg + _NOISE:
         found = bolder
     one, unseen_alone = judge.alone(simplex(bold, 1.0))
     if max(unseen, unseen_too) >= unseen_alone:
