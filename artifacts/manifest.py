@@ -34,8 +34,9 @@ def write(directory: Path, manifest: Manifest, keys: Keys) -> None:
         name = path.relative_to(directory).as_posix()
         if name != MANIFEST:
             manifest.file_hashes[name] = file_hash(path)
-    manifest.checksum = _checksum(_document(manifest))
-    (directory / MANIFEST).write_text(json.dumps(_document(manifest), indent=2) + "\n")
+    document = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
+    document[_CHECKSUM] = manifest.checksum = _checksum(document)
+    (directory / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
 
 
 def read(directory: Path) -> Manifest:
@@ -68,11 +69,6 @@ def read(directory: Path) -> Manifest:
     return manifest
 
 
-def _document(manifest: Manifest) -> dict[str, Any]:
-    found: dict[str, Any] = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
-    return found
-
-
 def _checksum(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of all members but the checksum, however they are laid out.
 
@@ -88,12 +84,15 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
     Raises ArtifactMissing, ArtifactCorrupt or CatalogueMismatch, naming the file.
     """
     manifest = read(directory)
+    altered_keys = True
     for name, expected in manifest.file_hashes.items():
         path = directory / name
-        found_hash = _hash(path)
-        if found_hash is None:
+        found = _hash(path)
+        if found is None:
             raise ArtifactCorrupt(f"{path}: named in {MANIFEST} but missing; copy the version anew")
-        if name != ITEM_KEYS and found_hash != expected:
+        if name == ITEM_KEYS:
+            altered_keys = found != expected  # told below, where what the keys are is known
+        elif found != expected:
             raise _altered(path)
     keys_path = directory / ITEM_KEYS
     try:
@@ -110,7 +109,7 @@ def verify(directory: Path) -> tuple[Manifest, Keys]:
             f"({manifest.catalogue_hash[:12]}...); do not mix files of two versions"
         )
     # The same items in another order would give every row another item's key.
-    if _hash(keys_path) != manifest.file_hashes.get(ITEM_KEYS):
+    if altered_keys:
         raise _altered(keys_path)
     return manifest, keys
 

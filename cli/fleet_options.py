@@ -39,9 +39,7 @@ def endpoints(base_port: int, metrics_base_port: int, places: Sequence[str]) -> 
 def words_for(topology: Topology) -> list[str]:
     """Return what `plait models` must be told to find these processes: what is not as usual."""
     port, metrics_port = topology.gateway.port, topology.gateway.metrics_port
-    words = [] if port == BASE_PORT else [f"--base-port {port}"]
-    if metrics_port != METRICS_BASE_PORT:
-        words.append(f"--metrics-base-port {metrics_port}")
+    words = _port_words(port, metrics_port)
     expected = usual(port, metrics_port)
     for end in topology.all:
         there = expected.find(end.name)
@@ -52,13 +50,16 @@ def words_for(topology: Topology) -> list[str]:
 
 def repeated(options: Mapping[str, Any]) -> str:
     """Return the words that name the fleet of these options again, behind another command."""
-    words = []
-    if options["base_port"] != BASE_PORT:
-        words.append(f"--base-port {options['base_port']}")
-    if options["metrics_base_port"] != METRICS_BASE_PORT:
-        words.append(f"--metrics-base-port {options['metrics_base_port']}")
+    words = _port_words(options["base_port"], options["metrics_base_port"])
     words += [f"--at {place}" for place in options["places"]]
     return "".join(f" {word}" for word in words)
+
+
+def _port_words(port: int, metrics_port: int) -> list[str]:
+    words = [] if port == BASE_PORT else [f"--base-port {port}"]
+    if metrics_port != METRICS_BASE_PORT:
+        words.append(f"--metrics-base-port {metrics_port}")
+    return words
 
 
 def _place(text: str) -> Endpoint:

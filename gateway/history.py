@@ -14,12 +14,9 @@ from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
 from artifacts.formulas import by_step
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.trails import extended
-from gateway.types import Ask, EventType, Times, Trail, Types
+from gateway.types import MOST_AHEAD_MS, Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
-# Clocks differ by so much at most, as in the API. What lies further ahead was stamped by a clock
-# that was wrong, and would be of the current session for as long.
-_AHEAD_MS = 600_000
 # A plain number: what an enumeration is asked for takes longer than the comparison.
 _PURCHASE = int(EventType.PURCHASE)
 # How much an event says that the shopper wants the item, the most certain being 1; as in
@@ -109,9 +106,12 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
 
 
 def is_recent(times: Times, now_ms: int, settings: HistorySettings) -> Bools:
-    """Say of events [L] whether they are of the current session."""
+    """Say of events [L] whether they are of the current session.
+
+    What a wrong clock stamped would be until that time has come, and is not.
+    """
     recent: Bools = times >= now_ms - settings.session_minutes * 60_000
-    return recent & (times <= now_ms + _AHEAD_MS)
+    return recent & (times <= now_ms + MOST_AHEAD_MS)
 
 
 @compiled(NUMBER, REAL, REAL)

@@ -65,8 +65,8 @@ class IdleRankings:
         if not self._seconds or not ask.user_id or ask.events or ask.explain:
             return None, None
         moment = await self._moment(ask.user_id, until)
-        until, then, ranking = self._kept.get(ask, (0.0, None, None))
-        if ranking is None or then is None or until < self._clock() or not then.holds(moment):
+        good_until, then, ranking = self._kept.get(ask, (0.0, None, None))
+        if ranking is None or then is None or good_until < self._clock() or not then.holds(moment):
             self._kept.pop(ask, None)
             _MISS.inc()
             return None, moment

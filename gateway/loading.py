@@ -17,12 +17,10 @@ from gateway.reads import AdaptedRow
 from gateway.store import Store, StoreSettings
 from gateway.trails import Trails
 from gateway.trends import Trends
-from gateway.types import Item
+from gateway.types import MOST_AHEAD_MS, Item
 from services.runtime.metrics import EVENT_SECONDS
 
 _log = logging.getLogger(__name__)
-# Clocks differ by so much at most, as in the API.
-_AHEAD_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ def _load_trends(
     middle_ms, (snapshots, last_seq) = store.middle_ms(), store.trends()
     # Before half of what is in the file: then it is not set yet.
     behind = middle_ms is not None and middle_ms > now_ms
-    if not behind and any(s.time_ms > now_ms + _AHEAD_MS for s in snapshots.values()):
+    if not behind and any(s.time_ms > now_ms + MOST_AHEAD_MS for s in snapshots.values()):
         # Beside these nothing would count until then.
         _log.warning("trends of a clock that was ahead are counted anew from the events")
         snapshots, last_seq = {}, 0

@@ -16,6 +16,9 @@ from artifacts.compiled import FLOATS, INTS, compiled
 from gateway.fusion.adapt import Evidence
 from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
 
+# Clocks differ by so much at most: what lies further ahead was stamped by one that is wrong.
+MOST_AHEAD_MS = 600_000
+
 Times = npt.NDArray[np.int64]  # milliseconds since 1970
 Types = npt.NDArray[np.int8]  # EventType
 

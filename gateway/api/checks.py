@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.types import MOST_AHEAD_MS
 from services.runtime.errors import InvalidArgument
 
 LONGEST_ID = 128
@@ -15,7 +16,6 @@ LONGEST_RANKING_ID = 32
 LONGEST_QUERY = 256
 LONGEST_NAME = 256
 _OLDEST_SECONDS = 946_684_800  # the year 2000: older events are a clock that was never set
-_AHEAD_SECONDS = 600  # clocks differ; events from beyond this are in the future
 _LARGEST = 1e9
 
 
@@ -81,6 +81,6 @@ def time_ms(field: str, value: Timestamp, now_ms: int) -> int:
     if value.seconds < _OLDEST_SECONDS:
         raise InvalidArgument(field, "before the year 2000")
     found = value.seconds * 1000 + value.nanos // 1_000_000
-    if found > now_ms + _AHEAD_SECONDS * 1000:
+    if found > now_ms + MOST_AHEAD_MS:
         raise InvalidArgument(field, "in the future, by more than ten minutes")
     return found

@@ -63,10 +63,9 @@ def make_task(
 
     `users` draws that many at random (seeded); None takes all. Dislikes are
     neither history nor target, they hide their items. Answers to `exclude_seen` rankings
-    must not hold
-    items of the history, and those are no targets. Where events have times, all are
-    asked `together` at the time of the first wanted event, else each at that of the
-    first of its own.
+    must not hold items of the history, and those are no targets. Where events have times,
+    all are asked `together` at the time of the first wanted event, else each at that of
+    the first of its own.
     """
     every, known = known, known.filter(pl.col("type") != "dislike")
     targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()

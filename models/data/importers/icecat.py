@@ -29,6 +29,7 @@ from models.data.importers.base import (
 )
 from models.data.importers.columns import whole_number
 from models.data.importers.delimited import LINE, header_of, read_delimited
+from models.data.importers.lines import require_whole
 from models.data.report import CleaningStep
 from models.data.schema import EVENTS
 
@@ -113,12 +114,7 @@ def _checked(product: Any, where: str) -> Mapping[str, Any]:
     for field in ("id", "title"):
         if not str(product.get(field) or "").strip():
             raise SourceError(f"{where}, field {field}: is empty")
-    try:
-        json.dumps(product, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise SourceError(
-            f"{where}: holds half of a letter, as where a text was cut; correct it"
-        ) from None
+    require_whole(product, where)
     given = product.get("price")
     try:
         return {**product, "price": _price(given)}

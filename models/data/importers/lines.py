@@ -5,6 +5,7 @@ blanks and CRLF are all the same here; what cannot be read is named with its
 line.
 """
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,16 @@ def read_text(file: Path) -> str:
             "convert the file to UTF-8"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def require_whole(value: object, where: str) -> None:
+    """Raise SourceError where a text in what JSON said holds half of a letter: no UTF-8 can."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"{where}: holds half of a letter, as where a text was cut; correct it"
+        ) from None
 
 
 def token_lines(file: Path) -> pl.DataFrame:

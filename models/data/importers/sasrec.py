@@ -26,7 +26,7 @@ from models.data.importers.base import (
     require_events,
     with_keys,
 )
-from models.data.importers.lines import read_text, user_items
+from models.data.importers.lines import read_text, require_whole, user_items
 from models.data.report import CleaningStep
 
 ATTRIBUTES = "_item2attributes.json"
@@ -123,12 +123,7 @@ def _attributes(path: Path) -> Mapping[str, list[str]]:
         str(item): [_attribute_name(v) for v in _as_list(value) if _says(v)]
         for item, value in raw.items()
     }
-    try:
-        json.dumps(named, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise SourceError(
-            f"{path}: holds half of a letter, as where a text was cut; correct it"
-        ) from None
+    require_whole(named, str(path))
     return named
 
 

@@ -224,12 +224,7 @@ async def test_items_that_a_repair_could_not_save_are_stored_again_from_memory(
         await shop.catalog.UpsertItems(
             UpsertItemsRequest(items=[t.Item(item_id="new", title="Yogurt of tomorrow")])
         )
-        with closing(sqlite3.connect(state)) as outside:
-            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        overwrite_in_place(state, pages_of(state, "items"))
-        assert shop.application._state is not None
-        shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
-        await until_health(shop, "NOT_SERVING")
+        await lose(shop, state, "items")
         await until_health(shop, "SERVING")
     assert len(stored_keys(state)) == COUNT + 1
     async with open_shop(directory) as shop:
@@ -249,12 +244,7 @@ async def test_images_that_a_repair_could_not_save_are_stored_again_from_memory(
     async with open_shop(directory) as shop:  # some are known from the file, one from the API
         changed = t.Item(item_id="new 2", image_vector=[0.5])
         await shop.catalog.UpsertItems(UpsertItemsRequest(items=[changed]))
-        with closing(sqlite3.connect(state)) as outside:
-            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        overwrite_in_place(state, pages_of(state, "embeddings"))
-        assert shop.application._state is not None
-        shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
-        await until_health(shop, "NOT_SERVING")
+        await lose(shop, state, "embeddings")
         await until_health(shop, "SERVING")
     expected = {**pictured, "new 1": [], "new 2": [0.5]}
     async with open_shop(directory) as shop:
@@ -297,15 +287,16 @@ async def test_items_that_a_repair_could_not_save_are_stored_once_the_disk_takes
     monkeypatch.setattr(CatalogueKeeper, "restore", at_the_third_time)
     state = directory / "state.sqlite"
     async with open_shop(directory) as shop:
-        await lose_the_items(shop, state)
+        await lose(shop, state, "items")
         await eventually(lambda: tries == 3, "trying again")
         await eventually(lambda: len(stored_keys(state)) == COUNT, "storing them")
 
 
-async def lose_the_items(shop: Shop, state: Path) -> None:
+async def lose(shop: Shop, state: Path, table: str) -> None:
+    """Spoil a table's pages, and have it found."""
     with closing(sqlite3.connect(state)) as outside:
         outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    overwrite_in_place(state, pages_of(state, "items"))
+    overwrite_in_place(state, pages_of(state, table))
     assert shop.application._state is not None
     shop.application._state.store.condition.ill(sqlite3.DatabaseError("found by a person"))
     await until_health(shop, "NOT_SERVING")
