@@ -155,4 +155,5 @@ def columns_of(artifact: FusionArtifact, items: pl.DataFrame) -> Columns:
         category_names=category_names,
         brand_names=brand_names,
         provider_names=provider_names,
+        sellers=np.arange(len(keys), dtype=np.int32),
     )

@@ -122,7 +122,7 @@ def coverage_line(ranking: Ranking) -> Text:
         line.append("; ")
         line.append(_status(status), style=_STYLES.get(status.outcome, "yellow"))
     if coverage.fallback:
-        line.append("; made of trends and popularity alone", style="yellow")
+        line.append("; made of habits and what sells alone", style="yellow")
     return line
 
 

@@ -40,6 +40,8 @@ class LearnedRanker:
     item_keys: Keys  # ascending int64 [n]
     habits: Floats  # how people buy each item, columns of features.HABITS [n, H]
     usual: Floats  # of an item that is not among them [H]
+    # Whether what it says without any source is better than what sells (shelf.py).
+    alone: bool = False
 
     def preference(self, table: Floats) -> Floats:
         """Return the preference for each candidate from its features [P, F], 0..1 [P]."""
@@ -108,6 +110,7 @@ def save_rankers(directory: Path, rankers: Mapping[str, LearnedRanker]) -> None:
             "mean": network.mean,
             "scale": network.scale,
             "range": np.array([ranker.centre, ranker.spread], np.float64),
+            "alone": np.array(ranker.alone),
         }
         for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
             own |= {f"weight{number}": weight, f"bias{number}": bias}
@@ -162,6 +165,7 @@ def _ranker(arrays: Mapping[str, npt.NDArray[Any]], surface: str, keys: Keys) ->
         item_keys=keys,
         habits=arrays["habits"],
         usual=arrays["usual"],
+        alone=bool(own.get("alone", False)),  # earlier releases learned nothing of it
     )
 
 

@@ -142,7 +142,7 @@ def subsets_table(part: Table, main: str) -> RichTable:
     """Return the main metric of each way to fuse, by the sources that answer."""
     made = table(f"{main}, if only these answer", *(f">{way}" for way in part.subsets[0].metrics))
     for found in part.subsets:
-        made.add_row(", ".join(found.sources), *map(short, found.metrics.values()))
+        made.add_row(", ".join(found.sources) or "none", *map(short, found.metrics.values()))
     return made
 
 

@@ -26,7 +26,10 @@ def subsets(
     answers: Mapping[str, Answers],
     tuned: tuple[FusionArtifact, str],
 ) -> tuple[Subset, ...]:
-    """Judge each subset's reciprocal ranks, weighted sum and fusion, the largest subsets first."""
+    """Judge each subset's reciprocal ranks, weighted sum and fusion, the largest subsets first.
+
+    The last one is nobody: what sells, and what the ranker knows alone.
+    """
     count = min(len(asked.task.user_ids), _USERS)
     some = replace(
         asked, task=of_users(asked.task, np.arange(count)), key={**asked.key, "first": count}
@@ -34,14 +37,14 @@ def subsets(
     labels = [s.model.label for s in sources.fused().values() if s.model.label in answers]
     main, ks = job.plan.measure().main, job.plan.ks
     found = []
-    for size in range(len(labels), 0, -1):
+    for size in range(len(labels), -1, -1):
         for chosen in combinations(labels, size):
             fuse = Together(job, some, sources, {label: answers[label] for label in chosen})
-            ranked = {"rrf": fuse.by_ranks()}
+            ranked = {"rrf": fuse.by_ranks()} if chosen else {}
             ranked |= {way.name: fuse.one(way, *tuned) for way in _WAYS}
             values = {
                 name: float(per_user(r.lists.keys, some.task.targets, ks)[main].mean())
                 for name, r in ranked.items()
             }
-            found.append(Subset(chosen, count, values))
+            found.append(Subset(chosen, count, {"rrf": 0.0, **values}))
     return tuple(found)

@@ -1,27 +1,29 @@
 """What to show when no source has anything to say: what sells.
 
 The shelf is never empty: current trends of the market first, long-run
-popularity behind them, restricted to what the rules of the request allow.
+popularity behind them, restricted to what the rules of the request allow. Where a learned
+ranker knows the shopper it puts more of it in order (artifacts/ranker/shelf.py).
 """
 
 import numpy as np
 
+from artifacts.ranker.shelf import selling, shelf
 from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import Floats, Query, Rows
-
-# Trends lead; popularity orders what does not trend (and a market without events).
-_TREND_PART = 0.8
 
 
 def preference(query: Query, rows: Rows) -> Floats:
     """Return how much sells of each row lately and in the long run, 0..1 [len(rows)]."""
-    popularity = np.nan_to_num(query.columns.popularity[rows])
-    if not len(query.trend):
-        return popularity.astype(np.float32, copy=False)
-    trend = np.nan_to_num(query.trend[rows])
-    mixed = _TREND_PART * trend + (1 - _TREND_PART) * popularity
-    shown: Floats = np.clip(mixed, 0.0, 1.0).astype(np.float32, copy=False)
-    return shown
+    trend = query.trend[rows] if len(query.trend) else None
+    return selling(query.columns.popularity[rows], trend)
+
+
+def shelf_rows(query: Query) -> Rows:
+    """Return what sells, in all and of the shopper's kinds, of what the rules allow [<= 200]."""
+    rows = _sellers(query)
+    rows = rows[allowed(query, rows)]
+    kinds = query.columns.category
+    return rows[shelf(preference(query, rows), kinds[rows], kinds[query.past.rows])]
 
 
 def popular_rows(query: Query) -> Rows:
@@ -31,21 +33,25 @@ def popular_rows(query: Query) -> Rows:
     whole catalogue is looked through.
     """
     limit = max(query.limit, 1)
-    rows = np.concatenate([query.columns.sellers, query.trending()])
-    found = _best(query, rows[rows < len(query.columns.keys)], limit)
+    found = _best(query, _sellers(query), limit)
     return found if len(found) == limit else _best(query, _named(query), limit)
 
 
+def _sellers(query: Query) -> Rows:
+    """Return the rows that are known to sell, each once."""
+    rows = np.unique(np.concatenate([query.columns.sellers, query.trending()]))
+    return rows[rows < len(query.columns.keys)]
+
+
 def _best(query: Query, rows: Rows, limit: int) -> Rows:
-    """Return the `limit` rows that sell most of those allowed; none is given more than twice."""
+    """Return the `limit` rows, distinct ones, that sell most of those allowed."""
     rows = rows[allowed(query, rows)]
     score = preference(query, rows)
     # Thousands sell, some dozens are wanted: only these are put in order.
-    if len(rows) > 2 * limit:
-        some = np.argpartition(-score, 2 * limit)[: 2 * limit]
+    if len(rows) > limit:
+        some = np.sort(np.argpartition(-score, limit)[:limit])
         rows, score = rows[some], score[some]
-    rows, first = np.unique(rows, return_index=True)
-    return rows[np.argsort(-score[first], kind="stable")[:limit]]
+    return rows[np.argsort(-score, kind="stable")]
 
 
 def _named(query: Query) -> Rows:

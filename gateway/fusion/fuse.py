@@ -5,7 +5,7 @@ sources that answered. A candidate that an answering source did not name counts
 as 0 there: the source looked at the whole catalogue and preferred others.
 A learned ranker, where the artifact holds one, takes the combination's place through
 `Query.ranker`; everything before and after it stays. Where it has nothing to say, or no
-number, the convex combination speaks.
+number, the convex combination speaks, and what sells where no source has an opinion.
 """
 
 import numpy as np
@@ -22,12 +22,13 @@ _LEAST = 1e-37
 
 
 def fuse(query: Query, pool: Pool) -> Pool:
-    """Add the term "fused", 0..1, or "fallback" where no source has an opinion."""
-    if pool.fallback:
-        return with_term(pool, "fallback", fallback.preference(query, pool.rows))
-    pool = pool._replace(weights=renormalised(query, pool))
+    """Add the term "fused", 0..1, or "fallback" where neither sources nor ranker know any."""
+    if not pool.fallback:
+        pool = pool._replace(weights=renormalised(query, pool))
     learned = query.ranker(query, pool) if query.ranker is not None else None
     if learned is None or not np.isfinite(learned[0]).all():
+        if pool.fallback:
+            return with_term(pool, "fallback", fallback.preference(query, pool.rows))
         return with_term(pool, "fused", convex(query, pool))
     preference, features = learned
     pool = with_term(pool, "fused", preference)

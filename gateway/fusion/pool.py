@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 
 from artifacts.compiled import FLOATS, INTS, NUMBER, ROWS, compiled
-from gateway.fusion.fallback import popular_rows
+from gateway.fusion.fallback import popular_rows, shelf_rows
 from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import BY_SCORE, NORMAL, Bools, Floats, Ints, Pool, Query, Rows
 
@@ -27,14 +27,17 @@ def build_pool(query: Query, candidates: Candidates, extra: Rows = _EMPTY) -> Po
     (-1: not known here) are skipped; of duplicates within a source the best score
     counts. `extra` rows join without a score: the caller's own on RANK, or
     anything the gateway wants considered. Pinned rows join too, and popular ones
-    where too few are left that the rules allow; on RANK nothing is added, and a
-    search that finds nothing stays empty.
+    where too few are left that the rules allow, or no source names anything and the
+    ranker knows the shopper; on RANK nothing is added, and a search that finds nothing
+    stays empty.
     """
     named = [s for s in query.sources if s in candidates]
     lists = [np.asarray(candidates[s][0], np.int32) for s in named]
     added = [np.asarray(extra, np.int32)]
     if query.surface != "RANK":
         added.append(query.rules.pin)
+    if query.ranker is not None and not any(map(len, lists)) and query.ranker.alone(query):
+        added.append(shelf_rows(query))
     values = [np.asarray(candidates[s][1], np.float32) for s in named]
     numbers = [query.sources.index(s) for s in named]
     rows, scores = _united(query, [*lists, *added], values, numbers)

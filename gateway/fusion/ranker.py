@@ -31,11 +31,11 @@ class PoolRanker:
     def __call__(self, query: Query, pool: Pool) -> tuple[Floats, Floats] | None:
         """Return the preference for each candidate, 0..1 [P], and the features it is made of.
 
-        None without a source it knows.
+        None without a source it knows, unless it ranks alone where none answered.
         """
-        if not self._has_answer(query, pool):
+        if not self._speaks(query, pool):
             return None
-        if len(pool.rows) <= shortlist_length(query):
+        if _ranks_all(query, pool):
             table = self._table(query, pool, None)
             return self._learned.preference(table), table
         summed = convex(query, pool)
@@ -52,12 +52,12 @@ class PoolRanker:
         Behind the shortlist the parts are the weighted sum's, in proportion. What the pool
         has kept of the features is read: market and catalogue may be others by now.
         """
-        if not self._has_answer(query, pool):
+        if not self._speaks(query, pool):
             raise ValueError("there is nothing to take apart: no source is known to the ranker")
         parts = np.zeros((len(query.sources), len(positions)), np.float32)
         rest = np.zeros(len(positions), np.float32)
         ranked, best = np.ones(len(positions), np.bool_), np.arange(len(pool.rows), dtype=np.int32)
-        if len(pool.rows) > shortlist_length(query):
+        if not _ranks_all(query, pool):
             summed = convex(query, pool)
             best = _shortlist(query, pool, summed)
             ranked = np.isin(positions, best)
@@ -77,7 +77,13 @@ class PoolRanker:
                 parts[p, ranked] = source
         return parts, rest
 
-    def _has_answer(self, query: Query, pool: Pool) -> bool:
+    def alone(self, query: Query) -> bool:
+        """Say whether it has a preference where no source answers: for a shopper it knows."""
+        return self._learned.alone and len(query.past.rows) > 0
+
+    def _speaks(self, query: Query, pool: Pool) -> bool:
+        if pool.fallback:
+            return self.alone(query)
         known = [p for p in self._places(query) if p >= 0]
         return not np.isnan(pool.scores[known]).all()
 
@@ -110,6 +116,11 @@ class PoolRanker:
         """Return where the ranker's sources stand among the query's; -1 where they do not."""
         names = query.sources
         return [names.index(s) if s in names else -1 for s in self._learned.sources]
+
+
+def _ranks_all(query: Query, pool: Pool) -> bool:
+    """Say whether every candidate is looked at: few are, or without sources no sum tells them."""
+    return pool.fallback or len(pool.rows) <= shortlist_length(query)
 
 
 def shortlist_length(query: Query) -> int:

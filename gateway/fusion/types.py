@@ -123,6 +123,10 @@ class RuleSet:
 class Ranker(Protocol):
     """A learned combination of the sources: takes the place of the convex one."""
 
+    def alone(self, query: "Query") -> bool:
+        """Say whether it has a preference where no source answers."""
+        ...
+
     def __call__(self, query: "Query", pool: "Pool") -> tuple[Floats, Floats] | None:
         """Return the preference for each candidate, 0..1 [P], and what it is made of.
 
@@ -210,7 +214,7 @@ class Pool(NamedTuple):
     tier: npt.NDArray[np.int8] = _empty(np.int8)
     # Place within the tier that a stage has fixed, else BY_SCORE [P].
     place: Rows = _NO_ROWS
-    # True where no source had anything to say: trends and popularity alone.
+    # True where no source had anything to say: what sells, and what the ranker knows alone.
     fallback: bool = False
     # True where the learned ranker made the term "fused".
     learned: bool = False

@@ -111,6 +111,8 @@ def _diagonal(blocks: torch.Tensor) -> torch.Tensor:
 
 def _fewer(table: Table, sources: int, rng: np.random.Generator) -> Table:
     """Return a question as it would be with some sources gone, or as it is."""
+    if not named(table.features, sources).any():
+        return table  # nobody is there to go
     if rng.random() >= _FEWER:
         return table
     there = rng.random(sources) >= _OUT

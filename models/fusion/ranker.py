@@ -6,8 +6,8 @@ they are few, as with a single target each in two hundred carts, chance would de
 other shoppers judge a network that has not seen them, until enough questions are judged.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -18,12 +18,13 @@ from artifacts.fusion import NETWORK, FusionArtifact
 from artifacts.ranker.features import named, names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
+from artifacts.ranker.shelf import selling
 from models.fusion.cases import Case
 from models.fusion.config import Config
 from models.fusion.network import train_network
 from models.fusion.search import blend
 from models.fusion.surfaces import shopper_of
-from models.fusion.tables import Known, Questions, Table, make_tables
+from models.fusion.tables import Known, Questions, Table, make_tables, unanswered
 from models.fusion.variety import Question, afford, with_diversity
 from models.progress import Progress, part
 
@@ -38,10 +39,13 @@ _BEST, _MIDDLE = 0.8, 0.05
 class Judged:
     """NDCG of rankers and of what they would replace, on shoppers they did not learn from."""
 
-    ranker: float
-    convex: float
-    # As the rankers answer them.
-    questions: Sequence[Question]
+    ranker: list[float] = field(default_factory=list)
+    convex: list[float] = field(default_factory=list)
+    # The same where no source answers: what sells would be replaced.
+    alone: list[float] = field(default_factory=list)
+    selling: list[float] = field(default_factory=list)
+    # As the rankers answer them, with sources.
+    questions: list[Question] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +66,8 @@ class Taught:
     sources: tuple[str, ...]  # those that the features begin with
     habits: Floats  # of the artifact's items, by all events [n, H]
     earlier: Sequence[Table] = ()  # of a window before: they teach, and judge nothing
+    # Of the held-out window as if no source had answered: they judge that case alone.
+    unanswered: Sequence[Table] = ()
     surface: str = "HOME"
 
 
@@ -78,16 +84,33 @@ def learn_ranker(
     """
     lesson, earlier = lessons
     tables = tables_of(config, lesson, part(progress, 0, 0.3))
-    before = [] if earlier is None else tables_of(config, earlier, part(progress, 0.3, 0.5))
-    taught = Taught(tables, tuple(lesson.engines), habits, before, lesson.surface)
+    before: list[Table] = []
+    if earlier is not None:
+        before = tables_of(config, earlier, part(progress, 0.3, 0.5))
+        before += unanswered_of(config, earlier)
+    taught = Taught(
+        tables, tuple(lesson.engines), habits, before, unanswered_of(config, lesson),
+        surface=lesson.surface,
+    )  # fmt: skip
     return with_ranker(config, artifact, taught, part(progress, 0.5, 1))
 
 
 def tables_of(config: Config, lesson: Lesson, progress: Progress) -> list[Table]:
     """Put a lesson's questions to its sources."""
     tables = make_tables(config, lesson.asked, lesson.engines, lesson.known, progress)
+    return _by_shopper(lesson, tables)
+
+
+def unanswered_of(config: Config, lesson: Lesson) -> list[Table]:
+    """Return some of a lesson's questions as they are had no source answered."""
+    sources = tuple(lesson.engines)
+    return _by_shopper(lesson, unanswered(lesson.asked, sources, lesson.known, config.asking))
+
+
+def _by_shopper(lesson: Lesson, tables: Iterable[Table]) -> list[Table]:
+    """Return tables that name shoppers; those of visits name these."""
     if lesson.surface == "HOME":
-        return tables
+        return [*tables]
     return [replace(table, user=shopper_of(table.user)) for table in tables]
 
 
@@ -102,23 +125,27 @@ def with_ranker(
     tables, sources, surface = taught.tables, taught.sources, taught.surface
     if len(tables) < config.least_questions:
         return artifact, {f"{surface}.ranker.questions": float(len(tables))}
-    every = [*tables, *taught.earlier]
+    every = [*tables, *taught.earlier, *taught.unanswered]
     judged = _judged(config, artifact, taught, part(progress, 0, 0.5))
     metrics = {
         f"{surface}.ranker.questions": float(len(every)),
         f"{surface}.ranker.judged": float(len(judged.questions)),
-        f"{surface}.ranker.ndcg@{config.k}": judged.ranker,
-        f"{surface}.ranker.convex.ndcg@{config.k}": judged.convex,
+        f"{surface}.ranker.ndcg@{config.k}": _mean(judged.ranker),
+        f"{surface}.ranker.convex.ndcg@{config.k}": _mean(judged.convex),
+        f"{surface}.ranker.alone.ndcg@{config.k}": _mean(judged.alone),
+        f"{surface}.ranker.selling.ndcg@{config.k}": _mean(judged.selling),
     }
-    if judged.ranker <= judged.convex:
+    if _mean(judged.ranker) <= _mean(judged.convex):
         return artifact, metrics
     afforded = afford(judged.questions, artifact.vectors, config.variety_cost)
     whole = train_network(config, every, len(sources), part(progress, 0.5, 1))
+    learned = _ranker(artifact, taught, whole, every)
+    alone = _mean(judged.alone) > _mean(judged.selling)
     made = replace(
         artifact,
         settings=replace(artifact.settings, ranker=NETWORK),
         surface_settings=with_diversity(artifact.surface_settings, surface, afforded),
-        rankers={**artifact.rankers, surface: _ranker(artifact, taught, whole, every)},
+        rankers={**artifact.rankers, surface: replace(learned, alone=alone)},
     )
     return made, {**metrics, **afforded.metrics(f"{surface}.ranker")}
 
@@ -126,8 +153,13 @@ def with_ranker(
 def _ranker(
     artifact: FusionArtifact, taught: Taught, network: Network, learning: Sequence[Table]
 ) -> LearnedRanker:
-    """Return a network as a ranker, its scores brought to 0..1 by what it learned from."""
-    centre, spread = _range([network.score(table.features) for table in learning])
+    """Return a network as a ranker, its scores brought to 0..1 by what it learned from.
+
+    By questions that sources answered: these are the usual ones.
+    """
+    count = len(taught.sources)
+    usual = [table.features for table in learning if named(table.features, count).any()]
+    centre, spread = _range([network.score(features) for features in usual])
     return LearnedRanker(
         sources=taught.sources,
         network=network,
@@ -146,16 +178,12 @@ def _judged(config: Config, artifact: FusionArtifact, taught: Taught, progress: 
     lot = np.random.default_rng(config.seed).random(len(users))
     share = dict(zip(users, (lot // _JUDGES).astype(int).tolist(), strict=True))
     summed_up = partial(_summed, artifact, taught.surface, sources)
-    asked: list[Question] = []
-    learned: list[float] = []
-    summed: list[float] = []
+    judged = Judged()
     shares = int(np.ceil(1 / _JUDGES))
+    every = (*tables, *taught.earlier, *taught.unanswered)
     for number in range(shares):
-        judging = [table for table in tables if share[table.user] == number]
-        if taught.surface == "SESSION":
-            # Neither way is to win by what the session holds.
-            judging = [_fresh(table, sources) for table in judging]
-        learning = [t for t in (*tables, *taught.earlier) if share.get(t.user) != number]
+        judging = _of_share(taught, tables, share, number)
+        learning = [table for table in every if share.get(table.user) != number]
         if not judging or not learning:
             continue
         report = part(progress, number / shares, (number + 1) / shares)
@@ -163,12 +191,37 @@ def _judged(config: Config, artifact: FusionArtifact, taught: Taught, progress: 
         ranker = _ranker(artifact, taught, network, learning)
         for table in judging:
             preference = ranker.preference(table.features)
-            asked.append(Question(table.user, preference, table.rows, table.target, table.wanted))
-            learned.append(ndcg(table, network.score(table.features), config.k))
-            summed.append(ndcg(table, summed_up(table), config.k))
-        if len(asked) >= _ENOUGH:
+            asked = Question(table.user, preference, table.rows, table.target, table.wanted)
+            judged.questions.append(asked)
+            judged.ranker.append(ndcg(table, network.score(table.features), config.k))
+            judged.convex.append(ndcg(table, summed_up(table), config.k))
+        for table in _of_share(taught, taught.unanswered, share, number):
+            judged.alone.append(ndcg(table, network.score(table.features), config.k))
+            judged.selling.append(ndcg(table, _sold(sources, table), config.k))
+        if len(judged.questions) >= _ENOUGH:
             break
-    return Judged(float(np.mean(learned or [0])), float(np.mean(summed or [0])), asked)
+    return judged
+
+
+def _of_share(
+    taught: Taught, tables: Sequence[Table], share: Mapping[str, int], number: int
+) -> list[Table]:
+    """Return the questions of a share of the shoppers, as they are judged."""
+    judging = [table for table in tables if share.get(table.user) == number]
+    if taught.surface != "SESSION":
+        return judging
+    # Neither way is to win by what the session holds.
+    return [_fresh(table, taught.sources) for table in judging]
+
+
+def _sold(sources: Sequence[str], table: Table) -> Floats:
+    """Return what is shown first where no source answers and no ranker is asked [P]."""
+    columns = dict(zip(names(sources), table.features.T, strict=True))
+    return selling(columns["popularity"], columns["trend"])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def _range(scores: Sequence[Floats]) -> tuple[float, float]:

@@ -4,7 +4,9 @@ The one idea: a question is "what will this shopper buy from now on", asked at a
 moments of the held-out window; on SESSION and CART, "what else does this visit hold"; on
 SEARCH, "which of what the query finds".
 Sources, trends and habits know nothing after the moment, what followed is the answer, and
-the features are made by the function that serves (artifacts/ranker/features.py).
+the features are made by the function that serves (artifacts/ranker/features.py). Some
+questions are asked once more as if no source had answered: what a shopper buys again, and
+what sells, is then still to be put in order (artifacts/ranker/shelf.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +18,14 @@ import polars as pl
 from artifacts.engine import Engine
 from artifacts.formulas import Floats, Rows, domain_log_ratio
 from artifacts.ranker.features import Candidates, Past, Shelf, features, own_rows
-from models.evaluate.fused import past_of
-from models.evaluate.metrics import Bools
+from artifacts.ranker.shelf import selling, shelf
+from models.evaluate.fused import disliked_by, past_of
+from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
 from models.fusion.cases import Setting, candidates_of
-from models.fusion.catalogue import codes
+from models.fusion.catalogue import Catalogue, codes
 from models.fusion.config import TEXT, Config, Window
 from models.fusion.exposures import Weigh
 from models.fusion.queries import search_lists, search_task
@@ -32,6 +35,8 @@ from models.progress import Progress
 RANKED = ("HOME", "SESSION", "CART", "SEARCH")
 # Those whose question tells a visit under way.
 VISITS = ("SESSION", "CART")
+# Of so many questions one is asked without sources too.
+_UNANSWERED = 3
 # For so many searches by shoppers who are known there is one by somebody who is not.
 _KNOWN = 3
 
@@ -162,45 +167,88 @@ def tables_of(
     task: Task, lists: Mapping[str, Lists], known: Known, asking: Asking
 ) -> Iterator[Table]:
     """Yield a table for every user with a target among the candidates."""
-    history, weight = padded_history(task, np.arange(len(task.user_ids)), asking)
-    catalogue = known.setting.catalogue
-    for user, user_id in enumerate(task.user_ids):
-        keys, age, worth = past_of(task, user)
-        past = Past(catalogue.rows(keys), age, worth)
-        named = history[user] != 0
-        recent = catalogue.rows(history[user][named]), weight[user][named]
-        candidates, shown = _candidates(task, user, lists, known, (past, *recent))
-        mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
-        targets = task.targets.keys[mine]
-        keys = catalogue.keys[candidates.rows]
-        target = np.isin(keys, targets, assume_unique=True)
-        if target[shown].any():
-            table = features(candidates, past, known.shelf)
-            counts: Floats | None = None
-            if known.weigh is not None:
-                counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
-            asked = Table(user_id, table, target, len(targets), candidates.rows, counts)
-            # Ranks and leads are among all that was named, as in serving.
-            yield asked if shown.all() else asked.only(shown)
+    pasts = _Pasts(task, known, asking)
+    for user in range(len(task.user_ids)):
+        answers = [(s, found.keys[user], found.scores[user]) for s, found in lists.items()]
+        yield from _table(task, user, answers, known, pasts.of(user))
+
+
+def unanswered(
+    asked: Sequence[Questions], sources: Sequence[str], known: Known, asking: Asking
+) -> Iterator[Table]:
+    """Yield tables of some of the questions as they are had no source answered.
+
+    Of shoppers who have a past: without, nothing tells more than what sells. Not of
+    searches: what sells answers none.
+    """
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    for number, task in enumerate(one.task for one in asked if not one.texts):
+        pasts = _Pasts(task, known, asking)
+        for user in range(number % _UNANSWERED, len(task.user_ids), _UNANSWERED):
+            theirs = pasts.of(user)
+            if len(theirs[0].rows):
+                answers = [(source, *nothing) for source in sources]
+                yield from _table(task, user, answers, known, theirs)
+
+
+class _Pasts:
+    """What the users of a task did, as the ranker and as the models are told."""
+
+    def __init__(self, task: Task, known: Known, asking: Asking) -> None:
+        self._task, self._catalogue = task, known.setting.catalogue
+        everyone = np.arange(len(task.user_ids))
+        self._history, self._weight = padded_history(task, everyone, asking)
+
+    def of(self, user: int) -> tuple[Past, Rows, Floats]:
+        """Return a user's past, and the history's rows and weights."""
+        keys, age, worth = past_of(self._task, user)
+        named = self._history[user] != 0
+        recent = self._catalogue.rows(self._history[user][named])
+        return Past(self._catalogue.rows(keys), age, worth), recent, self._weight[user][named]
+
+
+def _table(
+    task: Task,
+    user: int,
+    answers: Sequence[tuple[str, Keys, Floats]],
+    known: Known,
+    theirs: tuple[Past, Rows, Floats],
+) -> Iterator[Table]:
+    """Yield the table of a question, if there is a target among its candidates."""
+    user_id = task.user_ids[user]
+    candidates, shown = _candidates(task, user, answers, known, theirs)
+    mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
+    targets = task.targets.keys[mine]
+    keys = known.setting.catalogue.keys[candidates.rows]
+    target = np.isin(keys, targets, assume_unique=True)
+    if target[shown].any():
+        table = features(candidates, theirs[0], known.shelf)
+        counts: Floats | None = None
+        if known.weigh is not None:
+            counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
+        asked = Table(user_id, table, target, len(targets), candidates.rows, counts)
+        # Ranks and leads are among all that was named, as in serving.
+        yield asked if shown.all() else asked.only(shown)
 
 
 def _candidates(
     task: Task,
     user: int,
-    lists: Mapping[str, Lists],
+    answers: Sequence[tuple[str, Keys, Floats]],
     known: Known,
-    theirs: tuple[Past, np.ndarray, Floats],
+    theirs: tuple[Past, Rows, Floats],
 ) -> tuple[Candidates, Bools]:
     """Return the candidates of a question, and which of them may be shown [P]."""
     setting, catalogue = known.setting, known.setting.catalogue
-    answers = [(s, found.keys[user], found.scores[user]) for s, found in lists.items()]
-    own = None
-    if known.own and not task.exclude_seen:
-        own = catalogue.keys[own_rows(theirs[0])]
-    found = candidates_of(task, user, answers, setting, own)
-    pool = catalogue.rows(found.keys)
     now = float(task.now[user]) if task.timed else float("nan")
     trend = setting.trends(task.market[user], now)
+    own = catalogue.keys[own_rows(theirs[0])] if known.own and not task.exclude_seen else None
+    if not any(len(keys) for _, keys, _ in answers):
+        out = _forbidden(task, user, catalogue, told=task.exclude_seen or not known.again)
+        sells = catalogue.keys[_selling(known, trend, theirs[0], out)]
+        own = sells if own is None else np.union1d(own, sells)
+    found = candidates_of(task, user, answers, setting, own)
+    pool = catalogue.rows(found.keys)
     candidates = Candidates(
         rows=pool,
         scores=found.scores,
@@ -210,6 +258,20 @@ def _candidates(
         habits=known.habits[pool],
     )
     return candidates, ~(found.hidden | (found.told & (not known.again)))
+
+
+def _selling(known: Known, trend: Floats | None, past: Past, out: Rows) -> Rows:
+    """Return the rows of the shelf that serving falls back to for a shopper; none of `out`."""
+    kinds = known.setting.catalogue.category
+    sells = selling(known.shelf.popularity, trend).copy()
+    sells[out] = 0
+    return shelf(sells, kinds, kinds[past.rows])
+
+
+def _forbidden(task: Task, user: int, catalogue: Catalogue, *, told: bool) -> Rows:
+    """Return the rows that a user must not be shown, with `told` those of the history too."""
+    mine = slice(task.history.starts[user], task.history.starts[user + 1 if told else user])
+    return catalogue.rows(np.concatenate([disliked_by(task, user), task.history.keys[mine]]))
 
 
 def _crossing(setting: Setting, pool: np.ndarray, past: np.ndarray, weight: Floats) -> Floats:

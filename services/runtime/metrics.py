@@ -145,7 +145,7 @@ PARTIAL_ANSWERS = Counter(
     ["surface"],
 )
 FALLBACKS = Counter(
-    "plait_fallbacks_total", "Rankings made of trends and popularity alone.", ["surface", "reason"]
+    "plait_fallbacks_total", "Rankings that no model had a part in.", ["surface", "reason"]
 )
 DROPPED_CANDIDATES = Counter(
     "plait_dropped_candidates_total", "Candidates left out of a ranking, by reason.", ["reason"]

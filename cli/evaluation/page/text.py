@@ -115,7 +115,7 @@ def subsets_table(table: Json) -> str:
         values = list(part["metrics"].values())
         best = _best(values, True)
         cells = "".join(f"<td{_marked(v, best)}>{short(v)}</td>" for v in values)
-        body += f"<tr><td>{escape(', '.join(part['sources']))}</td>{cells}</tr>"
+        body += f"<tr><td>{escape(', '.join(part['sources']) or 'none')}</td>{cells}</tr>"
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -636,7 +636,9 @@ class Coverage(_message.Message):
     partial: _builtins.bool
     """True where at least one asked source is missing."""
     fallback: _builtins.bool
-    """True where no source contributed: trends and popularity alone."""
+    """True where no source contributed: what the shopper does again, where a learned ranker
+    knows, trends and popularity alone.
+    """
     def __init__(
         self,
         *,

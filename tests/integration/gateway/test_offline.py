@@ -7,7 +7,7 @@ item by item: a difference is something that was learned of a world that is not 
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -49,7 +49,8 @@ from models.fusion.catalogue import make_catalogue
 from models.fusion.config import TEXT, Config, Window
 from models.fusion.queries import search_lists, search_task
 from models.fusion.rankers import asked_on, known_of, lesson_of, setting_of
-from models.fusion.tables import RANKED, VISITS, Known, tables_of
+from models.fusion.tables import RANKED, VISITS, Known, Table, tables_of, unanswered
+from models.fusion.tables import Questions as TaughtOf
 from models.fusion.train import load_sources, train
 from models.train import TrainConfig, train_all
 from plait.v1 import types_pb2 as t
@@ -67,6 +68,8 @@ PLACES, PAGE = 40, 20
 CONFIG = Config(depth=DEPTH, ranker=False, visits=60, searches=60)
 # Of a session and a cart nothing but themselves is known; of some who search nothing at all.
 ASKED = (*RANKED, "SEARCH by strangers")
+# Where a ranker speaks though no source does.
+ALONE = ("HOME", *VISITS)
 # The state file keeps milliseconds, and some of these numbers are logarithms of ages.
 NEAR = 2e-4
 
@@ -130,7 +133,8 @@ def _ranker(seed: int, sources: tuple[str, ...], habits: Floats, keys: Keys) -> 
 
     layers, biases = (drawn(width, 4), drawn(4, 1)), (drawn(4), drawn(1))
     network = Network(drawn(width), np.abs(drawn(width)), layers, biases)
-    return LearnedRanker(sources, network, 0.0, 5.0, keys, habits, habits.mean(axis=0))
+    usual = habits.mean(axis=0)
+    return LearnedRanker(sources, network, 0.0, 5.0, keys, habits, usual, alone=True)
 
 
 @dataclass(frozen=True)
@@ -168,27 +172,45 @@ async def storefront(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Storefront]:
     """What happened until MOMENT is in the state file, and MOMENT is now."""
-    state = tmp_path_factory.mktemp("state") / "state.sqlite"
+    async with _at(world, tmp_path_factory.mktemp("state")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def alone(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Storefront]:
+    """The same with no model that answers."""
+    async with _at(world, tmp_path_factory.mktemp("state"), answers=False) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _at(world: World, home: Path, *, answers: bool = True) -> AsyncIterator[Storefront]:
     now = round(time.time() * 1000) / 1000
     moved = pl.col("time") + (datetime.fromtimestamp(now, UTC) - MOMENT)
     events = world.window.known.with_columns(time=moved)
+    state = home / "state.sqlite"
     seed_state(replace(world.data, events=events), state, align_now=False)
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(time=lambda: now, perf_counter=time.perf_counter)
         patch.setattr("gateway.recommender.time", clock)
-        async with _running(world.repository, state) as found:
+        async with _running(world.repository, state, answers=answers) as found:
             yield found
 
 
 @asynccontextmanager
-async def _running(repository: Path, state: Path) -> AsyncIterator[Storefront]:
+async def _running(
+    repository: Path, state: Path, *, answers: bool = True
+) -> AsyncIterator[Storefront]:
     config = GatewayConfig(
         port=0, metrics_port=0, repository=repository, state=state, drain_seconds=0.0,
         sources=tuple(f"{name}=127.0.0.1:1" for name in SOURCES), item_encoders=(),
         candidates=DEPTH, careful_places=PLACES, max_deadline_ms=20_000, least_quality=1.0,
     )  # fmt: skip
     places = {f"PLAIT_{name.upper()}_REPOSITORY": str(repository) for name in SOURCES}
-    models = {name: link for name, link in links(places).items() if name in SOURCES}
+    # Where there are none, nobody listens where they are looked for.
+    models = {name: link for name, link in links(places).items() if name in SOURCES and answers}
     application = GatewayApplication(config, models)
     server = Server(config, application)
     await server.start()
@@ -309,6 +331,26 @@ async def test_a_ranker_learns_from_the_features_it_is_asked_with(
     questions = questions_on(world, asked)
     known = _of_artifact(world, questions.surface)
     made = tables_of(questions.task, questions.lists, known, CONFIG.asking)
+    await same_features(world, storefront, questions, made)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("asked", ALONE)
+async def test_a_ranker_learns_from_what_it_is_asked_with_where_no_model_answers(
+    world: World, alone: Storefront, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.fusion.tables._UNANSWERED", 1)
+    questions = questions_on(world, asked)
+    known = _of_artifact(world, questions.surface)
+    made = unanswered([TaughtOf(questions.task)], [*questions.lists], known, CONFIG.asking)
+    await same_features(world, alone, questions, made)
+
+
+async def same_features(
+    world: World, storefront: Storefront, questions: Questions, made: Iterable[Table]
+) -> None:
+    """The gateway's rankers are asked with the tables that they learn from."""
+    catalogue = world.known(questions.surface).setting.catalogue
     tables = {table.user: table for table in made}
     found = {}
     async for user, query, pool in served(world, storefront, questions):
@@ -317,7 +359,7 @@ async def test_a_ranker_learns_from_the_features_it_is_asked_with(
             continue
         assert pool.features is not None
         best = np.arange(len(pool.rows), dtype=np.int32)
-        if len(best) > shortlist_length(query):
+        if len(best) > shortlist_length(query) and not pool.fallback:
             best = _shortlist(query, pool, convex(query, pool))
         keys, shown = query.columns.keys[pool.rows], pool.kept
         every = names([*questions.lists])
@@ -325,7 +367,7 @@ async def test_a_ranker_learns_from_the_features_it_is_asked_with(
             name: column(keys[best], of, shown[best])
             for name, of in zip(every, pool.features.T, strict=True)
         }
-        theirs = known.setting.catalogue.keys[table.rows]
+        theirs = catalogue.keys[table.rows]
         # What is not on the shortlist has no features, but is a candidate all the same.
         ranked = np.isin(theirs, keys[best])
         offline = {
@@ -384,7 +426,24 @@ class Noted(OfflineFusion):
 async def test_what_is_judged_is_the_slate_that_is_shown(
     world: World, storefront: Storefront, asked: str
 ) -> None:
+    await same_slates(world, storefront, questions_on(world, asked))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("asked", ALONE)
+async def test_what_is_judged_is_what_is_shown_where_no_model_answers(
+    world: World, alone: Storefront, asked: str
+) -> None:
     questions = questions_on(world, asked)
+    nobody = {
+        name: Lists(np.zeros_like(found.keys), np.full_like(found.scores, np.nan))
+        for name, found in questions.lists.items()
+    }
+    await same_slates(world, alone, replace(questions, lists=nobody))
+
+
+async def same_slates(world: World, storefront: Storefront, questions: Questions) -> None:
+    """The gateway shows what evaluation judges, and makes it of the same terms."""
     surface, task = questions.surface, questions.task
     fusion = Noted(
         world.artifact, world.data.items, world.known(surface).setting.trends,

@@ -41,7 +41,7 @@ def with_rankers() -> FusionArtifact:
 
     def ranker(seed: int) -> LearnedRanker:
         return LearnedRanker(
-            SOURCES, network(seed), 0.0, 5.0, plain.item_keys, habits, habits[0]
+            SOURCES, network(seed), 0.0, 5.0, plain.item_keys, habits, habits[0], alone=True
         )  # fmt: skip
 
     rankers = {surface: ranker(number) for number, surface in enumerate(RANKED)}
@@ -154,3 +154,21 @@ async def test_a_stranger_without_a_session_is_ranked_too(ranked: Path) -> None:
     assert {a.name for a in searched.items[0].explanation.adjustments} >= {"habits"}
     # No source has anything to say: what sells is shown.
     assert len(empty.items) == 10
+
+
+async def test_with_every_model_down_habits_still_rank_and_say_so(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        for source in shop.sources.values():
+            source.status = grpc.StatusCode.INTERNAL
+        ann = await shop.recommend("ann", page_size=60, explain=True)
+        stranger = await shop.recommend("nobody", page_size=20, explain=True)
+    for answer, term in ((ann, "habits"), (stranger, "fallback")):
+        assert len(answer.items) >= 20
+        assert answer.coverage.fallback
+        assert answer.coverage.answered == 0
+        for item in answer.items:
+            told = {a.name: a.value for a in item.explanation.adjustments}
+            assert term in told
+            assert sum(told.values()) == pytest.approx(item.score, abs=1e-5)
+    reasons = {item.explanation.reason for item in ann.items}
+    assert reasons & {"You bought this before", "You looked at this before"}

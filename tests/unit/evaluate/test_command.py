@@ -360,8 +360,11 @@ def test_every_subset_of_the_sources_is_judged_where_it_is_asked_for(
     file = tmp_path / "report.json"
     result = evaluate(shop, "--subsets", "--json", str(file), "--work", str(tmp_path / "work"))
     table = json.loads(file.read_text())["tables"][0]
-    (subset,) = table["subsets"]
+    subset, nobody = table["subsets"]
     assert subset["sources"] == ["cf"]
+    assert nobody["sources"] == []
+    assert nobody["metrics"]["rrf"] == 0
+    assert nobody["metrics"]["convex"] > 0
     fused = next(row for row in table["rows"] if row["name"] == "fused")
     assert subset["metrics"]["fused"] == fused["metrics"]["ndcg@5"]
     assert set(subset["metrics"]) == {"rrf", "convex", "fused"}
