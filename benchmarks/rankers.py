@@ -48,7 +48,7 @@ from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
 from models.fusion.habits import item_habits
 from models.fusion.network import train_network
-from models.fusion.ranker import ndcg, tables_of
+from models.fusion.ranker import ndcg, tables_of, unanswered_of
 from models.fusion.rankers import known_of, lesson_of, setting_of
 from models.fusion.tables import Known, Questions, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
@@ -176,7 +176,7 @@ def _tables(
     setting = setting_of(config, catalogue, engines, window, ordered=True)
     known = known_of(job.dataset, setting, window)
     lesson = lesson_of(config, job.dataset, engines, (known, window))
-    return tables_of(config, lesson, silent)
+    return [*tables_of(config, lesson, silent), *unanswered_of(config, lesson)]
 
 
 def _stages_ms(
