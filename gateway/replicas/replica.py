@@ -57,6 +57,8 @@ class Replica:
         self.breaker = Breaker(settings.rules, time.perf_counter, self._broke)
         self.rows = 0
         self.draining = False
+        # Whether its breaker has been closed since it last opened.
+        self._well = True
         # Described since it was last connected.
         self.here = False
         self._busy_until = 0.0
@@ -251,10 +253,12 @@ class Replica:
             self._watching = None
 
     def _broke(self, state: State) -> None:
-        what = self._what | {"state": state.value}
-        _log.warning("breaker", extra=what) if state is State.OPEN else _log.info(
-            "breaker", extra=what
-        )
+        # Where a trouble begins and where it ends; trials come every few seconds in between.
+        level = logging.DEBUG
+        if state is State.CLOSED or self._well:
+            level = logging.INFO if state is State.CLOSED else logging.WARNING
+        self._well = state is State.CLOSED
+        _log.log(level, "breaker", extra=self._what | {"state": state.value})
         if state is State.OPEN:
             self._doubt.set()
         self._changed(self)

@@ -198,6 +198,31 @@ def test_an_error_that_nobody_expected_ends_no_upkeep(
     assert condition.state is State.OK
 
 
+@pytest.mark.parametrize("error", [StoreFailed("the disk is full"), KeyError("items")])
+def test_a_trouble_that_lasts_is_complained_of_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(upkeep, "_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "_TICK", 0.001)
+    condition, often, tries = Condition(), threading.Event(), []
+
+    def repair() -> None:
+        tries.append(1)
+        if len(tries) > 20:
+            often.set()
+        raise error
+
+    condition.ill(ValueError("attributes are not JSON"))
+    made = Upkeep(tmp_path / "state.sqlite", condition, lambda: None, repair, 0.0)
+    made.start()
+    assert often.wait(30)
+    made.stop()
+    assert len([r for r in caplog.records if "upkeep" in r.getMessage()]) == 1
+
+
 def test_events_may_be_kept_for_longer_than_there_was_time(tmp_path: Path) -> None:
     with opened(tmp_path / "state.sqlite") as state:
         write_rows(state, 3)
