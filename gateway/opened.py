@@ -86,5 +86,6 @@ class Syncer:
                 try:
                     _sync(self._log)
                     synced = written
+                    self._condition.synced()
                 except OSError as error:
-                    self._condition.ill(error)
+                    self._condition.unsynced(error)

@@ -1,6 +1,7 @@
 """The log is written back, old events go, and a store that was ill recovers by itself."""
 
 import asyncio
+import errno
 import sqlite3
 import threading
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import condition as condition_of_store
+from gateway import opened as opened_file
 from gateway import upkeep
 from gateway.condition import Condition, State
 from gateway.errors import StoreBusy, StoreFailed
@@ -240,6 +243,30 @@ async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(
     store.condition.ill(OSError(28, "No space left on device"))
     await eventually(lambda: told == [State.FULL, State.OK], "recovery")
     await store.record([event(1, 1)], ignore)
+    store.stop()
+
+
+async def test_a_disk_that_takes_writes_and_syncs_none_is_not_well_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+
+    def broken(handle: int) -> None:
+        syncs.append(handle)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(opened_file, "_sync", broken)
+    monkeypatch.setattr(condition_of_store, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_TICK", 0.001)
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5, sync_ms=200.0), tell=told.append)
+    store.start()
+    await store.record([event(1, 1)], ignore)
+    # The upkeep tries to write all the while, and its writes go well.
+    await eventually(lambda: len(syncs) >= 3, "three syncs that failed")
+    assert told == [State.FAILING]
+    monkeypatch.setattr(opened_file, "_sync", lambda _: None)
+    await eventually(lambda: told == [State.FAILING, State.OK], "recovery")
     store.stop()
 
 
