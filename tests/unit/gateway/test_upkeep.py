@@ -246,6 +246,24 @@ async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(
     store.stop()
 
 
+async def test_a_write_that_does_not_end_says_that_the_disk_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened_file, "STILL_SECONDS", 0.05)
+    monkeypatch.setattr(opened_file, "_LOOK_SECONDS", 0.01)
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5), tell=told.append)
+    store.start()
+    let = threading.Event()
+    stuck = store._use().writer.submit(lambda _: let.wait(30))
+    await eventually(lambda: told == [State.FAILING], "the alarm")
+    let.set()
+    assert await stuck
+    await eventually(lambda: told == [State.FAILING, State.OK], "recovery")
+    await store.record([event(1, 1)], ignore)
+    store.stop()
+
+
 async def test_a_disk_that_takes_writes_and_syncs_none_is_not_well_in_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
