@@ -26,6 +26,7 @@ from gateway.replicas.settings import Settings
 from gateway.replicas.tasks import end
 from inference import inference_pb2 as pb
 from inference.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.runtime.logs import Seldom
 
 _log = logging.getLogger(__name__)
 _DESCRIBE_SECONDS = 2.0
@@ -59,6 +60,7 @@ class Replica:
         self.draining = False
         # Whether its breaker has been closed since it last opened.
         self._well = True
+        self._seldom = Seldom()
         # Described since it was last connected.
         self.here = False
         self._busy_until = 0.0
@@ -166,8 +168,9 @@ class Replica:
                 await self._learn()
             except grpc.aio.AioRpcError as error:
                 self._not_described(error)
-            except Exception:  # a keeper that dies would leave the replica out for good
-                _log.exception("describing failed", extra=self._what)
+            except Exception as error:  # a keeper that dies would leave the replica out for good
+                if self._seldom.news(error):
+                    _log.exception("describing failed", extra=self._what)
             else:
                 await self._until_in_doubt()
             # A server whose word is in doubt is asked at most at this pace.
