@@ -28,6 +28,10 @@ from services.runtime.config import load
 from services.runtime.service import ServiceConfig
 from services.runtime.workers.place import own_socket
 
+# Seconds a process gets to end beyond what its settings let it take for draining and calls; a
+# parent of workers needs five of them.
+STOP_BEYOND = 8.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -115,19 +119,7 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
         find(gateway.repository, FUSION, gateway.version)
     except ArtifactMissing as error:
         raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
-    ends = [Endpoint(GATEWAY, gateway.host, gateway.port, gateway.metrics_port)]
-    ends += [
-        Endpoint(n, c.host, c.port, c.metrics_port, sockets=_doors(c)) for n, c in sources.items()
-    ]
-    moved = usual(wishes.base_port or 0, wishes.metrics_base_port or 0).all
-    ends = [
-        replace(
-            e,
-            port=m.port if wishes.base_port is not None else e.port,
-            metrics_port=m.metrics_port if wishes.metrics_base_port is not None else e.metrics_port,
-        )
-        for e, m in zip(ends, moved, strict=True)
-    ]
+    ends = _ends(wishes, gateway, sources)
     state = wishes.state if wishes.state is not None else gateway.state
     given |= _beside(wishes.state, gateway)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
@@ -137,7 +129,27 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
         raise UserError("--workers is for model services, and with --embedded there are none")
     if wishes.embedded:
         topology = Topology(replace(ends[0], program=EMBEDDED), ())
-    return FleetConfig(None, state, topology, others, settings)
+    longest = max(c.drain_seconds + c.grace_seconds for c in (gateway, *sources.values()))
+    return FleetConfig(None, state, topology, others, settings, stop_seconds=longest + STOP_BEYOND)
+
+
+def _ends(
+    wishes: Wishes, gateway: GatewayConfig, sources: Mapping[str, ServiceConfig]
+) -> list[Endpoint]:
+    """Return where each process listens, the gateway first."""
+    ends = [Endpoint(GATEWAY, gateway.host, gateway.port, gateway.metrics_port)]
+    ends += [
+        Endpoint(n, c.host, c.port, c.metrics_port, sockets=_doors(c)) for n, c in sources.items()
+    ]
+    moved = usual(wishes.base_port or 0, wishes.metrics_base_port or 0).all
+    return [
+        replace(
+            e,
+            port=m.port if wishes.base_port is not None else e.port,
+            metrics_port=m.metrics_port if wishes.metrics_base_port is not None else e.metrics_port,
+        )
+        for e, m in zip(ends, moved, strict=True)
+    ]
 
 
 def _beside(state: Path | None, gateway: GatewayConfig) -> dict[str, str]:

@@ -25,6 +25,7 @@ from gateway.reads import AdaptedRow
 from gateway.situation import Situations
 from gateway.store import Store
 from gateway.types import Event, EventType, Page
+from services.runtime.logs import Seldom
 from services.runtime.metrics import ADAPTED_WEIGHT, EVENTS_UNMATCHED, WEIGHT_UPDATES
 
 _log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class AdaptiveWeights:
         self._changed: set[str] = set()
         self._unsaved: dict[tuple[int, str], AdaptedRow] = {}
         self._saver: asyncio.Task[None] | None = None
+        self._seldom = Seldom()
         self.learn(situations.fusion)
 
     def start(self) -> None:
@@ -205,7 +207,8 @@ class AdaptiveWeights:
             await self._store.put_adapted(list(rows.values()))
         except StoreError as error:
             self._unsaved = {**rows, **self._unsaved}
-            _log.warning("adapted weights were not saved", extra={"reason": str(error)})
+            if self._seldom.news(error):
+                _log.warning("adapted weights were not saved", extra={"reason": str(error)})
 
 
 def _unmatched(reason: str) -> str:

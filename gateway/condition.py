@@ -52,6 +52,8 @@ class Condition:
         self._lock = threading.Lock()
         self.state = State.OK
         self._since = self._began = 0.0
+        # Whether the disk has failed to sync what it took, and not done so since.
+        self._unsynced = False
         self._show()
 
     @property
@@ -62,7 +64,7 @@ class Condition:
 
     def well(self) -> None:
         """Note a write that worked; a damaged file is well only once it is repaired."""
-        if self.state is State.OK or self.state is State.DAMAGED:
+        if self.state is State.OK or self.state is State.DAMAGED or self._unsynced:
             return
         # On a full disk small writes may go where large ones do not: once a second is enough.
         if time.monotonic() - self._since >= _LEAST_SECONDS:
@@ -76,8 +78,18 @@ class Condition:
             self._become(found, str(error))
         return self.state
 
+    def unsynced(self, error: OSError) -> None:
+        """Note that a sync failed; writes that go well do not wait for one and prove nothing."""
+        self._unsynced = True
+        self.ill(error)
+
+    def synced(self) -> None:
+        """Note a sync that worked: with the next write that does, the store is well."""
+        self._unsynced = False
+
     def repaired(self) -> None:
         """Note that a damaged file was replaced."""
+        self._unsynced = False
         self._become(State.OK, "", repaired=True)
 
     def _become(self, state: State, why: str, *, repaired: bool = False) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.replicas.addresses import parse
 from gateway.replicas.breaker import Rules
 from gateway.replicas.settings import Settings
-from services.runtime.config import require
+from services.runtime.config import MOST, require
 from services.runtime.server import ServerConfig
 
 # RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
@@ -187,6 +187,11 @@ class GatewayConfig(ServerConfig):
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the field."""
         super().__post_init__()
+        self._check_numbers()
+        self._check_files()
+        self._check_names()
+
+    def _check_numbers(self) -> None:
         positive = (
             "max_deadline_ms", "candidates", "rows_per_call", "calls_in_flight",
             "careful_places", "default_page_size",
@@ -198,32 +203,41 @@ class GatewayConfig(ServerConfig):
             "max_profile_calls",
         )  # fmt: skip
         for name in positive:
-            require(getattr(self, name) > 0, f"{name} must be positive, is {getattr(self, name)}")
+            value = getattr(self, name)
+            require(value > 0, f"{name} must be positive, is {value}")
+            require(value <= MOST, f"{name} must be at most {MOST}, is {value}")
         for name in ("contact_ms", "event_sync_ms", "event_keep_days", "idle_seconds"):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("history_floor", "search_share", "breaker_ratio", "second_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0 .. 1")
+        require(self.event_sync_ms <= 3_600_000, "event_sync_ms must be at most 3600000, an hour")
         require(self.adaptive_factor >= 1, "adaptive_factor must be at least 1")
         require(0 < self.adaptive_rate <= 1, "adaptive_rate must lie in 0 .. 1, and above 0")
         require(0 <= self.adaptive_examination <= 3, "adaptive_examination must lie in 0 .. 3")
+        require(0 < self.load_share <= 0.6, "load_share must lie in 0 .. 0.6, and above 0")
+        require(0 < self.least_quality <= 1, "least_quality must lie in 0 .. 1, and above 0")
+        require(self.max_new_items >= 0, "max_new_items must not be negative")
+        reserve = "merge_reserve_ms must lie between 0 and max_deadline_ms"
+        require(0 <= self.merge_reserve_ms < self.max_deadline_ms, reserve)
+        require(self.default_page_size <= 200, "default_page_size must be at most 200")
+        require(self.candidates <= 1000, "candidates must be at most 1000, what services answer")
+
+    def _check_files(self) -> None:
+        require(bool(self.state.name), f"state must name a file, is '{self.state}'")
+        if (log := self.exposure_log) is not None:
+            require(bool(log.name), f"exposure_log must name a file, is '{log}'")
+            require(log != self.state, "exposure_log and state are one file")
+
+    def _check_names(self) -> None:
         for name in self.adaptive_surfaces:
             require(
                 name in SURFACES,
                 f"adaptive_surfaces: '{name}' is not one of {', '.join(SURFACES)}",
             )
-        require(0 < self.load_share <= 0.6, "load_share must lie in 0 .. 0.6, and above 0")
-        require(0 < self.least_quality <= 1, "least_quality must lie in 0 .. 1, and above 0")
         require(
             sorted(self.ranks()) == sorted(SURFACES),
             f"surface_order must name each of {', '.join(SURFACES)} once",
         )
-        require(self.max_new_items >= 0, "max_new_items must not be negative")
-        require(
-            0 <= self.merge_reserve_ms < self.max_deadline_ms,
-            "merge_reserve_ms must lie between 0 and max_deadline_ms",
-        )
-        require(self.default_page_size <= 200, "default_page_size must be at most 200")
-        require(self.candidates <= 1000, "candidates must be at most 1000, what services answer")
         require(
             self.rollouts in {"loopback", "anyone", "off"},
             f"rollouts must be loopback, anyone or off, is '{self.rollouts}'",

@@ -26,6 +26,7 @@ from gateway.sources import BY_A_ROW
 from gateway.store import Store
 from gateway.types import Item
 from services.runtime.errors import PlaitError
+from services.runtime.logs import Seldom
 from services.runtime.metrics import EMBEDDED_ITEMS
 from services.runtime.tensors import Array, TensorError, read_outputs, write_request
 
@@ -65,6 +66,7 @@ class Embedder:
         self._retry = retry_ms / 1000
         self._wake = {name: asyncio.Event() for name in connections}
         self._failures = dict.fromkeys(connections, 0)
+        self._seldom = {name: Seldom() for name in connections}
         # By source and key what was refused alone: asked about last, and not with others.
         self._refused: dict[str, dict[int, Item]] = {name: {} for name in connections}
         # (source, version its model says) -> version its encoder says: the same, unless a
@@ -176,13 +178,15 @@ class Embedder:
             await self._store.put_embeddings(name, version, [i.key for i in items], vectors)
         except (grpc.aio.AioRpcError, PlaitError, ReplicaError, TensorError, StoreError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
-            _log.warning(
-                "new items not placed yet",
-                extra={"source": name, "items": len(items), "reason": reason},
-            )
+            if self._seldom[name].news(reason):  # it is tried again every second or two
+                _log.warning(
+                    "new items not placed yet",
+                    extra={"source": name, "items": len(items), "reason": reason},
+                )
             return _Placed.REFUSED if _by_an_item(error) else _Placed.NO
-        except Exception:  # a worker that dies would leave new items out for good
-            _log.exception("placing new items failed", extra={"source": name})
+        except Exception as error:  # a worker that dies would leave new items out for good
+            if self._seldom[name].news(error):
+                _log.exception("placing new items failed", extra={"source": name})
             return _Placed.NO
         if contract is not None:
             self._made_by[name, contract.version] = version

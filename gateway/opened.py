@@ -4,8 +4,10 @@ Replaced as a whole when a damaged file is repaired, so that nothing can go on
 using half of the old one.
 """
 
+import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,8 @@ from gateway import schema
 from gateway.condition import Condition
 from gateway.writer import GroupCommit
 
+# Seconds after which a write that has not ended says that the disk stands still, and between looks.
+STILL_SECONDS, _LOOK_SECONDS = 10.0, 1.0
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
@@ -39,6 +43,7 @@ class Opened:
         self._syncer: Syncer | None = None
         if sync_ms:
             self._syncer = Syncer(path, sync_ms / 1000, self.writer, condition)
+        self._watch = Watch(self.writer, condition)
         self.writer.start()
 
     def quiet(self) -> None:
@@ -47,11 +52,39 @@ class Opened:
         self.writer.stop()
         if self._syncer is not None:
             self._syncer.stop()
+        self._watch.stop()
 
     def close(self) -> None:
         """Let go of the file; `quiet` comes first."""
         self.reader.close()
         self._connection.close()
+
+
+class Watch:
+    """Tells of a disk that stands still: it answers with no error, so nobody else notices.
+
+    A thread of its own, which touches no disk.
+    """
+
+    def __init__(self, writer: GroupCommit, condition: Condition) -> None:
+        self._writer = writer
+        self._condition = condition
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            since = self._writer.writing_since
+            if since is not None and time.monotonic() - since > STILL_SECONDS:
+                # Once it ends, writing that goes well says that all is well again.
+                problem = f"a write has not ended for {STILL_SECONDS:g} s"
+                self._condition.ill(TimeoutError(errno.ETIMEDOUT, problem))
 
 
 class Syncer:
@@ -86,5 +119,6 @@ class Syncer:
                 try:
                     _sync(self._log)
                     synced = written
+                    self._condition.synced()
                 except OSError as error:
-                    self._condition.ill(error)
+                    self._condition.unsynced(error)

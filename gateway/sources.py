@@ -29,6 +29,7 @@ from gateway.replicas.errors import ReplicaError
 from gateway.rounds import Rounds
 from gateway.types import Outcome, Question, SourceAnswer
 from services.runtime.errors import PlaitError
+from services.runtime.logs import Seldom
 from services.runtime.metrics import INVALID_SCORES
 from services.runtime.tensors import TensorError
 
@@ -71,6 +72,7 @@ class Source:
         self.connection = connection
         self._max_calls = max_calls
         self._knows = knows
+        self._seldom = Seldom()
         self._coalescer = Coalescer(self._send, rounds, max_rows=max_rows, max_calls=max_calls)
 
     @property
@@ -160,12 +162,14 @@ class Source:
             code = error.status if isinstance(error, PlaitError) else error.code()
             return (_OUTCOMES.get(code, Outcome.ERROR), _detail(code)), code in BY_A_ROW
         except TensorError as error:
-            _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
+            if self._seldom.news(error):  # it may be so with every call
+                _log.warning("answer not usable", extra={"source": self.name, "reason": str(error)})
             if isinstance(error, NoNumbers):
                 INVALID_SCORES.labels(self.name).inc(error.count)
             return (Outcome.ERROR, f"answer not usable: {error}"[:_LONGEST_DETAIL]), False
-        except Exception:  # whatever it is, the other sources have answers to merge
-            _log.exception("asking failed", extra={"source": self.name})
+        except Exception as error:  # whatever it is, the other sources have answers to merge
+            if self._seldom.news(error):
+                _log.exception("asking failed", extra={"source": self.name})
             return (Outcome.ERROR, "failed"), False
         now = time.perf_counter()
         for row, given in zip(rows, answers, strict=True):

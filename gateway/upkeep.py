@@ -19,6 +19,7 @@ from gateway.condition import Condition, State, diagnosis
 from gateway.errors import StoreError
 from gateway.opened import Opened
 from gateway.writer import GroupCommit
+from services.runtime.logs import Seldom
 from services.runtime.metrics import (
     EVENTS_PRUNED,
     STORE_BYTES,
@@ -93,6 +94,7 @@ class Upkeep:
         self._checkpointer: Checkpointer | None = None
         self._served: Opened | None = None
         self._measured = 0.0
+        self._seldom = Seldom()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
 
@@ -110,12 +112,18 @@ class Upkeep:
         while not self._stopping.wait(_TICK):
             try:
                 self._tend()
-            except (StoreError, OSError, sqlite3.Error) as error:
-                _log.warning("upkeep of the state file", extra={"reason": str(error)})
+            except Exception as error:  # without this thread no log is written back or repaired
+                self._complain(error)
                 self._stopping.wait(_PAUSE)
-            except Exception:  # without this thread no log is written back and nothing repaired
-                _log.exception("upkeep of the state file failed")
-                self._stopping.wait(_PAUSE)
+
+    def _complain(self, error: Exception) -> None:
+        """Say what is wrong, but not at every try: a full disk is not to be filled further."""
+        if not self._seldom.news(error):
+            return
+        if isinstance(error, StoreError | OSError | sqlite3.Error):
+            _log.warning("upkeep of the state file", extra={"reason": str(error)})
+        else:
+            _log.error("upkeep of the state file failed", exc_info=error)
 
     def _tend(self) -> None:
         if time.monotonic() - self._measured > _MEASURE:

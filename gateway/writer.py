@@ -54,7 +54,9 @@ class GroupCommit:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stopping = False
         self._queueing = threading.Lock()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        # Since when somebody has been writing, by time.monotonic(); None: nobody is.
+        self.writing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         # Rows written so far; tells the upkeep how much there is to keep up with.
         self.rows = 0
@@ -73,15 +75,19 @@ class GroupCommit:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the writer from its next commit for the length of the block; any thread."""
-        with self._turn:
-            yield
+        with self._lock:
+            self.writing_since = time.monotonic()
+            try:
+                yield
+            finally:
+                self.writing_since = None
 
     def now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a write of the upkeep's in the calling thread, between commits.
 
         Raises sqlite3.Error where it did not happen.
         """
-        with self._turn:
+        with self.held():
             try:
                 with self._transaction():
                     result = work(self._connection)
@@ -137,7 +143,7 @@ class GroupCommit:
         return jobs, True
 
     def _serve(self, jobs: list[_Job]) -> None:
-        with self._turn:
+        with self.held():
             start = time.perf_counter()
             try:
                 results = self._commit(jobs)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from inference import inference_pb2 as pb
 
+_LONGEST_NUMBER = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -59,4 +61,6 @@ def prevailing(contracts: Iterable[Contract]) -> Contract | None:
 
 def newness(version: str) -> tuple[int, str]:
     """Order versions: 10 is newer than 9; words come before numbers."""
-    return (int(version), "") if version.isascii() and version.isdecimal() else (-1, version)
+    # Of thousands of digits Python makes no number.
+    number = version.isascii() and version.isdecimal() and len(version) <= _LONGEST_NUMBER
+    return (int(version), "") if number else (-1, version)

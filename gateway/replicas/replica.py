@@ -26,6 +26,7 @@ from gateway.replicas.settings import Settings
 from gateway.replicas.tasks import end
 from inference import inference_pb2 as pb
 from inference.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.runtime.logs import Seldom
 
 _log = logging.getLogger(__name__)
 _DESCRIBE_SECONDS = 2.0
@@ -57,6 +58,9 @@ class Replica:
         self.breaker = Breaker(settings.rules, time.perf_counter, self._broke)
         self.rows = 0
         self.draining = False
+        # Whether its breaker has been closed since it last opened.
+        self._well = True
+        self._seldom = Seldom()
         # Described since it was last connected.
         self.here = False
         self._busy_until = 0.0
@@ -164,8 +168,9 @@ class Replica:
                 await self._learn()
             except grpc.aio.AioRpcError as error:
                 self._not_described(error)
-            except Exception:  # a keeper that dies would leave the replica out for good
-                _log.exception("describing failed", extra=self._what)
+            except Exception as error:  # a keeper that dies would leave the replica out for good
+                if self._seldom.news(error):
+                    _log.exception("describing failed", extra=self._what)
             else:
                 await self._until_in_doubt()
             # A server whose word is in doubt is asked at most at this pace.
@@ -251,10 +256,12 @@ class Replica:
             self._watching = None
 
     def _broke(self, state: State) -> None:
-        what = self._what | {"state": state.value}
-        _log.warning("breaker", extra=what) if state is State.OPEN else _log.info(
-            "breaker", extra=what
-        )
+        # Where a trouble begins and where it ends; trials come every few seconds in between.
+        level = logging.DEBUG
+        if state is State.CLOSED or self._well:
+            level = logging.INFO if state is State.CLOSED else logging.WARNING
+        self._well = state is State.CLOSED
+        _log.log(level, "breaker", extra=self._what | {"state": state.value})
         if state is State.OPEN:
             self._doubt.set()
         self._changed(self)

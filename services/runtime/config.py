@@ -18,6 +18,8 @@ from typing import TypeVar
 SECTIONS = ("gateway", "cf", "content", "sequence", "text")
 _PREFIX = "PLAIT_"
 _FILE = "PLAIT_CONFIG"
+# The largest number that gRPC takes; what is larger is no sensible size, count or time either.
+MOST = 2**31 - 1
 C = TypeVar("C")
 
 

@@ -7,7 +7,9 @@ in a request: no histories, queries, tokens or metadata.
 import json
 import logging
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,28 @@ LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 # An exception's own words may quote data; enough of them to recognise it.
 _MAX_ERROR = 200
+# Seconds before the same complaint is made again, and before another one is.
+_SAY_AGAIN, _SAY_OTHER = 600.0, 60.0
+
+
+class Seldom:
+    """Tells whether a complaint that comes again and again is worth a line: at first, and seldom.
+
+    A trouble that lasts must not fill the disk, which may be the trouble. One for each
+    thing that may be in trouble; any thread may ask.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said, self._when = "", float("-inf")
+
+    def news(self, complaint: object) -> bool:
+        """Say whether to log a complaint now."""
+        now, what = self._clock(), str(complaint)
+        if now - self._when < (_SAY_AGAIN if what == self._said else _SAY_OTHER):
+            return False
+        self._said, self._when = what, now
+        return True
 
 
 class JsonFormatter(logging.Formatter):

@@ -164,7 +164,9 @@ CANARY_FALLBACKS = Counter(
     ["source", "version"],
 )
 ADMITTED = Counter(
-    "plait_admitted_total", "Calls let in by admission: by surface, EVENTS or CATALOGUE.", ["kind"]
+    "plait_admitted_total",
+    "Calls let in by admission: by surface, or EVENTS, CATALOGUE, PROFILES.",
+    ["kind"],
 )
 REFUSED = Counter(
     "plait_refused_total",
@@ -179,7 +181,7 @@ ADMISSION_WAIT = Histogram(
 )
 ADMISSION_LIMIT = Gauge(
     "plait_admission_limit",
-    "Calls that may be worked on at once, as learnt: rankings, events, catalogue.",
+    "Calls that may be worked on at once: rankings and events as learnt, catalogue, profiles.",
     ["lane"],
 )
 QUALITY_FACTOR = Gauge(

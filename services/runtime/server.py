@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.runtime import accepting, health, logs
-from services.runtime.config import require
+from services.runtime.config import MOST, require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics_server import MetricsServer
 from services.runtime.ports import check_port, check_socket, joined, listening
@@ -66,11 +66,12 @@ class ServerConfig:
     def __post_init__(self) -> None:
         # [::1], as an address is written before a port, names the same host.
         object.__setattr__(self, "host", self.host.removeprefix("[").removesuffix("]"))
+        require(bool(self.host), "host must not be empty; 0.0.0.0 are all addresses")
         for name in ("port", "metrics_port"):
             require(0 <= getattr(self, name) <= 65535, f"{name} must be within 0 .. 65535")
         for name in ("drain_seconds", "grace_seconds", "keepalive_seconds"):
             require(0 <= getattr(self, name) <= 3600, f"{name} must be within 0 .. 3600")
-        require(self.max_message_bytes > 0, "max_message_bytes must be positive")
+        require(0 < self.max_message_bytes <= MOST, f"max_message_bytes must be within 1 .. {MOST}")
         require(self.log_level in logs.LEVELS, f"log_level must be one of {', '.join(logs.LEVELS)}")
 
 

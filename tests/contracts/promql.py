@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from services.runtime import metrics
 
-_SELECTOR = re.compile(r"\b(?P<name>(?:plait_\w+|up\b))\s*(?:\{(?P<matchers>[^}]*)\})?")
+_SELECTOR = re.compile(r"\b(?P<name>(?:plait_\w+|process_\w+|up\b))\s*(?:\{(?P<matchers>[^}]*)\})?")
 _MATCHER = re.compile(r'\s*(?P<label>\w+)\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"\s*')
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\((?P<labels>[^)]*)\)")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
@@ -37,7 +37,11 @@ def declared() -> dict[str, MetricWrapperBase]:
 
 def exposed() -> dict[str, frozenset[str]]:
     """Return every sample name the processes can expose, with its own labels."""
-    names: dict[str, frozenset[str]] = {"up": frozenset()}
+    # The second is prometheus_client's, of every process.
+    names: dict[str, frozenset[str]] = {
+        "up": frozenset(),
+        "process_start_time_seconds": frozenset(),
+    }
     for metric in declared().values():
         own = frozenset(metric._labelnames)
         name = metric._name

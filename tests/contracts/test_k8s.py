@@ -342,3 +342,11 @@ def test_the_runbook_asks_for_whole_logs() -> None:
     asked = re.findall(r"kubectl [^`\n]*\blogs -l [^`\n]*", text)
     assert asked
     assert all("--tail=-1" in command for command in asked)
+
+
+def test_no_deletion_shares_its_file_with_other_patches() -> None:
+    # kubectl 1.32 (kustomize 5.5) crashes on it; newer ones do not.
+    for path in (ROOT / "k8s").rglob("*.yaml"):
+        patches = list(yaml.safe_load_all(path.read_text()))
+        deletions = [p for p in patches if isinstance(p, dict) and p.get("$patch") == "delete"]
+        assert not deletions or len(patches) == 1, path

@@ -119,6 +119,7 @@ def test_the_numbers_are_those_that_were_recorded(live: Prometheus) -> None:
     # Within the bucket that holds 50 ms.
     assert 0.025 < value(live, "Time of a ranking", 2)[""] <= 0.05
     assert 0.016 < value(live, "Time per source, p99")["cf"] <= 0.025
+    assert 0.016 < value(live, "Time per source, p50")["cf"] <= 0.025
     assert value(live, "Mean time per stage")["fan_out"] == pytest.approx(0.02)
     assert value(live, "Mean time per stage")["calibrate"] == pytest.approx(0.00005)
     assert 0.0015 < value(live, "Time the model computes, p50")["cf"] <= 0.002

@@ -33,6 +33,8 @@ class Summed(Collector):
     def __init__(self, directory: Path, workers: Callable[[], Iterable[int]]) -> None:
         self._directory = str(directory)
         self._workers = workers
+        # Kept: asked anew, the system may say a second more or less of when this one started.
+        self._own = _process("self")
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything."""
@@ -54,9 +56,9 @@ class Summed(Collector):
             return found
 
     def _processes(self) -> Iterator[Metric]:
-        others = [_process(str(pid)) for pid in self._workers()]
+        others = [list(_process(str(pid)).collect()) for pid in self._workers()]
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        for metric in _process("self"):
+        for metric in self._own.collect():
             if metric.name in _SUMS:
                 rest = [m for other in others for m in other if m.name == metric.name]
                 value = sum(s.value for m in (metric, *rest) for s in m.samples)
@@ -66,6 +68,6 @@ class Summed(Collector):
             yield metric
 
 
-def _process(pid: str) -> list[Metric]:
-    """Return what prometheus_client says of a process; nothing off Linux."""
-    return list(ProcessCollector(pid=lambda: pid, registry=None).collect())
+def _process(pid: str) -> ProcessCollector:
+    """Return what tells of a process, off Linux nothing."""
+    return ProcessCollector(pid=lambda: pid, registry=None)

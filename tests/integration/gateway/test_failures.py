@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from plait.v1 import types_pb2 as t
 from plait.v1.recommendation_service_pb2 import RankRequest, RecommendRequest, Shopper
@@ -159,6 +161,31 @@ async def test_a_source_that_keeps_failing_is_left_alone_and_named_open(director
         assert answers[-1].items[0].item.category == "YOGURT"
         details = {s.source: s.detail for s in answers[-1].sources}
         assert details["cf"] == "resting after failures"
+
+
+async def test_a_source_that_fails_for_long_fills_no_log(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with open_shop(directory, breaker_failures=2, breaker_rest_ms=1) as shop:
+
+        def opened() -> float:
+            labels = {"source": "cf", "state": "open"}
+            return REGISTRY.get_sample_value("plait_breaker_changes_total", labels) or 0.0
+
+        before = opened()
+        shop.sources["cf"].mangle = ragged
+        async with asyncio.timeout(60):
+            while opened() < before + 5:
+                await shop.recommend("ann")
+        shop.sources["cf"].mangle = None
+        async with asyncio.timeout(60):
+            while outcomes(await shop.recommend("ann"))["cf"] != "ok":
+                pass
+    said = [r.getMessage() for r in caplog.records]
+    assert said.count("answer not usable") == 1
+    breakers = [r for r in caplog.records if r.getMessage() == "breaker"]
+    assert [vars(r)["state"] for r in breakers if r.levelno >= logging.INFO] == ["open", "closed"]
 
 
 async def test_scores_that_are_no_numbers_never_lead_and_are_counted(shop: Shop) -> None:

@@ -406,6 +406,18 @@ async def test_when_both_fail_the_first_says_why() -> None:
         assert sum(group.asked()) == 4
 
 
+async def test_a_version_whose_number_python_will_not_read_is_a_version_like_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with replicas(1) as group:
+        group.servers[0].version = "9" * 5_000
+        group.connection.look_again()
+        await until(lambda: (c := group.connection.contract) is not None and len(c.version) > 1)
+        assert await group.ask() == group.servers[0].version
+        assert state("closed") == 1
+    assert not [r for r in caplog.records if r.name.startswith("gateway")]
+
+
 async def test_a_request_for_a_version_goes_to_a_replica_that_serves_it() -> None:
     async with replicas(2) as group:
         group.servers[1].version = "2"

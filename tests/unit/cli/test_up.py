@@ -18,6 +18,7 @@ from cli.topology import FUSION, SOURCES
 from cli.up import Wishes, _on_signals
 from cli.up import plan as plan_with_sockets
 from services.runtime.config import ConfigError
+from services.runtime.server import ServerConfig
 from tests.unit.cli.conftest import Run
 
 
@@ -115,6 +116,15 @@ def test_a_socket_is_preferred_to_the_port_beside_it(repository: Path) -> None:
     config = plan(Wishes(repository=repository), {"PLAIT_CF_SOCKET": "/run/cf"})
     assert "cf=unix:/run/cf," in child_environment(config)["PLAIT_GATEWAY_SOURCES"]
     assert config.topology.find("cf").address == "127.0.0.1:50051"
+
+
+def test_nobody_is_killed_who_stops_as_slowly_as_told_to(repository: Path) -> None:
+    wishes = Wishes(repository=repository)
+    usual = ServerConfig()
+    most = usual.drain_seconds + usual.grace_seconds
+    assert plan(wishes, {}).stop_seconds > most
+    told = {"PLAIT_GATEWAY_DRAIN_SECONDS": "30", "PLAIT_CF_GRACE_SECONDS": "60"}
+    assert plan(wishes, told).stop_seconds > usual.drain_seconds + 60
 
 
 def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(

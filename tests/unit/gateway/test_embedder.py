@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import grpc
 import numpy as np
+import pytest
 
 from gateway.embedder import Embedder
 from gateway.fusion.types import Floats
@@ -112,3 +113,19 @@ async def test_an_item_that_an_encoder_refuses_keeps_no_other_from_its_place() -
     finally:
         await embedder.stop()
     assert sorted({key for key, _ in kept.written}) == [n for n in range(1, 121) if n != 95]
+
+
+async def test_an_item_that_an_encoder_refuses_for_good_fills_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link, kept, new_items = PickyLink("bad"), Kept(), NewItems(("text",), 200)
+    new_items.put(Item("1", 1, "bad"))
+    links = {"text": cast(Link, link)}
+    embedder = Embedder(links, new_items, cast(Store, cast(Any, kept)), retry_ms=1)
+    embedder.start()
+    try:
+        await eventually(lambda: link.calls >= 10, "asking again and again")
+    finally:
+        await embedder.stop()
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["new items not placed yet"]

@@ -1,6 +1,7 @@
 """The log is written back, old events go, and a store that was ill recovers by itself."""
 
 import asyncio
+import errno
 import sqlite3
 import threading
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import condition as condition_of_store
+from gateway import opened as opened_file
 from gateway import upkeep
 from gateway.condition import Condition, State
 from gateway.errors import StoreBusy, StoreFailed
@@ -198,6 +201,31 @@ def test_an_error_that_nobody_expected_ends_no_upkeep(
     assert condition.state is State.OK
 
 
+@pytest.mark.parametrize("error", [StoreFailed("the disk is full"), KeyError("items")])
+def test_a_trouble_that_lasts_is_complained_of_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(upkeep, "_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "_TICK", 0.001)
+    condition, often, tries = Condition(), threading.Event(), []
+
+    def repair() -> None:
+        tries.append(1)
+        if len(tries) > 20:
+            often.set()
+        raise error
+
+    condition.ill(ValueError("attributes are not JSON"))
+    made = Upkeep(tmp_path / "state.sqlite", condition, lambda: None, repair, 0.0)
+    made.start()
+    assert often.wait(30)
+    made.stop()
+    assert len([r for r in caplog.records if "upkeep" in r.getMessage()]) == 1
+
+
 def test_events_may_be_kept_for_longer_than_there_was_time(tmp_path: Path) -> None:
     with opened(tmp_path / "state.sqlite") as state:
         write_rows(state, 3)
@@ -215,6 +243,48 @@ async def test_a_store_that_failed_is_well_again_without_a_write_of_anybody(
     store.condition.ill(OSError(28, "No space left on device"))
     await eventually(lambda: told == [State.FULL, State.OK], "recovery")
     await store.record([event(1, 1)], ignore)
+    store.stop()
+
+
+async def test_a_write_that_does_not_end_says_that_the_disk_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened_file, "STILL_SECONDS", 0.05)
+    monkeypatch.setattr(opened_file, "_LOOK_SECONDS", 0.01)
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5), tell=told.append)
+    store.start()
+    let = threading.Event()
+    stuck = store._use().writer.submit(lambda _: let.wait(30))
+    await eventually(lambda: told == [State.FAILING], "the alarm")
+    let.set()
+    assert await stuck
+    await eventually(lambda: told == [State.FAILING, State.OK], "recovery")
+    await store.record([event(1, 1)], ignore)
+    store.stop()
+
+
+async def test_a_disk_that_takes_writes_and_syncs_none_is_not_well_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+
+    def broken(handle: int) -> None:
+        syncs.append(handle)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(opened_file, "_sync", broken)
+    monkeypatch.setattr(condition_of_store, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_TICK", 0.001)
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5, sync_ms=200.0), tell=told.append)
+    store.start()
+    await store.record([event(1, 1)], ignore)
+    # The upkeep tries to write all the while, and its writes go well.
+    await eventually(lambda: len(syncs) >= 3, "three syncs that failed")
+    assert told == [State.FAILING]
+    monkeypatch.setattr(opened_file, "_sync", lambda _: None)
+    await eventually(lambda: told == [State.FAILING, State.OK], "recovery")
     store.stop()
 
 

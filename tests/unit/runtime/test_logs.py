@@ -60,3 +60,22 @@ def test_configuring_sends_everything_to_stderr(capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [json.loads(line)["message"] for line in captured.err.splitlines()] == ["heard"]
+
+
+def test_a_complaint_that_is_made_again_and_again_is_news_seldom() -> None:
+    now = [0.0]
+    seldom = logs.Seldom(lambda: now[0])
+
+    def news(complaint: str, seconds: float) -> list[bool]:
+        """Complain once a second."""
+        found = []
+        for _ in range(int(seconds)):
+            found.append(seldom.news(complaint))
+            now[0] += 1.0
+        return found
+
+    assert news("the disk is full", 100) == [True] + 99 * [False]
+    assert news("the disk fails", 30) == [True] + 29 * [False], "another one is news"
+    assert sum(news("no answer" if n % 2 else "refused", 1)[0] for n in range(600)) <= 11
+    now[0] += 1_000.0
+    assert news("no answer", 1) == [True], "it lasts, or is there again"

@@ -1,8 +1,13 @@
 """What dashboards can rely on."""
 
+from pathlib import Path
+
 import prometheus_client
+import pytest
+from prometheus_client import ProcessCollector
 
 from services.runtime import metrics
+from services.runtime.workers.summed import Summed
 
 _ALL = [
     m for m in vars(metrics).values() if isinstance(m, prometheus_client.metrics.MetricWrapperBase)
@@ -29,3 +34,18 @@ def test_latencies_are_seconds_and_resolve_below_a_millisecond() -> None:
         assert name.endswith(("_seconds", "_rows"))
         if name.endswith("_seconds"):
             assert sum(bound < 0.001 for bound in histogram._kwargs["buckets"]) >= 3
+
+
+def test_workers_were_started_when_they_were_whatever_the_clock_says_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started() -> float:
+        found = {s.name: s.value for metric in summed.collect() for s in metric.samples}
+        return found.get("process_start_time_seconds", 0.0)
+
+    summed = Summed(tmp_path, list)
+    before = started()
+    boot = ProcessCollector(registry=None)._boot_time()
+    # Where a clock is set a little, the system was booted at another moment.
+    monkeypatch.setattr(ProcessCollector, "_boot_time", lambda _: (boot or 0.0) + 1.0)
+    assert started() == before
