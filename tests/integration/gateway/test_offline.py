@@ -41,7 +41,7 @@ from gateway.fusion.types import Bools, Pool, Query
 from models.data.dataset import Dataset
 from models.evaluate.fused import Shopper as Asking
 from models.evaluate.fused import shopper_of as known_of_shopper
-from models.evaluate.ranking import Lists, padded_history, rank
+from models.evaluate.ranking import Lists, padded_history, rank, seen_counts
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
 from models.fusion.cases import TERMS, build_cases
@@ -141,13 +141,20 @@ class Storefront:
     gateway: Any
 
     async def asks(
-        self, surface: str, user: str, market: str, cart: Sequence[str] = (), text: str = ""
+        self,
+        surface: str,
+        user: str,
+        market: str,
+        cart: Sequence[str] = (),
+        text: str = "",
+        *,
+        new: bool = False,
     ) -> tuple[Query, Pool]:
         who = Shopper(user_id=user, market=market)
         # What is sold out now was there when it was bought.
+        rules = t.Rules(include_unavailable=True, exclude_purchased=new)
         fields: dict[str, Any] = {
-            "shopper": who, "page_size": PAGE, "explain": True,
-            "rules": t.Rules(include_unavailable=True),
+            "shopper": who, "page_size": PAGE, "explain": True, "rules": rules,
         }  # fmt: skip
         if surface == "SEARCH":
             answer = await self.gateway.Search(SearchRequest(query=text, **fields))
@@ -167,8 +174,29 @@ class Storefront:
 async def storefront(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Storefront]:
+    async with _opened(world, tmp_path_factory.mktemp("state")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bought(world: World) -> World:
+    """The same shop, had shoppers done nothing but buy: what they had is what they bought."""
+    known = world.window.known.filter(pl.col("type") == "purchase")
+    return replace(world, window=replace(world.window, known=known))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def counter(
+    bought: World, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Storefront]:
+    async with _opened(bought, tmp_path_factory.mktemp("bought")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _opened(world: World, directory: Path) -> AsyncIterator[Storefront]:
     """What happened until MOMENT is in the state file, and MOMENT is now."""
-    state = tmp_path_factory.mktemp("state") / "state.sqlite"
+    state = directory / "state.sqlite"
     now = round(time.time() * 1000) / 1000
     moved = pl.col("time") + (datetime.fromtimestamp(now, UTC) - MOMENT)
     events = world.window.known.with_columns(time=moved)
@@ -238,6 +266,15 @@ def questions_on(world: World, asked: str) -> Questions:
     return Questions(surface, task, lists)
 
 
+def for_new_items(world: World) -> Questions:
+    """HOME's questions where what shoppers bought is not to be shown again."""
+    task = make_task(world.window.known, world.window.wanted, exclude_seen=True)
+    task = _at_moment(task)
+    engines = {name: world.engines[name] for name in asked_on("HOME", world.engines)}
+    lists = {name: rank(e, task, DEPTH, CONFIG.asking) for name, e in engines.items()}
+    return Questions("HOME", task, lists)
+
+
 def _at_moment(task: Task) -> Task:
     """A cart is asked about when its visit began, a search when it was typed: here, now."""
     now = np.full(len(task.user_ids), MOMENT.timestamp())
@@ -259,8 +296,8 @@ async def served(
             cart = [ids[key] for key in task.history.keys[mine].tolist()]
         text = asked.texts[user] if asked.texts else ""
         made = await storefront.asks(
-            asked.surface, asked.who(user), task.market[user], cart, text
-        )  # fmt: skip
+            asked.surface, asked.who(user), task.market[user], cart, text, new=task.exclude_seen
+        )
         yield user, *made
 
 
@@ -306,7 +343,17 @@ def same(found: Mapping[str, list[str]]) -> None:
 async def test_a_ranker_learns_from_the_features_it_is_asked_with(
     world: World, storefront: Storefront, asked: str
 ) -> None:
-    questions = questions_on(world, asked)
+    await _taught_as_asked(world, storefront, questions_on(world, asked))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_ranker_of_new_items_learns_from_the_features_it_is_asked_with(
+    bought: World, counter: Storefront
+) -> None:
+    await _taught_as_asked(bought, counter, for_new_items(bought))
+
+
+async def _taught_as_asked(world: World, storefront: Storefront, questions: Questions) -> None:
     known = _of_artifact(world, questions.surface)
     made = tables_of(questions.task, questions.lists, known, CONFIG.asking)
     tables = {table.user: table for table in made}
@@ -384,7 +431,20 @@ class Noted(OfflineFusion):
 async def test_what_is_judged_is_the_slate_that_is_shown(
     world: World, storefront: Storefront, asked: str
 ) -> None:
-    questions = questions_on(world, asked)
+    await _judged_as_shown(world, storefront, questions_on(world, asked))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_judged_of_new_items_is_the_slate_that_is_shown(
+    bought: World, counter: Storefront
+) -> None:
+    questions = for_new_items(bought)
+    # Of what the sources think best much was bought before.
+    assert np.median(seen_counts(questions.task)) > DEPTH / 4
+    await _judged_as_shown(bought, counter, questions)
+
+
+async def _judged_as_shown(world: World, storefront: Storefront, questions: Questions) -> None:
     surface, task = questions.surface, questions.task
     fusion = Noted(
         world.artifact, world.data.items, world.known(surface).setting.trends,
@@ -415,4 +475,5 @@ def _of_artifact(world: World, surface: str) -> Known:
     known, artifact = world.known(surface), world.artifact
     setting = replace(known.setting, transition=artifact.domain_transition)
     shelf = replace(known.shelf, popularity=artifact.popularity)
-    return replace(known, setting=setting, shelf=shelf)
+    habits = artifact.rankers["HOME"].habits_of(known.setting.catalogue.keys)
+    return replace(known, setting=setting, shelf=shelf, habits=habits)
