@@ -38,6 +38,8 @@ class Task:
     exclude_seen: bool
     # Users with targets left out because nothing was known of them.
     without_history: int
+    # And because all that they wanted they had before, and seen items are excluded.
+    only_seen: int = 0
     # Ascending keys of the items that may be shown; None: all.
     allowed: Keys | None = None
     # EventType numbers, aligned with history.keys, int64; None: not known.
@@ -68,9 +70,7 @@ def make_task(
     the first of its own.
     """
     every, known = known, known.filter(pl.col("type") != "dislike")
-    targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
-    if exclude_seen:
-        targets = targets.join(known, on=["user_id", "item_key"], how="anti")
+    targets, only_seen = _targets(known, wanted, exclude_seen=exclude_seen)
     asked = targets.select("user_id").unique()
     chosen = asked.join(known.select("user_id").unique(), on="user_id", how="semi")["user_id"]
     ids = _draw(chosen.sort(), users, seed)
@@ -97,10 +97,22 @@ def make_task(
         targets=_ragged(found, len(ids)),
         exclude_seen=exclude_seen,
         without_history=asked.height - len(chosen),
+        only_seen=only_seen,
         history_type=type_numbers(history).astype(np.int64),
         disliked=_ragged(_disliked(told), len(ids)),
     )
     return _in_session(task, told) if timed else task
+
+
+def _targets(
+    known: pl.DataFrame, wanted: pl.DataFrame, *, exclude_seen: bool
+) -> tuple[pl.DataFrame, int]:
+    """Return what is looked for, by user and key, and how many users have nothing left of it."""
+    targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
+    if not exclude_seen:
+        return targets, 0
+    new = targets.join(known, on=["user_id", "item_key"], how="anti")
+    return new, targets["user_id"].n_unique() - new["user_id"].n_unique()
 
 
 def of_users(task: Task, users: Keys) -> Task:

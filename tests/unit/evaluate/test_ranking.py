@@ -63,7 +63,7 @@ def test_what_was_seen_is_neither_shown_nor_looked_for() -> None:
     task = make_task(known, events(("a", 1, 5), ("a", 3, 5), ("b", 1, 6), ("c", 1, 5)))
     assert task.user_ids == ("a",)  # of b nothing new is wanted, of c nothing is known
     assert task.targets.keys.tolist() == [3]
-    assert task.without_history == 1
+    assert (task.without_history, task.only_seen) == (1, 1)
     found = rank(PopularityEngine(known), task, 5, Asking())
     assert found.keys.tolist() == [[0, 0, 0, 0, 0]]
 
