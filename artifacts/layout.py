@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +76,7 @@ def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     """
     home = repository / source
     home.mkdir(parents=True, exist_ok=True)
-    _clear(home)
+    _clear(home, ".draft-*")
     draft, version = _claim(home, max(versions(repository, source), default=0) + 1)
     holder = _hold(draft)
     try:
@@ -91,14 +92,30 @@ def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     _sync(home)
 
 
-def _clear(home: Path) -> None:
-    """Remove the drafts of processes that are gone.
+@contextmanager
+def scratch(repository: Path, name: str) -> Iterator[Path]:
+    """Yield an empty directory in a repository, for what is not needed afterwards.
+
+    One that a killed process left is removed by the next who needs one.
+    """
+    _clear(repository, f".{name}-*")
+    with tempfile.TemporaryDirectory(dir=repository, prefix=f".{name}-") as place:
+        holder = _hold(Path(place))
+        try:
+            yield Path(place)
+        finally:
+            if holder is not None:
+                os.close(holder)
+
+
+def _clear(home: Path, drafts: str) -> None:
+    """Remove the drafts of processes that are gone; `drafts` is the pattern of their names.
 
     Those that nobody holds: the kernel lets go when a process dies. And that nobody has
     written to for a while, for who has just made one and does not hold it yet, or does so
     where the disk is shared and locks are not.
     """
-    for draft in home.glob(".draft-*"):
+    for draft in home.glob(drafts):
         with suppress(OSError):  # gone meanwhile, or another user's
             if (holder := _hold(draft)) is None:
                 continue

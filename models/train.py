@@ -8,7 +8,6 @@ the sources are fitted once more on everything.
 """
 
 import importlib
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -243,9 +242,9 @@ def _fusion(
     module = importlib.import_module("models.fusion.train")
     settings = config_of(FUSION, config.preset, config.seed, config.options.get(FUSION))
     window = module.Window(held.known, held.wanted)
-    with tempfile.TemporaryDirectory(dir=repository, prefix=".earlier-") as place:
+    with layout.scratch(repository, "earlier") as place:
         if (then := module.before(settings, window)) is not None:
-            engines = _earlier(dataset, then.known, repository, Path(place), config, stages)
+            engines = _earlier(dataset, then.known, repository, place, config, stages)
             if engines:
                 window = replace(window, earlier=module.Earlier(then, engines))
         path: Path = module.train(settings, dataset, repository, stages(FUSION), window)

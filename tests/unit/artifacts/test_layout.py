@@ -75,6 +75,18 @@ def test_what_a_killed_training_left_goes_with_the_next_one(tmp_path):
         (draft / layout.MANIFEST).write_text("{}")
 
 
+def test_what_a_killed_training_needed_on_the_way_goes_with_the_next_one(tmp_path):
+    left = tmp_path / ".earlier-abc"
+    (left / "cf").mkdir(parents=True)
+    _touched(left, time.time() - 7200)
+    with layout.scratch(tmp_path, "earlier") as mine:
+        assert not left.exists()
+        _touched(mine, time.time() - 7200)
+        with layout.scratch(tmp_path, "earlier"):
+            assert mine.is_dir()
+    assert not mine.exists()
+
+
 def test_a_draft_that_is_being_written_stays_however_long_it_takes(tmp_path):
     with layout.publish(tmp_path, "cf") as (slow, _):
         (slow / layout.MANIFEST).write_text("{}")
