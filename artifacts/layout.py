@@ -5,9 +5,12 @@ Triton reads. A version is written beside the others under a hidden name and
 renamed, so a reader sees all of it or none; it is never changed afterwards.
 """
 
+import fcntl
 import os
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +18,8 @@ from pathlib import Path
 from artifacts.errors import ArtifactError, ArtifactMissing
 
 MANIFEST = "manifest.json"
+# A draft that nobody holds goes once it has lain untouched for so long.
+_ABANDONED_SECONDS = 3600.0
 _VERSION = re.compile("[1-9][0-9]{0,18}")
 
 
@@ -66,11 +71,14 @@ def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     """Yield an empty directory and the next version number; rename into place on success.
 
     The number is this caller's alone, whoever else publishes at the same time. On an
-    exception nothing of the version remains.
+    exception nothing of the version remains; what a killed process left, the next who
+    publishes removes.
     """
     home = repository / source
     home.mkdir(parents=True, exist_ok=True)
+    _clear(home, ".draft-*")
     draft, version = _claim(home, max(versions(repository, source), default=0) + 1)
+    holder = _hold(draft)
     try:
         yield draft, version
         _make_ready(draft)
@@ -78,7 +86,63 @@ def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    finally:
+        if holder is not None:
+            os.close(holder)
     _sync(home)
+
+
+@contextmanager
+def scratch(repository: Path, name: str) -> Iterator[Path]:
+    """Yield an empty directory in a repository, for what is not needed afterwards.
+
+    One that a killed process left is removed by the next who needs one.
+    """
+    _clear(repository, f".{name}-*")
+    with tempfile.TemporaryDirectory(dir=repository, prefix=f".{name}-") as place:
+        holder = _hold(Path(place))
+        try:
+            yield Path(place)
+        finally:
+            if holder is not None:
+                os.close(holder)
+
+
+def _clear(home: Path, drafts: str) -> None:
+    """Remove the drafts of processes that are gone; `drafts` is the pattern of their names.
+
+    Those that nobody holds: the kernel lets go when a process dies. And that nobody has
+    written to for a while, for who has just made one and does not hold it yet, or does so
+    where the disk is shared and locks are not.
+    """
+    for draft in home.glob(drafts):
+        with suppress(OSError):  # gone meanwhile, or another user's
+            if (holder := _hold(draft)) is None:
+                continue
+            try:
+                if time.time() - _written(draft) > _ABANDONED_SECONDS:
+                    shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(holder)
+
+
+def _written(directory: Path) -> float:
+    """Return when anything in a directory was written last, seconds since 1970."""
+    return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+
+
+def _hold(draft: Path) -> int | None:
+    """Hold a draft until what is returned is closed; None: another does, or it cannot be told."""
+    try:
+        handle = os.open(draft, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _claim(home: Path, version: int) -> tuple[Path, int]:

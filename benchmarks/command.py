@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -24,9 +25,10 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
     """Do the work and return the exit code: 1 with one line where a person can help.
 
     `hint`: said too where data or models are wrong. Ctrl-C and an ordinary kill unwind the
-    work, so that what it has started ends and its folders are removed.
+    work, so that what it has started ends and its folders are removed. What is started
+    has none of the caller's settings.
     """
-    before = signal.signal(signal.SIGTERM, _unwind)
+    before, settings = signal.signal(signal.SIGTERM, _unwind), _put_aside()
     try:
         return work() or 0
     except UserError as error:
@@ -37,8 +39,17 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
         return _INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
+        os.environ.update(settings)
     print(said, file=sys.stderr)
     return 1
+
+
+def _put_aside() -> dict[str, str]:
+    """Take Plait's settings out of the environment and return them: another shop's, mostly."""
+    found = {n: os.environ.pop(n) for n in [*os.environ] if n.startswith("PLAIT_")}
+    if found:
+        print(f"not heeded here: {', '.join(sorted(found))}", file=sys.stderr)
+    return found
 
 
 def _unwind(*_: object) -> None:

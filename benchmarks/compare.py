@@ -32,7 +32,7 @@ from benchmarks.job.state import write_state
 from benchmarks.job.world import world
 from benchmarks.load import SHOPPERS
 from benchmarks.measure import Client
-from benchmarks.systems import line_up
+from benchmarks.systems import check_names, line_up
 from benchmarks.systems.environment import pinned
 from benchmarks.systems.plait import Plait
 from benchmarks.systems.process import ROOT
@@ -185,6 +185,7 @@ def parse() -> argparse.Namespace:
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
     add("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    check_names(arguments.only)
     arguments.beside = list(versions(arguments.beside).values())
     if arguments.quick:
         arguments.seconds, arguments.rounds = 1.0, 1

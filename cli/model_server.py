@@ -3,7 +3,8 @@
 It speaks the Open Inference Protocol, so these calls mean the same to anybody's client.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -16,6 +17,10 @@ from inference.inference_pb2_grpc import GRPCInferenceServiceStub
 
 Reply = TypeVar("Reply", bound=Message)
 PREVIOUS = "previous"
+
+
+class ServerUnreachable(UserError):
+    """Nothing answers where a model service should be."""
 
 
 class ModelServer:
@@ -75,10 +80,35 @@ class ModelServer:
         self._channel.close()
 
 
+def each(
+    servers: Sequence[ModelServer],
+    do: Callable[[ModelServer], None],
+    done: str,
+    then: str,
+    before: Sequence[ModelServer] = (),
+) -> None:
+    """Ask one server after the other; where one fails, say which have `done` it before."""
+    for number, server in enumerate(servers):
+        with half_way((*before, *servers[:number]), done, then):
+            do(server)
+
+
+@contextmanager
+def half_way(changed: Sequence[ModelServer], done: str, then: str) -> Iterator[None]:
+    """Add to a failure which servers are `changed` by now, and what to do `then`."""
+    try:
+        yield
+    except UserError as error:
+        if not changed:
+            raise
+        which = ", ".join(server.address for server in changed)
+        raise UserError(f"{error.message}. Changed before that: {which} {done}; {then}") from None
+
+
 def _readable(error: grpc.Call, name: str, address: str) -> UserError:
     code, details = error.code(), error.details() or "no details"
     if code == grpc.StatusCode.UNAVAILABLE:
-        return UserError(
+        return ServerUnreachable(
             f"The {name} service at {address} does not answer ({details}): start it with "
             f"`plait up`, or name another with --at {name}=HOST:PORT/METRICS_PORT"
         )

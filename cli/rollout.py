@@ -6,8 +6,8 @@ that leaves every shopper with an answer.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ import click
 from cli.client import Gateway
 from cli.failures import UserError
 from cli.fleet_options import endpoints, fleet_options, repeated
-from cli.model_server import PREVIOUS, ModelServer
+from cli.model_server import PREVIOUS, ModelServer, ServerUnreachable, each, half_way
 from cli.options import example, together
 from cli.output import console, print_json
+from cli.scrape import scrape
 from cli.topology import FUSION, GATEWAY, Endpoint
 from plait.v1 import rollout_service_pb2 as pb
 
@@ -48,12 +49,40 @@ class Fleet:
         if not found:
             have = ", ".join(dict.fromkeys(e.name for e in self.ends if e.name != GATEWAY))
             raise UserError(f"There is no source '{source}' here; there is {have}")
+        stack.enter_context(self._told_of_embedded(source))
         return [stack.enter_context(ModelServer(source, e.address, self.timeout)) for e in found]
 
     def gateway(self, stack: ExitStack) -> Gateway:
         """Connect to the gateway."""
-        address = next(e.address for e in self.ends if e.name == GATEWAY)
-        return stack.enter_context(Gateway(address, self.timeout))
+        return stack.enter_context(Gateway(self._gateway.address, self.timeout))
+
+    @property
+    def _gateway(self) -> Endpoint:
+        return next(e for e in self.ends if e.name == GATEWAY)
+
+    @contextmanager
+    def _told_of_embedded(self, source: str) -> Iterator[None]:
+        """Where nothing answers because the gateway has the models inside, say so."""
+        try:
+            yield
+        except ServerUnreachable:
+            if not self._inside(source):
+                raise
+            raise UserError(
+                f"{source} is a part of the gateway at {self._gateway.address} (`plait up "
+                "--embedded`), whose versions change with a restart: stop it and start it with "
+                f"PLAIT_{source.upper()}_VERSION=2 before the command for version 2, or run "
+                "`plait up` for models that change under way"
+            ) from None
+
+    def _inside(self, source: str) -> bool:
+        """Say whether the gateway serves a source itself."""
+        end = self._gateway
+        try:
+            seen = scrape(end.address.rpartition(":")[0], end.metrics_port)
+        except OSError:
+            return False
+        return bool(seen.values("plait_model_info", "version", source=source))
 
 
 def _fleet(options: dict[str, Any]) -> Fleet:
@@ -76,8 +105,9 @@ def load(source: str, version: str | None, **options: Any) -> None:
     with ExitStack() as stack:
         servers = _fleet(options).servers(source, stack)
         wanted = version or servers[0].newest()
-        for server in servers:
-            server.load(wanted, beside=True)
+        again = f"once all answer, `plait models load {source} {wanted}{repeated(options)}` again"
+        done = f"loaded version {wanted}"
+        each(servers, lambda server: server.load(wanted, beside=True), done, again)
         served = servers[0].versions()
     if served[-1] == wanted:
         said = f"{source}: version {wanted} is the default already"
@@ -97,8 +127,8 @@ def unload(source: str, version: str, **options: Any) -> None:
     """Unload VERSION of SOURCE, which must not be the default one, to free its memory."""
     with ExitStack() as stack:
         servers = _fleet(options).servers(source, stack)
-        for server in servers:
-            server.unload(version)
+        then = "once they answer, unload it from the others alone, naming them with --at"
+        each(servers, lambda server: server.unload(version), f"unloaded version {version}", then)
         served = servers[0].versions()
     said = f"{source}: version {version} is unloaded, {', '.join(served)} serves"
     _tell(options, said, source=source, default=served[-1], beside=served[:-1])
@@ -152,10 +182,12 @@ def promote(source: str, version: str | None, **options: Any) -> None:
         fleet = _fleet(options)
         servers, gateway = fleet.servers(source, stack), fleet.gateway(stack)
         wanted = version or _canary_version(gateway, source)
-        for server in servers:
-            server.load(wanted)
+        done, again = _promoted(source, wanted, options)
+        each(servers, lambda server: server.load(wanted), done, again)
         # Only now: until the default is the new version, its canary must go on.
-        gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
+        end = pb.EndCanaryRequest(source=source)
+        with half_way(servers, done, again):
+            gateway.call(gateway.rollouts.EndCanary, end)
     _tell(
         options,
         f"{source}: version {wanted} answers everybody; back with "
@@ -184,11 +216,20 @@ def rollback(source: str, **options: Any) -> None:
             said = f"{source}: the canary of version {version} has ended"
             _tell(options, f"{said}, the default answers everybody", source=source, ended=version)
             return
-        for server in servers:
-            server.load(PREVIOUS)
-        default = servers[0].versions()[-1]
+        first, *others = servers
+        first.load(PREVIOUS)
+        default = first.versions()[-1]
+        # A second rollback would lead the first nowhere.
+        done, again = _promoted(source, default, options)
+        each(others, lambda server: server.load(PREVIOUS), done, again, (first,))
     said = f"{source}: version {default} answers everybody"
     _tell(options, said, source=source, default=default)
+
+
+def _promoted(source: str, version: str, options: dict[str, Any]) -> tuple[str, str]:
+    """Say of servers that a version is their default, and how it becomes that of all."""
+    command = f"plait models promote {source} {version}{repeated(options)}"
+    return f"answer by version {version}", f"once all answer, `{command}` makes it that of all"
 
 
 def _load_fusion(request: pb.LoadFusionRequest, options: dict[str, Any]) -> None:
@@ -226,6 +267,8 @@ def _forget(server: ModelServer, version: str) -> None:
     try:
         if version in server.versions()[:-1]:
             server.unload(version)
+    except ServerUnreachable:  # a model within the gateway, or one that is down
+        sys.stderr.write(f"version {version} stays loaded: {server.address} does not answer\n")
     except UserError as error:
         sys.stderr.write(f"version {version} stays loaded: {error.message}\n")
 

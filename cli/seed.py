@@ -17,12 +17,14 @@ import polars as pl
 
 from cli.options import example
 from cli.output import console, print_json
-from gateway.seed import EventBatch, seed
+from gateway.seed import EventBatch, check, seed
 from gateway.types import Item
 from models.data.dataset import Dataset, load_dataset
 
 DEFAULT_STATE = Path("var/state.sqlite")
 _BATCH = 50_000
+_ITEMS = 4_096
+_IMAGE = "image_vector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ def seed_command(
     dataset: Path, state: Path, *, align_now: bool, replace: bool, as_json: bool
 ) -> None:
     """Load the items and events of DATASET into the gateway's store."""
+    if dataset.exists():  # reading a large one takes a while
+        check(state, replace=replace)
     done = seed_state(load_dataset(dataset), state, align_now=align_now, replace=replace)
     if as_json:
         print_json(
@@ -126,21 +130,36 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _items(items: pl.DataFrame) -> Iterator[Item]:
-    for row in items.iter_rows(named=True):
-        attributes: dict[str, Any] = json.loads(row["attributes"] or "{}")
-        yield Item(
-            item_id=row["item_id"],
-            key=row["item_key"],
-            title=row["title"],
-            text=row["text"],
-            domain=row["domain"],
-            category=row["category"],
-            brand=row["brand"],
-            price=row["price"],
-            available=row["available"],
-            provider=row["provider"],
-            attributes={name: str(value) for name, value in attributes.items()},
-        )
+    for part in items.iter_slices(_ITEMS):
+        plain = part.select(pl.exclude(_IMAGE))
+        for row, image in zip(plain.iter_rows(named=True), _images(part), strict=True):
+            yield _item(row, image)
+
+
+def _images(items: pl.DataFrame) -> list[bytes]:
+    """Return the image vector of each item as the store keeps it; empty where there is none."""
+    if _IMAGE not in items.columns:
+        return [b""] * items.height
+    vectors = items[_IMAGE]
+    return [b"" if v is None else v.to_numpy().astype("<f4").tobytes() for v in vectors]
+
+
+def _item(row: dict[str, Any], image: bytes) -> Item:
+    attributes: dict[str, Any] = json.loads(row["attributes"] or "{}")
+    return Item(
+        item_id=row["item_id"],
+        key=row["item_key"],
+        title=row["title"],
+        text=row["text"],
+        domain=row["domain"],
+        category=row["category"],
+        brand=row["brand"],
+        price=row["price"],
+        available=row["available"],
+        provider=row["provider"],
+        attributes={name: str(value) for name, value in attributes.items()},
+        image=image,
+    )
 
 
 def _batches(events: pl.DataFrame) -> Iterator[EventBatch]:

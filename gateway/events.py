@@ -10,7 +10,7 @@ from gateway.catalogue import Catalogue
 from gateway.condition import REASONS, State
 from gateway.errors import StoreBusy, StoreFailed
 from gateway.store import Store
-from gateway.trails import Trails
+from gateway.trails import Trails, as_stored
 from gateway.trends import Trends
 from gateway.types import Event
 from services.runtime.errors import Unavailable
@@ -65,8 +65,9 @@ class EventTaker:
         """
 
         def then(numbers: list[int]) -> None:
-            new = [e for e, number in zip(events, numbers, strict=True) if number]
-            self._trails.add(new)
+            numbered = [(e, n) for e, n in zip(events, numbers, strict=True) if n]
+            self._trails.add(as_stored(e, number) for e, number in numbered)
+            new = [e for e, _ in numbered]
             self._count(new, max(numbers))
             if followed := [e for e in new if e.ranking_id]:
                 asyncio.get_running_loop().call_soon(self._follow, followed)

@@ -14,6 +14,7 @@ import numpy as np
 from artifacts.compiled import INTS, ROWS, compiled
 from gateway.catalogue import Catalogue
 from gateway.fusion.types import Floats, Ints, Query, Rows
+from gateway.left_out import NOTHING, LeftOut, left_out
 from gateway.new_items import NewItems
 from gateway.quantiles import Quantiles
 from gateway.rollouts.asking import VersionedFanOut
@@ -81,9 +82,10 @@ class Retrieval:
             answers, words = await self._search(situation, until)
         else:
             question = self._question(situation)
-            asked, left_out = self._asked.get(situation.query.surface, (self._sources, ()))
-            answers = await self._ask(asked, question, until, situation.ask.user_id)
-            answers |= {s.name: s.skipped("not asked on this surface") for s in left_out}
+            asked, others = self._asked.get(situation.query.surface, (self._sources, ()))
+            out = left_out(situation.query, situation.ask.rules)
+            answers = await self._ask(asked, question, until, situation.ask.user_id, out)
+            answers |= {s.name: s.skipped("not asked on this surface") for s in others}
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
         candidates, unknown = self._to_rows(usable)
         # A source that answered with nothing has answered: it counts, with no candidates.
@@ -140,15 +142,29 @@ class Retrieval:
         return self._candidates(situation.ask.page_size)
 
     async def _ask(
-        self, sources: tuple[Source, ...], question: Question, until: float, user_id: str
+        self,
+        sources: tuple[Source, ...],
+        question: Question,
+        until: float,
+        user_id: str,
+        out: LeftOut = NOTHING,
     ) -> dict[str, SourceAnswer]:
-        """Ask sources one question, and let new items take their place in the answers."""
-        with_vector = question._replace(embedding=True)
+        """Ask sources one question, and let new items take their place in the answers.
+
+        Of candidates of the caller's own, nothing is left `out` here.
+        """
+        if question.candidates is not None:
+            out = NOTHING
+        plain = question._replace(k=out.asked(question.k))
+        with_vector = plain._replace(embedding=True)
         questions = {
-            s.name: with_vector if self._new_items.wanted(s.name) else question for s in sources
+            s.name: with_vector if self._new_items.wanted(s.name) else plain for s in sources
         }
         answers = await self._fan_out.ask(sources, questions, until, user_id)
-        return {name: self._new_items.extend(a, question) for name, a in answers.items()}
+        return {
+            name: self._new_items.extend(out.cut(a, question.k), question)
+            for name, a in answers.items()
+        }
 
     def _to_rows(self, answers: list[SourceAnswer]) -> tuple[Candidates, int]:
         """Map all answers' keys to catalogue rows in one go; also return how many have none."""

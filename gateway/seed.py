@@ -10,18 +10,21 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gateway import schema
 from gateway.errors import StoreError
-from gateway.rows import UPSERT_ITEM, item_row
+from gateway.rows import PUT_VECTOR, UPSERT_ITEM, image_rows, item_row
 from gateway.types import EventType, Item
 
 _INSERT = (
     "INSERT INTO events (user_id, item_key, type, time_ms, quantity, price, market, query) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+# Items in memory at once.
+_ITEMS = 4_096
 _TYPES = {t.name.lower(): int(t) for t in EventType}
 
 
@@ -59,13 +62,8 @@ def seed(
     where that cannot be told.
     """
     path = path.resolve()  # what a link leads to, as the store does
-    holder = schema.lock(path)
+    holder = _take(path, replace=replace)
     try:
-        if path.exists() and not replace:
-            raise SeedError(
-                f"{path}: exists; seed with --replace to replace everything in it, or name another "
-                "file with --state"
-            )
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         os.close(handle)
         draft = Path(name)
@@ -85,6 +83,25 @@ def seed(
         os.close(holder)
 
 
+def check(path: Path, *, replace: bool) -> None:
+    """Raise what `seed` would before it writes: to be known before a dataset is read."""
+    path = path.resolve()
+    if path.exists():
+        os.close(_take(path, replace=replace))
+
+
+def _take(path: Path, *, replace: bool) -> int:
+    """Hold a state file that may be written; return what lets go of it when it is closed."""
+    holder = schema.lock(path)
+    if path.exists() and not replace:
+        os.close(holder)
+        raise SeedError(
+            f"{path}: exists; seed with --replace to replace everything in it, or name another "
+            "file with --state"
+        )
+    return holder
+
+
 def _fill(
     draft: Path,
     items: Iterable[Item],
@@ -96,7 +113,10 @@ def _fill(
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         connection.execute("BEGIN")
         try:
-            connection.executemany(UPSERT_ITEM, (item_row(i, 0) for i in items))
+            rest = iter(items)
+            while some := list(islice(rest, _ITEMS)):
+                connection.executemany(UPSERT_ITEM, (item_row(i, 0) for i in some))
+                connection.executemany(PUT_VECTOR, image_rows(some))
             done = 0
             for batch in events:
                 connection.executemany(_INSERT, _rows(batch))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from gateway.errors import StoreError
 from gateway.fusion.types import Ints
 from gateway.reads import MOST_KEYS
-from gateway.types import Event, EventType, Trail
+from gateway.types import Event, EventType, Trail, name_of
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
@@ -110,7 +111,7 @@ class Trails:
         self._meanwhile.pop(user_id, None)
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in events that were just made durable."""
+        """Take in events that were just made durable, as they are stored."""
         by_user: dict[str, list[Event]] = {}
         for event in events:
             by_user.setdefault(event.user_id, []).append(event)
@@ -132,11 +133,16 @@ class Trails:
         return all(e.time_ms >= trail.times[0] for e in events if e.type in _OPINIONS)
 
 
+def as_stored(event: Event, number: int) -> Event:
+    """Return a stored event with the name that tells it from all others."""
+    return event if event.event_id else replace(event, event_id=name_of("", number))
+
+
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     """Return the trail with further events, skipping those it already holds.
 
     An event is held if one of its id is, or, without an id, one of the same item,
-    type and time.
+    type and time; what is stored has its name (`as_stored`).
     """
     # By id, or by position where there is none: the same id twice is one event.
     distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}

@@ -85,6 +85,14 @@ class Event:
     ranking_id: str = ""  # of the ranking that it followed from
 
 
+def name_of(event_id: str | None, number: int) -> str:
+    """Return what tells a stored event from all others: its id, or else its number there.
+
+    No caller's id is as long as that.
+    """
+    return event_id or f"{number:65}"
+
+
 @dataclass(frozen=True, slots=True)
 class Trail:
     """A shopper's newest events that name an item, oldest first; L of them.
@@ -95,7 +103,7 @@ class Trail:
     keys: Ints  # [L]
     types: Types  # [L]
     times: Times  # [L]
-    ids: Ints  # hash of the event id, 0 for none [L]
+    ids: Ints  # hash of each event's name, 0 where it came with a request without one [L]
     purchased: Ints  # item keys, the latest last
     disliked: Ints  # item keys, the latest last
 

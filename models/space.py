@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Settings of any source that say nothing where events have no times.
+OF_TIMES = frozenset({"half_life_days"})
+
 
 @dataclass(frozen=True, slots=True)
 class Between:

@@ -8,7 +8,6 @@ the sources are fitted once more on everything.
 """
 
 import importlib
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -98,9 +97,8 @@ def train_all(
     done.append(_fusion(dataset, held, **places))
     published(done[-1])
     if config.refit:
-        # The text source learns nothing from events.
-        again = [s for s in sources if s not in {"text", *skipped}]
-        done += _train_each(again, dataset, dataset.events, **places, published=published)[0]
+        again = [s for s in sources if s not in skipped]
+        done += _refit(again, dataset, repository, config, stages, published)
     return done, skipped
 
 
@@ -143,6 +141,24 @@ def _train_each(  # noqa: PLR0917 -- a step of train_all
             continue
         published(done[-1])
     return done, skipped
+
+
+def _refit(  # noqa: PLR0917 -- a step of train_all
+    sources: Sequence[str],
+    dataset: Dataset,
+    repository: Path,
+    config: TrainConfig,
+    stages: Stages,
+    published: Callable[[Trained], None],
+) -> list[Trained]:
+    """Train sources once more, on all events, and have the fusion belong to them."""
+    again = [s for s in sources if s != "text"]  # it learns nothing from events
+    done, _ = _train_each(again, dataset, dataset.events, repository, config, stages, published)
+    began = time.perf_counter()
+    path = importlib.import_module("models.fusion.train").refresh(repository)
+    done.append(_trained(FUSION, path, began))
+    published(done[-1])
+    return done
 
 
 def train_source(
@@ -226,9 +242,9 @@ def _fusion(
     module = importlib.import_module("models.fusion.train")
     settings = config_of(FUSION, config.preset, config.seed, config.options.get(FUSION))
     window = module.Window(held.known, held.wanted)
-    with tempfile.TemporaryDirectory(dir=repository, prefix=".earlier-") as place:
+    with layout.scratch(repository, "earlier") as place:
         if (then := module.before(settings, window)) is not None:
-            engines = _earlier(dataset, then.known, repository, Path(place), config, stages)
+            engines = _earlier(dataset, then.known, repository, place, config, stages)
             if engines:
                 window = replace(window, earlier=module.Earlier(then, engines))
         path: Path = module.train(settings, dataset, repository, stages(FUSION), window)

@@ -13,6 +13,21 @@ from benchmarks.systems.triton import Triton
 from benchmarks.versions import Version
 from cli.failures import UserError
 
+# Those that are measured by default, and those that are where they are named.
+USUAL = (
+    "plait", "plait-events", "plait-whole", "plait-embedded", "plain", "plain-newest", "triton",
+    "ray", "bento",
+)  # fmt: skip
+ON_REQUEST = ("ray-each", "bento-each")
+
+
+def check_names(only: Sequence[str]) -> None:
+    """Raise UserError for a name that is no system's."""
+    unknown = set(only) - {*USUAL, *ON_REQUEST}
+    if unknown:
+        there = ", ".join((*USUAL, *ON_REQUEST))
+        raise UserError(f"--only: no system {sorted(unknown)}; there are {there}")
+
 
 def line_up(
     repository: Path, work: Path, only: Sequence[str], beside: Sequence[Version] = ()
@@ -43,10 +58,7 @@ def line_up(
         "ray-each": RayServe(repository, work, peers, batched=False),
         "bento-each": Bento(repository, work, peers, batched=False),
     }
-    unknown = set(only) - set(every | on_request)
-    if unknown:
-        there = ", ".join(every | on_request)
-        raise UserError(f"--only: no system {sorted(unknown)}; there are {there}")
+    check_names(only)
     # Others of Plait ask the services of the first, or are to be compared with it.
     needed = {"plait"} if beside or any(name.startswith("plait") for name in only) else set()
     versions: dict[str, System] = {

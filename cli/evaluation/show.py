@@ -71,12 +71,7 @@ def _show_table(part: Table, report: Report) -> None:
     for row in part.rows:
         if row.note and not row.name.endswith(ONE_DOMAIN):
             out.print(f"  {row.name}: {row.note}", style="dim", markup=False)
-    if part.users_without_history:
-        what = "had no history" if part.unit == "users" else "have nothing relevant"
-        out.print(
-            f"  {part.users_without_history:,} {part.unit} {what} and were not asked",
-            style="dim", markup=False,
-        )  # fmt: skip
+    _show_unasked(part)
     if (compared := differences_table(part, report)).row_count:
         out.print(compared)
     out.print(beyond_table(part, report))
@@ -94,6 +89,22 @@ def _show_table(part: Table, report: Report) -> None:
     if part.fusion:
         weights = ", ".join(f"{name} {w:.2f}" for name, w in part.fusion["weights"].items())
         out.print(f"  weights on {part.fusion['surface']}: {weights}", style="dim", markup=False)
+
+
+def _show_unasked(part: Table) -> None:
+    out = console()
+    if part.users_without_history:
+        what = "had no history" if part.unit == "users" else "have nothing relevant"
+        out.print(
+            f"  {part.users_without_history:,} {part.unit} {what} and were not asked",
+            style="dim", markup=False,
+        )  # fmt: skip
+    if part.users_only_seen:
+        out.print(
+            f"  {part.users_only_seen:,} {part.unit} wanted nothing but what they had before and "
+            "were not asked: --include-seen asks them",
+            style="dim", markup=False,
+        )  # fmt: skip
 
 
 def accuracy_table(part: Table, report: Report) -> RichTable:

@@ -177,6 +177,7 @@ def make_table(
         unit="users",
         users=len(task.user_ids),
         users_without_history=task.without_history,
+        users_only_seen=task.only_seen,
         targets=len(task.targets.keys),
         catalogue=looks.competing,
         rows=judged.rows,

@@ -21,6 +21,7 @@ from models.evaluate.work import Work, code_of, digest, file_digest
 from models.export import config_json
 from models.fusion.config import TEXT, Earlier, Window, quantiles_of, readers
 from models.fusion.train import before
+from models.fusion.vectors import item_vectors
 from models.options import with_options
 from models.progress import Progress, silent
 from models.train import FUSION, SOURCES, config_of, fixed_config, unsuited
@@ -183,9 +184,13 @@ def earlier_sources(job: Job, sources: Sources, window: Window) -> dict[str, Sou
 
 
 def refreshed(artifact: FusionArtifact, sources: Sources) -> FusionArtifact:
-    """Return the fusion with the quantiles of other versions of its sources."""
-    quantiles = {name: quantiles_of(source.engine) for name, source in sources.fused().items()}
-    return replace(artifact, quantiles=quantiles)
+    """Return the fusion for other versions of its sources, as training with --refit does."""
+    fused = sources.fused()
+    quantiles = {name: quantiles_of(source.engine) for name, source in fused.items()}
+    vectors = artifact.vectors
+    if (content := fused.get("content")) is not None:
+        vectors = item_vectors(content.directory.parents[1], artifact.item_keys)
+    return replace(artifact, quantiles=quantiles, vectors=vectors)
 
 
 def _gather(home: Path, fused: Mapping[str, Source]) -> None:

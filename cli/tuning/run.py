@@ -41,7 +41,8 @@ def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) ->
     A trial that fails is noted and passed over; OptionError if none succeeds.
     """
     config = config_of(search.source, search.plan.preset, search.plan.seed, search.fixed)
-    space = read_space(search.source, config, search.searched, search.fixed)
+    timed = dataset.info.times == "time"
+    space = read_space(search.source, config, search.searched, search.fixed, timed=timed)
     bench = make_bench(dataset, search.plan, search.source)
     file, name = _place(bench, search, config_json(config), space)
     show = Shown(stages(f"tune {search.source}"), search.trials, bench.main)

@@ -6,25 +6,33 @@ from typing import Any
 
 from models.data.errors import OptionError
 from models.options import with_options
-from models.space import Between, OneOf, Space, space_of
+from models.space import OF_TIMES, Between, OneOf, Space, space_of
 
 _FORM = "FIELD=low..high, FIELD=low..high:log or FIELD=a,b,c"
 
 
-def read_space(source: str, config: Any, texts: tuple[str, ...], fixed: Mapping[str, str]) -> (
-    dict[str, Space]
-):  # fmt: skip
+def read_space(
+    source: str,
+    config: Any,
+    texts: tuple[str, ...],
+    fixed: Mapping[str, str],
+    *,
+    timed: bool = True,
+) -> dict[str, Space]:
     """Return what is searched: field -> space, checked against the configuration.
 
-    Without `texts` it is what the source declares, less what is `fixed`. A text
-    that is a field's name alone takes that field's declared space. Raises
-    OptionError that names the fields there are.
+    Without `texts` it is what the source declares, less what is `fixed`, and less what has
+    no effect where events are not `timed`. A text that is a field's name alone takes that
+    field's declared space. Raises OptionError that names the fields there are.
     """
+    idle = frozenset() if timed else OF_TIMES
     declared = space_of(source, config)
-    found = {name: space for name, space in declared.items() if name not in fixed}
+    found = {n: space for n, space in declared.items() if n not in fixed and n not in idle}
     if texts:
         found = dict(_one(text, declared) for text in texts)
     for name, space in found.items():
+        if name in idle:
+            raise OptionError(f"{name} has no effect: the dataset's events have no times")
         if name in fixed:
             raise OptionError(f"{name} is both set and searched: leave out one of the two")
         _check(source, config, name, space)

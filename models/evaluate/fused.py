@@ -13,11 +13,8 @@ import numpy as np
 from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
-from models.evaluate.task import Floats, Task
+from models.evaluate.task import REMEMBERED, Floats, Task
 from models.progress import Progress, silent
-
-# Newest events of a shopper that a learned ranker reads habits from; as in serving.
-REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,8 +134,9 @@ def _purchased(task: Task, mine: slice) -> Keys:
     return np.unique(task.history.keys[mine][bought])
 
 
-def past_of(task: Task, user: int, length: int = REMEMBERED) -> tuple[Keys, Floats, Floats]:
+def past_of(task: Task, user: int) -> tuple[Keys, Floats, Floats]:
     """Return a user's newest events: keys, days before asking, weight by type [R] each."""
+    length = REMEMBERED if task.remembered is None else int(task.remembered[user])
     stop = int(task.history.starts[user + 1])
     start = max(int(task.history.starts[user]), stop - length) if task.timed else stop
     mine = slice(start, stop)

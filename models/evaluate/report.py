@@ -136,6 +136,7 @@ class Table:
     calibration: Mapping[str, tuple[Bin, ...]] = field(default_factory=dict)  # by row
     variety: tuple[Sweep, ...] = ()  # the fused ranking, by mechanism
     variety_users: int = 0  # how many of the users the sweeps asked
+    users_only_seen: int = 0  # wanted nothing but what they had; not asked
     subsets: tuple[Subset, ...] = ()  # where they were asked for
     ablations: tuple[Ablation, ...] = ()  # where they were asked for
     fusion: Mapping[str, Any] = field(default_factory=dict)  # weights, settings, validation

@@ -21,6 +21,8 @@ Doubles = npt.NDArray[np.float64]
 
 # Events this close to a question are the current session; as gateway/config.py.
 SESSION_SECONDS = 30 * 60
+# Newest events that a ranker reads habits from, dislikes among them; as gateway/config.py.
+REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +40,13 @@ class Task:
     exclude_seen: bool
     # Users with targets left out because nothing was known of them.
     without_history: int
+    # And because all that they wanted they had before, and seen items are excluded.
+    only_seen: int = 0
     # Ascending keys of the items that may be shown; None: all.
     allowed: Keys | None = None
     # EventType numbers, aligned with history.keys, int64; None: not known.
     history_type: Keys | None = None
+    remembered: Keys | None = None  # newest events of each history in serving; None: REMEMBERED [U]
     # What each user disliked and has not liked since: never shown. None: nobody anything.
     disliked: Ragged | None = None
     # The current session, oldest first, by type and step; below 0 for a dislike. None where
@@ -68,9 +73,7 @@ def make_task(
     the first of its own.
     """
     every, known = known, known.filter(pl.col("type") != "dislike")
-    targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
-    if exclude_seen:
-        targets = targets.join(known, on=["user_id", "item_key"], how="anti")
+    targets, only_seen = _targets(known, wanted, exclude_seen=exclude_seen)
     asked = targets.select("user_id").unique()
     chosen = asked.join(known.select("user_id").unique(), on="user_id", how="semi")["user_id"]
     ids = _draw(chosen.sort(), users, seed)
@@ -97,10 +100,23 @@ def make_task(
         targets=_ragged(found, len(ids)),
         exclude_seen=exclude_seen,
         without_history=asked.height - len(chosen),
+        only_seen=only_seen,
         history_type=type_numbers(history).astype(np.int64),
+        remembered=_remembered(told, len(ids)),
         disliked=_ragged(_disliked(told), len(ids)),
     )
     return _in_session(task, told) if timed else task
+
+
+def _targets(
+    known: pl.DataFrame, wanted: pl.DataFrame, *, exclude_seen: bool
+) -> tuple[pl.DataFrame, int]:
+    """Return what is looked for, by user and key, and how many users have nothing left of it."""
+    targets = wanted.filter(pl.col("type") != "dislike").select("user_id", "item_key").unique()
+    if not exclude_seen:
+        return targets, 0
+    new = targets.join(known, on=["user_id", "item_key"], how="anti")
+    return new, targets["user_id"].n_unique() - new["user_id"].n_unique()
 
 
 def of_users(task: Task, users: Keys) -> Task:
@@ -116,6 +132,7 @@ def of_users(task: Task, users: Keys) -> Task:
         now=task.now[users],
         market=tuple(task.market[user] for user in users.tolist()),
         targets=_taken(task.targets, users)[0],
+        remembered=None if task.remembered is None else task.remembered[users],
         disliked=None if task.disliked is None else _taken(task.disliked, users)[0],
         **_session_of(task, users),
     )
@@ -136,6 +153,7 @@ def by_strangers(task: Task) -> Task:
         history_weight=task.history_weight[:0],
         history_time=task.history_time[:0],
         history_type=None if task.history_type is None else task.history_type[:0],
+        remembered=None,
         disliked=None,
         session=None,
         session_weight=None,
@@ -163,7 +181,7 @@ def within(task: Task, keys: Keys, *, history: bool) -> Task:
     restricted = replace(task, allowed=keys)
     if not history:
         return restricted
-    cut = with_history(restricted, np.isin(task.history.keys, keys))
+    cut = replace(with_history(restricted, np.isin(task.history.keys, keys)), remembered=None)
     if task.disliked is not None:
         cut = replace(cut, disliked=_some(task.disliked, np.isin(task.disliked.keys, keys))[0])
     if task.session is None or task.session_weight is None:
@@ -181,7 +199,18 @@ def with_history(task: Task, kept: Bools) -> Task:
         history_weight=task.history_weight[at],
         history_time=task.history_time[at],
         history_type=None if task.history_type is None else task.history_type[at],
+        remembered=_still_remembered(task, kept),
     )
+
+
+def _still_remembered(task: Task, kept: Bools) -> Keys | None:
+    """Return Task.remembered where some of the histories' events [N] are left."""
+    if task.remembered is None:
+        return None
+    users = task.history.users
+    newer = task.history.starts[users + 1] - 1 - np.arange(len(users))
+    new = users[kept & (newer < task.remembered[users])]
+    return np.bincount(new, minlength=len(task.user_ids)).astype(np.int64)
 
 
 def in_session(task: Task) -> Task:
@@ -234,6 +263,13 @@ def _disliked(told: pl.DataFrame) -> pl.DataFrame:
     opinions = told.filter(pl.col("type").is_in(["like", "dislike"]))
     newest = opinions.unique(["user", "item_key"], keep="last", maintain_order=True)
     return newest.filter(pl.col("type") == "dislike").sort("user", "item_key")
+
+
+def _remembered(told: pl.DataFrame, users: int) -> Keys:
+    """Return Task.remembered; `told` holds dislikes too, each user's oldest events first."""
+    back = pl.int_range(pl.len(), 0, -1).over("user")
+    newest = told.filter((back <= REMEMBERED) & (pl.col("type") != "dislike"))
+    return np.bincount(newest["user"].to_numpy(), minlength=users).astype(np.int64)
 
 
 def _in_session(task: Task, told: pl.DataFrame) -> Task:

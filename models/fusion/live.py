@@ -5,7 +5,7 @@ histories, the habits that a learned ranker reads, the affinity to the session),
 can be shut by itself, the question staying what it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,12 @@ import polars as pl
 
 from artifacts.formulas import by_step
 from models.evaluate.fused import Fuse, shopper_of
-from models.evaluate.metrics import Keys, Ragged
+from models.evaluate.metrics import Bools, Keys, Ragged
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
 from models.evaluate.task import Floats, Task, make_task, with_history
 from models.fusion.surfaces import (
     SESSION,
-    each_once,
+    cut,
     first_visits,
     moments_shuffled,
     session_task,
@@ -36,6 +36,15 @@ class Ways:
     session: bool  # in the affinity to the session
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """The question of what comes next in visits under way."""
+
+    task: Task
+    # Of each event of the histories: how many items its visit held with it; 0 before it [N].
+    items: Keys
+
+
 def live_task(
     known: pl.DataFrame,
     wanted: pl.DataFrame,
@@ -44,24 +53,36 @@ def live_task(
     exclude_seen: bool = False,
     users: int | None = None,
     seed: int = 0,
-) -> Task:
-    """Ask for the rest of each shopper's first visit in `wanted`, `live` events into it.
+) -> Live:
+    """Ask for the rest of each shopper's first visit in `wanted`, `live` items into it.
 
-    The histories end with these `live` events, each item's first; before them lies all
-    that the shopper did before the visit, in `wanted` too. Events of one moment have no
+    The histories end with the visit until then, those items that the shopper came back to as
+    often as that happened, as a session in serving holds them; dislikes apart. Before it lies
+    all that the shopper did before the visit, in `wanted` too. Events of one moment have no
     order (the lines of a basket): which of them come first is drawn (seeded). Shoppers
     without an earlier event, or without a visit of more items, are not asked.
     """
     begun, starts = _begun(known, wanted, live, seed)
     place = pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
-    visit = each_once(begun).with_columns(order=place).select(known.columns)
+    begun = begun.filter(pl.col("type") != "dislike").with_columns(order=place)
+    visit, rest = (part.select(known.columns) for part in cut(begun, live, None))
     events = pl.concat([known, wanted]).rename({"user_id": "shopper"})
     past = events.join(starts, on="shopper").filter(pl.col("time") < pl.col("start"))
-    told = pl.concat([past.select(known.columns), visit.filter(pl.col("order") < live)])
-    rest = visit.filter(pl.col("order") >= live)
-    return make_task(
-        told, rest, exclude_seen=exclude_seen, users=users, seed=seed, together=False
-    )  # fmt: skip
+    told = pl.concat([past.select(known.columns), visit])
+    task = make_task(told, rest, exclude_seen=exclude_seen, users=users, seed=seed, together=False)
+    sizes = dict(visit.group_by("user_id").len().iter_rows())
+    return Live(task, _items(task, [sizes[user] for user in task.user_ids]))
+
+
+def _items(task: Task, sizes: Sequence[int]) -> Keys:
+    """Return Live.items where each history ends with a visit of so many events [U]."""
+    found = np.zeros(len(task.history.keys), np.int64)
+    for stop, size in zip(task.history.starts[1:].tolist(), sizes, strict=True):
+        visit = slice(stop - size, stop)
+        fresh = np.zeros(size, np.int64)
+        fresh[np.unique(task.history.keys[visit], return_index=True)[1]] = 1
+        found[visit] = np.cumsum(fresh)
+    return found
 
 
 def session_task_of_strangers(
@@ -87,23 +108,18 @@ def _begun(
     return mixed.join(starts, on="user_id", how="semi", maintain_order="left"), starts
 
 
-def first_of(task: Task, live: int, shown: int) -> Task:
-    """Return a live task when only `shown` of its `live` events have happened."""
-    lengths = task.history.lengths
-    return _cut(task, np.zeros_like(lengths), lengths - live + shown)
+def first_of(live: Live, shown: int) -> Live:
+    """Return the question when the visit has come to `shown` items only."""
+    return _some(live, live.items <= shown)
 
 
-def only_visit(task: Task, live: int) -> Task:
-    """Return a live task in which nothing is known but the visit."""
-    lengths = task.history.lengths
-    return _cut(task, lengths - live, lengths)
+def only_visit(live: Live) -> Live:
+    """Return the question where nothing is known but the visit."""
+    return _some(live, live.items > 0)
 
 
-def _cut(task: Task, start: Keys, stop: Keys) -> Task:
-    """Keep the events start .. stop [U] of each history."""
-    place = np.arange(len(task.history.keys)) - task.history.starts[task.history.users]
-    kept = (place >= start[task.history.users]) & (place < stop[task.history.users])
-    return with_history(task, kept)
+def _some(live: Live, kept: Bools) -> Live:
+    return Live(with_history(live.task, kept), live.items[kept])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,10 +133,10 @@ class Visit:
     hidden: Ragged  # items that are not shown [U lists]
 
     @classmethod
-    def of(cls, task: Task, live: int) -> "Visit":
-        """Return the question of a live task."""
-        own = only_visit(task, live)
-        return cls(first_of(task, live, 0), task, own.history, own.history_weight, own.history)
+    def of(cls, live: Live) -> "Visit":
+        """Return one question from before the visit and in it."""
+        own, before = only_visit(live).task, first_of(live, 0).task
+        return cls(before, live.task, own.history, own.history_weight, own.history)
 
 
 def rank_live(

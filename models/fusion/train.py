@@ -7,25 +7,27 @@ window begins where the youngest source's data ends.
 """
 
 from collections.abc import Mapping
-from datetime import UTC
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from artifacts import layout
+from artifacts import manifest as manifests
 from artifacts.engine import Engine
 from artifacts.errors import ArtifactMissing
-from artifacts.fusion import save
+from artifacts.fusion import load_fusion, save
 from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.export import Origin, new_manifest
-from models.fusion.config import PRESETS, TEXT, Config, Earlier, Window
+from models.fusion.config import PRESETS, TEXT, Config, Earlier, Window, quantiles_of
 from models.fusion.learn import learn
 from models.fusion.vectors import item_vectors
 from models.progress import Progress, silent
 from models.validation import hold_out
 
-__all__ = ["PRESETS", "Config", "Earlier", "Window", "before", "train"]
+__all__ = ["PRESETS", "Config", "Earlier", "Window", "before", "refresh", "train"]
 
 SOURCES = ("cf", "content", "sequence", TEXT)
 # A window with fewer events teaches nothing reliable.
@@ -56,6 +58,29 @@ def train(
         manifest = new_manifest(
             origin, engine="fusion", inputs=[], outputs=[], metrics=metrics, tolerance=0.0
         )
+        save(directory, artifact, manifest)
+    return repository / "fusion" / str(version)
+
+
+def refresh(repository: Path) -> Path:
+    """Publish the newest fusion anew for the newest sources, which were fitted after it.
+
+    What was tuned stays. Item vectors and quantiles follow: a new item's vector is made by
+    the content version that serves, and is nothing beside those of another.
+    """
+    newest = layout.find(repository, "fusion")
+    artifact, manifest = load_fusion(newest), manifests.read(newest)
+    engines = load_sources(repository)
+    artifact = replace(
+        artifact,
+        vectors=item_vectors(repository, artifact.item_keys),
+        quantiles={name: quantiles_of(engine) for name, engine in engines.items()},
+        tuned_on={name: int(engine.manifest.version) for name, engine in engines.items()},
+    )
+    manifest.create_time.FromDatetime(datetime.now(UTC))
+    manifest.file_hashes.clear()
+    with layout.publish(repository, "fusion") as (directory, version):
+        manifest.version = version
         save(directory, artifact, manifest)
     return repository / "fusion" / str(version)
 

@@ -1,6 +1,7 @@
 """The manifests build offline, fit Kubernetes' schemas, and fit the code they run."""
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import PurePath
 from typing import Any
 
@@ -253,6 +254,20 @@ def test_only_the_gateway_reaches_the_models(target: str) -> None:
     assert "egress" not in sources
     (callers, _) = sources["ingress"]
     assert callers["from"][0]["podSelector"]["matchLabels"][COMPONENT] == "gateway"
+
+
+@each_target
+def test_the_gateway_may_ask_the_clusters_dns_and_the_nodes(target: str) -> None:
+    """NodeLocal DNSCache runs on the node's network: no policy's labels find it."""
+    policies = {o["metadata"]["name"]: o["spec"] for o in of_kind(target, "NetworkPolicy")}
+    rules = policies["plait-gateway"]["egress"]
+    (names,) = [r for r in rules if {p["port"] for p in r["ports"]} == {53}]
+    assert {p["protocol"] for p in names["ports"]} == {"UDP", "TCP"}
+    blocks = [ip_network(to["ipBlock"]["cidr"]) for to in names["to"] if "ipBlock" in to]
+    assert any(ip_address("169.254.20.10") in block for block in blocks)
+    assert all(block.is_link_local for block in blocks)
+    spaces = [to["namespaceSelector"]["matchLabels"] for to in names["to"] if "ipBlock" not in to]
+    assert spaces == [{"kubernetes.io/metadata.name": "kube-system"}]
 
 
 def test_the_overlay_only_patches_the_base() -> None:

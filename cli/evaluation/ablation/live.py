@@ -21,16 +21,16 @@ from models.evaluate.report import Ablation
 from models.evaluate.task import Task
 from models.evaluate.work import code_of
 from models.fusion.catalogue import MarketTrends, make_catalogue
-from models.fusion.live import Visit, Ways, first_of, live_task, only_visit, rank_live
+from models.fusion.live import Live, Visit, Ways, first_of, live_task, only_visit, rank_live
 from models.fusion.surfaces import SESSION
 from models.progress import Progress
 
 _NOTHING = Ways(sources=False, habits=False, session=False)
 _ALL = Ways(sources=True, habits=True, session=True)
-_SHOWN = (1, 3)  # events of the visit, fewer than all
+_SHOWN = (1, 3)  # items of the visit, fewer than all
 _STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 _WHAT = (
-    "The rest of each shopper's first visit is looked for, {live} events into it. Which events of "
+    "The rest of each shopper's first visit is looked for, {live} items into it. Which events of "
     "one moment come first is drawn. What the visit has so far is never shown."
 )
 
@@ -53,22 +53,22 @@ def live_ablations(bench: Bench) -> tuple[Ablation, ...]:
     """Judge what the visit's first events bring. Raises SplitError where there are no visits."""
     plan, parts = bench.job.plan, bench.job.parts
     most = min(plan.users or USERS, USERS)
-    task = live_task(
+    live = live_task(
         parts.known, parts.wanted, exclude_seen=plan.exclude_seen, users=most, seed=plan.seed
     )
-    if not task.user_ids:
+    if not live.task.user_ids:
         raise SplitError(f"nobody judged has a visit of more than {SESSION} items")
     found: list[Ablation] = []
-    views = _views(bench, task)
+    views = _views(bench, live)
     for view in views:
         found += [_ways(bench, view), _strengths(bench, view)]
-    return (*found, _counts(bench, views[0], task))
+    return (*found, _counts(bench, views[0], live))
 
 
-def _views(bench: Bench, task: Task) -> list[_View]:
-    visit = Visit.of(task, SESSION)
-    session = only_visit(task, SESSION)
-    here = replace(visit, before=only_visit(visit.before, 0), now=session)
+def _views(bench: Bench, live: Live) -> list[_View]:
+    visit, alone_in = Visit.of(live), only_visit(live)
+    task, session = live.task, alone_in.task
+    here = replace(visit, before=first_of(alone_in, 0).task, now=session)
     trends = _trends(bench)
     before, now, alone_now = (
         _answers(bench, asked_of, what)
@@ -144,18 +144,18 @@ def _strengths(bench: Bench, view: _View) -> Ablation:
     return _ablation(bench, view, title, tried)
 
 
-def _counts(bench: Bench, view: _View, task: Task) -> Ablation:
-    """Let more and more of the visit's events happen; the targets stay."""
-    tried = [_tried(bench, view, "0 events of the visit", _NOTHING, lambda own: own)]
+def _counts(bench: Bench, view: _View, live: Live) -> Ablation:
+    """Let the visit come to more and more items; the targets stay."""
+    tried = [_tried(bench, view, "0 items of the visit", _NOTHING, lambda own: own)]
     for shown in (*_SHOWN, SESSION):
-        told = first_of(task, SESSION, shown)
-        answers = _answers(bench, told, "now" if shown == SESSION else f"{shown} events")
-        newest = only_visit(told, shown)
-        visit = replace(view.visit, now=told, live=newest.history, weight=newest.history_weight)
+        told = first_of(live, shown)
+        answers = _answers(bench, told.task, "now" if shown == SESSION else f"{shown} items")
+        new = only_visit(told).task
+        visit = replace(view.visit, now=told.task, live=new.history, weight=new.history_weight)
         keys = {label: a.key for label, a in answers.items()}
         more = replace(view, visit=visit, now=bench.lists(answers), answered=keys)
-        tried.append(_tried(bench, more, f"{shown} events of the visit", _ALL, lambda own: own))
-    return _ablation(bench, view, f"Live events known: {view.title}", tried)
+        tried.append(_tried(bench, more, f"{shown} items of the visit", _ALL, lambda own: own))
+    return _ablation(bench, view, f"Items of the visit known: {view.title}", tried)
 
 
 def _ablation(bench: Bench, view: _View, title: str, tried: Sequence[Tried]) -> Ablation:

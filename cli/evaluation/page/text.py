@@ -51,6 +51,8 @@ def facts(table: Json, report: Json) -> str:
     if table["users_without_history"]:
         why = "without a history" if table["unit"] == "users" else "without a relevant product"
         counts.append((f"{table['users_without_history']:,}", f"{why}, not asked"))
+    if table.get("users_only_seen"):
+        counts.append((f"{table['users_only_seen']:,}", "wanted only what they had, not asked"))
     counts.append((f"{report['draws']:,}", "resamples"))
     inside = "".join(f"<div><b>{b}</b><span>{escape(what)}</span></div>" for b, what in counts)
     return f'<div class="facts">{inside}</div>'

@@ -13,6 +13,7 @@ import polars as pl
 
 from models.data.errors import SourceError
 from models.data.importers.kinds import as_text, scalars
+from models.data.importers.numbers import WRITE, as_plain, may_be_numbers
 
 # Usual names of each field, in the order they are tried; compared in small
 # letters without blanks, dashes and underscores. The field's own name comes first.
@@ -59,7 +60,7 @@ _TRUE, _FALSE = ("true", "yes", "y", "1", "1.0", "t"), ("false", "no", "n", "0",
 _TIME_UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (float("inf"), 1e-3))  # to microseconds
 _TIME_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M",
-    "%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M", "%Y%m%d %H%M%S%.f", "%Y%m%d %H%M",
 )  # fmt: skip
 _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 # Times as digits alone, by how many digits follow the date.
@@ -85,6 +86,7 @@ class Values:
     wrong: pl.Series  # bool
     expected: str  # for messages: "a number"
     fits: bool = True  # false: a column of this type never holds such values
+    assumed: str = ""  # how values are written, where that is not said by each of them
 
 
 def plain(name: str) -> str:
@@ -140,9 +142,12 @@ def number(column: pl.Series) -> Values:
     given = scalars(column)
     if given is None:
         return _unfit(column, pl.Float64(), "a number")
-    read = given.cast(pl.Float64, strict=False)
+    plain, assumed = as_plain(given) if given.dtype == pl.String else (given, "")
+    read = plain.cast(pl.Float64, strict=False)
     read = read.set(~read.is_finite().fill_null(value=True), None)
-    return Values(read, column.is_not_null() & read.is_null(), "a number")
+    wrong = column.is_not_null() & read.is_null()
+    doubtful = given.dtype == pl.String and may_be_numbers(given.filter(wrong))
+    return Values(read, wrong, f"a number{WRITE if doubtful else ''}", assumed=assumed)
 
 
 def whole_number(column: pl.Series) -> Values:
@@ -155,7 +160,7 @@ def whole_number(column: pl.Series) -> Values:
         # A fraction has no room for the last digits of a long number.
         read = given.cast(pl.Int64, strict=False).fill_null(read)
     wrong = column.is_not_null() & read.is_null()
-    return Values(read, wrong, "a whole number", fits=found.fits)
+    return Values(read, wrong, "a whole number", fits=found.fits, assumed=found.assumed)
 
 
 def yes_no(column: pl.Series) -> Values:
@@ -319,13 +324,22 @@ def _from_text(column: pl.Series) -> pl.Series:
     ]
     # "2017-01-31" ends like an offset: the colon rule must leave dates alone.
     table = pl.DataFrame({"t": column}).with_columns(
-        s=pl.when(pl.col("t").str.contains(":"))
+        s=pl.when(pl.col("t").str.contains(r"^\s*\d{8}T\d{4}(\d{2})?(\D|$)"))
+        .then(_with_blank())
+        .when(pl.col("t").str.contains(":"))
         .then(spelled)
         .otherwise(pl.col("t").str.strip_chars())
     )
     read = pl.coalesce(*with_zone, *without, *dates)
     # "01.02.17" is of which century? Nobody sold anything in the year 17.
     return table.select(t=pl.when(read.dt.year() >= 1000).then(read))["t"]
+
+
+def _with_blank() -> pl.Expr:
+    """Return the column t, ISO 8601 without dashes and colons, with a blank for the T."""
+    spelled = pl.col("t").str.strip_chars().str.replace("T", " ").str.replace("Z$", "+0000")
+    spelled = spelled.str.replace(r"([+-]\d{2}):?(\d{2})$", "$1$2")
+    return spelled.str.replace(r"([+-]\d{2})$", "${1}00")
 
 
 def problems(found: Values, lines: pl.Series, column: str, given: pl.Series) -> list[Problem]:

@@ -7,6 +7,7 @@ line break.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from models.data.errors import SourceError
 from models.data.importers.lines import read_text
 
 _SEPARATORS = ",\t;|"
+# A first line that says which separator follows.
+_SAID = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[ \t]*\n', re.IGNORECASE)
 LINE = "__line__"  # the column that holds the 1-based line
 # Quoted rows that are Python's objects at once.
 _BATCH = 20_000
@@ -52,13 +55,15 @@ def header_of(file: Path) -> list[str]:
 def read_delimited(file: Path) -> Delimited:
     """Read a delimited file; the separator is the one its header uses most.
 
+    Or the one that a line above the header says, as Excel writes and reads it: sep=;
     Raises SourceError if it is empty, no UTF-8 text, or has no usable header.
     """
     text = read_text(file)
     separator, columns = _header(text)
+    above = 1 if _SAID.match(text) else 0
     _check_header(file, columns)
     read = _quoted if '"' in text else _plain
-    table = read(file, text, separator)
+    table = read(file, text, separator).slice(above + 1)
     width = len(columns)
     fits = pl.col("values").list.len() == width
     rows = table.filter(fits).select(
@@ -76,8 +81,10 @@ def _value(at: int) -> pl.Expr:
 
 
 def _header(text: str) -> tuple[str, list[str]]:
-    first = next((line for line in text.split("\n", 100) if line.strip()), "")
-    separator = max(_SEPARATORS, key=first.count)
+    said = _SAID.match(text)
+    rest = text[said.end() :] if said else text
+    first = next((line for line in rest.split("\n", 100) if line.strip()), "")
+    separator = said[1] if said else max(_SEPARATORS, key=first.count)
     names = next(csv.reader([first], delimiter=separator), [])
     return separator, [name.strip() for name in names]
 
@@ -101,7 +108,7 @@ def _plain(file: Path, text: str, separator: str) -> pl.DataFrame:  # noqa: ARG0
     table = pl.DataFrame(
         {LINE: pl.int_range(1, len(lines) + 1, dtype=pl.Int64, eager=True), "text": lines}
     )
-    table = table.filter(pl.col("text").str.strip_chars() != "").slice(1)  # the header
+    table = table.filter(pl.col("text").str.strip_chars() != "")
     return table.select(LINE, pl.col("text").str.split(separator).alias("values"))
 
 
@@ -110,7 +117,7 @@ def _quoted(file: Path, text: str, separator: str) -> pl.DataFrame:
     parts = [
         pl.DataFrame(rows, schema=schema, orient="row") for rows in _batches(file, text, separator)
     ]
-    return pl.concat([pl.DataFrame(schema=schema), *parts]).slice(1)
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
 def _batches(file: Path, text: str, separator: str) -> Iterator[list[tuple[int, list[str]]]]:

@@ -67,6 +67,7 @@ class TableReader:
         self.options = options
         self.files = files
         self.steps: list[CleaningStep] = []
+        self._assumed: list[tuple[str, str]] = []  # column, what was assumed of it
         self._rows: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
 
     def load(self) -> None:
@@ -128,6 +129,9 @@ class TableReader:
         """Note what was read and what was not; raises SourceError unless bad rows are skipped."""
         unit, file = _UNIT[table], self.files[table]
         self.steps.append(CleaningStep(f"{table} read", total, 0, file.name, unit))
+        for column, assumed in self._assumed:
+            self.steps.append(CleaningStep(f"column {column}", total, 0, assumed, unit))
+        self._assumed.clear()
         if not lost:
             return
         message = self._message(file, min(lost, key=lambda problem: problem.line))
@@ -189,6 +193,8 @@ class TableReader:
                 f"--map {table}.{field}=COLUMN"
             )
         first = c.problems(found, rows[LINE], column, given)
+        if found.assumed:
+            self._assumed.append((column, found.assumed))
         wrong = found.wrong
         if field in _NEEDED and given.null_count():
             empty = given.is_null()

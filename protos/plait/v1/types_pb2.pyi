@@ -137,7 +137,10 @@ class Event(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     RANKING_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: the server makes one."""
+    """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: recorded, it is
+    an event of its own, however alike another is; sent again, it counts twice. An event that a
+    request brings without one is a stored event where item, type and time are the same.
+    """
     user_id: _builtins.str
     """Required in RecordEvents, at most 128 characters; taken from the request elsewhere."""
     item_id: _builtins.str

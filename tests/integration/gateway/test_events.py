@@ -73,3 +73,24 @@ async def test_the_order_of_a_history_is_the_order_of_its_times(shop: Shop) -> N
     await shop.events.RecordEvents(RecordEventsRequest(events=[late, early]))
     await shop.recommend("carl")
     assert shop.sources["cf"].asked[-1]["history"].tolist() == [[2, 1]]
+
+
+async def test_two_events_without_an_id_are_two_before_and_after_a_restart(directory: Path) -> None:
+    when = Timestamp()
+    when.GetCurrentTime()
+    view = t.Event(user_id="carl", item_id="4", type=t.EVENT_TYPE_VIEW, event_time=when)
+    told = []
+    async with open_shop(directory) as shop:
+        await shop.recommend("carl")  # from here on he is in memory
+        for _ in range(2):
+            done = await shop.events.RecordEvents(RecordEventsRequest(events=[view]))
+            assert (done.recorded_count, done.duplicate_count) == (1, 0)
+        await shop.recommend("carl")
+        told.append(shop.sources["cf"].asked[-1]["history"].tolist())
+        # What a request brings is one of them.
+        await shop.recommend("carl", events=[view])
+        told.append(shop.sources["cf"].asked[-1]["history"].tolist())
+    async with open_shop(directory) as shop:
+        await shop.recommend("carl")
+        told.append(shop.sources["cf"].asked[-1]["history"].tolist())
+    assert told == [[[4, 4]]] * 3

@@ -41,7 +41,7 @@ from gateway.fusion.types import Bools, Pool, Query
 from models.data.dataset import Dataset
 from models.evaluate.fused import Shopper as Asking
 from models.evaluate.fused import shopper_of as known_of_shopper
-from models.evaluate.ranking import Lists, padded_history, rank
+from models.evaluate.ranking import Lists, padded_history, rank, seen_counts
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
 from models.fusion.cases import TERMS, build_cases
@@ -145,13 +145,20 @@ class Storefront:
     gateway: Any
 
     async def asks(
-        self, surface: str, user: str, market: str, cart: Sequence[str] = (), text: str = ""
+        self,
+        surface: str,
+        user: str,
+        market: str,
+        cart: Sequence[str] = (),
+        text: str = "",
+        *,
+        new: bool = False,
     ) -> tuple[Query, Pool]:
         who = Shopper(user_id=user, market=market)
         # What is sold out now was there when it was bought.
+        rules = t.Rules(include_unavailable=True, exclude_purchased=new)
         fields: dict[str, Any] = {
-            "shopper": who, "page_size": PAGE, "explain": True,
-            "rules": t.Rules(include_unavailable=True),
+            "shopper": who, "page_size": PAGE, "explain": True, "rules": rules,
         }  # fmt: skip
         if surface == "SEARCH":
             answer = await self.gateway.Search(SearchRequest(query=text, **fields))
@@ -171,8 +178,22 @@ class Storefront:
 async def storefront(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Storefront]:
-    """What happened until MOMENT is in the state file, and MOMENT is now."""
-    async with _at(world, tmp_path_factory.mktemp("state")) as found:
+    async with _opened(world, tmp_path_factory.mktemp("state")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bought(world: World) -> World:
+    """The same shop, had shoppers done nothing but buy: what they had is what they bought."""
+    known = world.window.known.filter(pl.col("type") == "purchase")
+    return replace(world, window=replace(world.window, known=known))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def counter(
+    bought: World, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Storefront]:
+    async with _opened(bought, tmp_path_factory.mktemp("bought")) as found:
         yield found
 
 
@@ -180,13 +201,14 @@ async def storefront(
 async def alone(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Storefront]:
-    """The same with no model that answers."""
-    async with _at(world, tmp_path_factory.mktemp("state"), answers=False) as found:
+    """The same shop with no model that answers."""
+    async with _opened(world, tmp_path_factory.mktemp("alone"), answers=False) as found:
         yield found
 
 
 @asynccontextmanager
-async def _at(world: World, home: Path, *, answers: bool = True) -> AsyncIterator[Storefront]:
+async def _opened(world: World, home: Path, *, answers: bool = True) -> AsyncIterator[Storefront]:
+    """What happened until MOMENT is in the state file, and MOMENT is now."""
     now = round(time.time() * 1000) / 1000
     moved = pl.col("time") + (datetime.fromtimestamp(now, UTC) - MOMENT)
     events = world.window.known.with_columns(time=moved)
@@ -260,6 +282,15 @@ def questions_on(world: World, asked: str) -> Questions:
     return Questions(surface, task, lists)
 
 
+def for_new_items(world: World) -> Questions:
+    """HOME's questions where what shoppers bought is not to be shown again."""
+    task = make_task(world.window.known, world.window.wanted, exclude_seen=True)
+    task = _at_moment(task)
+    engines = {name: world.engines[name] for name in asked_on("HOME", world.engines)}
+    lists = {name: rank(e, task, DEPTH, CONFIG.asking) for name, e in engines.items()}
+    return Questions("HOME", task, lists)
+
+
 def _at_moment(task: Task) -> Task:
     """A cart is asked about when its visit began, a search when it was typed: here, now."""
     now = np.full(len(task.user_ids), MOMENT.timestamp())
@@ -281,8 +312,8 @@ async def served(
             cart = [ids[key] for key in task.history.keys[mine].tolist()]
         text = asked.texts[user] if asked.texts else ""
         made = await storefront.asks(
-            asked.surface, asked.who(user), task.market[user], cart, text
-        )  # fmt: skip
+            asked.surface, asked.who(user), task.market[user], cart, text, new=task.exclude_seen
+        )
         yield user, *made
 
 
@@ -328,10 +359,20 @@ def same(found: Mapping[str, list[str]]) -> None:
 async def test_a_ranker_learns_from_the_features_it_is_asked_with(
     world: World, storefront: Storefront, asked: str
 ) -> None:
-    questions = questions_on(world, asked)
+    await _taught_as_asked(world, storefront, questions_on(world, asked))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_ranker_of_new_items_learns_from_the_features_it_is_asked_with(
+    bought: World, counter: Storefront
+) -> None:
+    await _taught_as_asked(bought, counter, for_new_items(bought))
+
+
+async def _taught_as_asked(world: World, storefront: Storefront, questions: Questions) -> None:
     known = _of_artifact(world, questions.surface)
     made = tables_of(questions.task, questions.lists, known, CONFIG.asking)
-    await same_features(world, storefront, questions, made)
+    await _same_features(world, storefront, questions, made)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -343,10 +384,10 @@ async def test_a_ranker_learns_from_what_it_is_asked_with_where_no_model_answers
     questions = questions_on(world, asked)
     known = _of_artifact(world, questions.surface)
     made = unanswered([TaughtOf(questions.task)], [*questions.lists], known, CONFIG.asking)
-    await same_features(world, alone, questions, made)
+    await _same_features(world, alone, questions, made)
 
 
-async def same_features(
+async def _same_features(
     world: World, storefront: Storefront, questions: Questions, made: Iterable[Table]
 ) -> None:
     """The gateway's rankers are asked with the tables that they learn from."""
@@ -426,7 +467,17 @@ class Noted(OfflineFusion):
 async def test_what_is_judged_is_the_slate_that_is_shown(
     world: World, storefront: Storefront, asked: str
 ) -> None:
-    await same_slates(world, storefront, questions_on(world, asked))
+    await _judged_as_shown(world, storefront, questions_on(world, asked))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_judged_of_new_items_is_the_slate_that_is_shown(
+    bought: World, counter: Storefront
+) -> None:
+    questions = for_new_items(bought)
+    # Of what the sources think best much was bought before.
+    assert np.median(seen_counts(questions.task)) > DEPTH / 4
+    await _judged_as_shown(bought, counter, questions)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -439,10 +490,10 @@ async def test_what_is_judged_is_what_is_shown_where_no_model_answers(
         name: Lists(np.zeros_like(found.keys), np.full_like(found.scores, np.nan))
         for name, found in questions.lists.items()
     }
-    await same_slates(world, alone, replace(questions, lists=nobody))
+    await _judged_as_shown(world, alone, replace(questions, lists=nobody))
 
 
-async def same_slates(world: World, storefront: Storefront, questions: Questions) -> None:
+async def _judged_as_shown(world: World, storefront: Storefront, questions: Questions) -> None:
     """The gateway shows what evaluation judges, and makes it of the same terms."""
     surface, task = questions.surface, questions.task
     fusion = Noted(
@@ -474,4 +525,5 @@ def _of_artifact(world: World, surface: str) -> Known:
     known, artifact = world.known(surface), world.artifact
     setting = replace(known.setting, transition=artifact.domain_transition)
     shelf = replace(known.shelf, popularity=artifact.popularity)
-    return replace(known, setting=setting, shelf=shelf)
+    habits = artifact.rankers["HOME"].habits_of(known.setting.catalogue.keys)
+    return replace(known, setting=setting, shelf=shelf, habits=habits)

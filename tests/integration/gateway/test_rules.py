@@ -1,11 +1,12 @@
 """Rules hold on every surface, and never empty a shelf that they allow to be filled."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plait.v1 import types_pb2 as t
-from tests.integration.gateway.world import Shop, ids
+from tests.integration.gateway.world import Shop, ids, open_shop
 
 
 async def test_excluded_and_purchased_items_are_left_out(shop: Shop) -> None:
@@ -77,3 +78,21 @@ async def test_what_was_left_out_is_named_with_its_reason(shop: Shop) -> None:
     reasons = {item.item_id: item.reason for item in answer.dropped}
     assert reasons["24"] == "excluded"
     assert reasons["12"] == "purchased"
+
+
+async def test_what_is_left_out_does_not_cost_a_source_its_candidates(directory: Path) -> None:
+    rules = t.Rules(exclude_item_ids=["24"], exclude_purchased=True)
+    async with open_shop(directory, candidates=4) as shop:
+        answer = await shop.recommend("ann", rules=rules, page_size=4, explain=True)
+        asked = {
+            int(source.asked[-1]["k"].item()) for source in shop.sources.values() if source.asked
+        }
+        free = await shop.recommend("ann", page_size=4)
+        usual = {
+            int(source.asked[-1]["k"].item()) for source in shop.sources.values() if source.asked
+        }
+    assert {s.candidate_count for s in answer.sources if s.source != "text"} == {4}
+    assert {s.candidate_count for s in free.sources if s.source != "text"} == {4}
+    # Three bought and one excluded.
+    assert (asked, usual) == ({8}, {4})
+    assert {"purchased", "excluded"} >= {item.reason for item in answer.dropped} != set()

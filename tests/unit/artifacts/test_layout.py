@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +52,54 @@ def test_a_failed_training_leaves_nothing_behind(tmp_path):
         (draft / "model.onnx").write_bytes(b"half")
         raise RuntimeError
     assert list((tmp_path / "cf").iterdir()) == []
+
+
+def test_what_a_killed_training_left_goes_with_the_next_one(tmp_path):
+    killed = (
+        "import os, signal, sys, pathlib\n"
+        "from artifacts import layout\n"
+        "with layout.publish(pathlib.Path(sys.argv[1]), 'cf') as (draft, version):\n"
+        "    (draft / 'sub').mkdir(); (draft / 'sub' / 'weights.npy').write_bytes(bytes(999))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    left = tmp_path / "cf" / ".draft-1"
+    assert (done.returncode, left.is_dir()) == (-9, True)
+    with layout.publish(tmp_path, "cf") as (draft, version):
+        assert version == 2  # it may be a moment old and somebody's
+        (draft / layout.MANIFEST).write_text("{}")
+    assert left.is_dir()
+    _touched(left, time.time() - 7200)
+    with layout.publish(tmp_path, "cf") as (draft, _):
+        assert not left.exists()
+        (draft / layout.MANIFEST).write_text("{}")
+
+
+def test_what_a_killed_training_needed_on_the_way_goes_with_the_next_one(tmp_path):
+    left = tmp_path / ".earlier-abc"
+    (left / "cf").mkdir(parents=True)
+    _touched(left, time.time() - 7200)
+    with layout.scratch(tmp_path, "earlier") as mine:
+        assert not left.exists()
+        _touched(mine, time.time() - 7200)
+        with layout.scratch(tmp_path, "earlier"):
+            assert mine.is_dir()
+    assert not mine.exists()
+
+
+def test_a_draft_that_is_being_written_stays_however_long_it_takes(tmp_path):
+    with layout.publish(tmp_path, "cf") as (slow, _):
+        (slow / layout.MANIFEST).write_text("{}")
+        _touched(slow, time.time() - 7200)
+        with layout.publish(tmp_path, "cf") as (draft, _):
+            (draft / layout.MANIFEST).write_text("{}")
+        assert slow.is_dir()
+    assert layout.versions(tmp_path, "cf") == [1, 2]
+
+
+def _touched(directory, when):
+    for path in (directory, *directory.rglob("*")):
+        os.utime(path, (when, when))
 
 
 def test_a_version_without_a_manifest_is_not_published(tmp_path):

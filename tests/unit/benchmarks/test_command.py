@@ -1,5 +1,6 @@
 """What benchmarks are told is checked before the work, and nothing outlives them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.errors import ArtifactMissing
-from benchmarks import gateway_parts
+from benchmarks import compare, gateway_parts
 from benchmarks.command import child, counts, ended, write
 from cli.failures import UserError
 
@@ -33,6 +34,27 @@ def test_what_a_person_can_mend_is_one_line_and_the_hint_belongs_to_missing_data
     assert unlike(KeyboardInterrupt()) == 130
     assert ended(lambda: None) == 0
     assert ended(lambda: 3) == 3
+
+
+def test_what_is_started_has_none_of_the_callers_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLAIT_GATEWAY_CANDIDATES", "7")
+    asked = [sys.executable, "-c", "import os; print('PLAIT_GATEWAY_CANDIDATES' in os.environ)"]
+    said = []
+    assert ended(lambda: said.append(subprocess.check_output(asked, text=True))) == 0
+    assert said == ["False\n"]
+    assert "not heeded here: PLAIT_GATEWAY_CANDIDATES" in capsys.readouterr().err
+    assert os.environ["PLAIT_GATEWAY_CANDIDATES"] == "7"
+
+
+def test_a_system_that_there_is_not_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare", "--only", "plain,plane"])
+    monkeypatch.setattr(compare, "repository", lambda _: pytest.fail("models were made"))
+    assert compare.main() == 1
+    assert "--only: no system ['plane']" in capsys.readouterr().err
 
 
 def test_an_ordinary_kill_leaves_neither_processes_nor_folders(tmp_path: Path) -> None:

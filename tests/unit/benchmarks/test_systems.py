@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.job import SOURCES
 from benchmarks.peers.triton import config
-from benchmarks.systems import line_up
+from benchmarks.systems import ON_REQUEST, USUAL, line_up
 from benchmarks.systems.environment import PeersEnvironment, pinned
 from benchmarks.systems.process import ROOT, NotAvailable, Process
 from benchmarks.systems.triton import Triton
@@ -89,6 +89,7 @@ def test_tritons_repository_holds_the_four_models_and_the_fusion(tmp_path: Path)
 def test_a_system_can_be_chosen_by_name_and_brings_what_it_needs(tmp_path: Path) -> None:
     assert list(line_up(tmp_path, tmp_path, ["plait-whole"])) == ["plait", "plait-whole"]
     assert list(line_up(tmp_path, tmp_path, ["plain"])) == ["plain"]
-    assert "ray-each" not in line_up(tmp_path, tmp_path, [])
+    assert tuple(line_up(tmp_path, tmp_path, [])) == USUAL
+    assert {*line_up(tmp_path, tmp_path, [*USUAL, *ON_REQUEST])} == {*USUAL, *ON_REQUEST}
     with pytest.raises(UserError, match="no system"):
         line_up(tmp_path, tmp_path, ["plane"])

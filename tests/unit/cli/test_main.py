@@ -72,6 +72,18 @@ def test_a_missing_library_is_named_with_what_installs_it() -> None:
         group.main(["x"], standalone_mode=False)
 
 
+@pytest.mark.parametrize("absent", ["click", "rich"])
+def test_without_the_command_lines_libraries_one_line_says_what_to_install(absent: str) -> None:
+    code = f"import sys; sys.modules[{absent!r}] = None; from cli.entry import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "models"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert absent in done.stderr
+    assert "pip install 'plait[" in done.stderr
+
+
 def test_an_unknown_command_is_refused(run: Run) -> None:
     result = run("recomend")
     assert result.exit_code == 2

@@ -141,6 +141,40 @@ def test_what_is_refused_is_one_line_that_says_why(fleet: Fleet) -> None:
         assert said in " ".join(result.output.split()), arguments
 
 
+def test_what_fails_half_way_says_which_servers_are_changed(fleet: Fleet) -> None:
+    gone = ("--at", "cf=127.0.0.1:1/1")
+    cf = fleet.at[1].removeprefix("cf=").partition("/")[0]
+    for command, done in (
+        (("load", "cf", "2"), "loaded version 2"),
+        (("promote", "cf", "2"), "answer by version 2"),
+        (("rollback", "cf"), "answer by version 1"),
+    ):
+        failed = fleet.run("models", *command, *fleet.at, *gone)
+        assert failed.exit_code == 1
+        said = " ".join(failed.output.split())
+        assert f"Changed before that: {cf} {done}; once all answer" in said
+        # As it is said it can be typed, for all of them.
+        (again,) = re.findall("`plait (models (?:load|promote) cf [12][^`]*)`", said)
+        assert gone[1] in again
+
+
+def test_a_promotion_whose_canary_does_not_end_says_what_is_changed(fleet: Fleet) -> None:
+    away = ("--at", fleet.at[1], "--at", "gateway=127.0.0.1:1/1")
+    failed = fleet.run("models", "promote", "cf", "2", *away)
+    assert failed.exit_code == 1
+    assert "answer by version 2; once all answer" in " ".join(failed.output.split())
+
+
+def test_models_within_the_gateway_change_with_it(fleet: Fleet) -> None:
+    """The processes of these tests are one, so the gateway says it has cf, as an embedded one."""
+    for command in (("load", "cf"), ("promote", "cf", "2"), ("unload", "cf", "2")):
+        failed = fleet.run("models", *command, "--at", "cf=127.0.0.1:1/1", *fleet.at[2:])
+        said = " ".join(failed.output.split())
+        assert failed.exit_code == 1
+        assert "change with a restart" in said
+        assert "PLAIT_CF_VERSION" in said
+
+
 def test_the_gateways_own_artifact_is_promoted_and_taken_back(fleet: Fleet) -> None:
     publish_fusion(fleet.repository)
     said = fleet.models("promote", "fusion").output

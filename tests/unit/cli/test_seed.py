@@ -6,11 +6,13 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from cli.seed import seed_state
 from gateway.errors import StoreError
+from gateway.store import Store, StoreSettings
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
 from models.data.importers.base import complete_events, complete_items, with_keys
 from tests.unit.cli.conftest import Run
@@ -85,6 +87,36 @@ def test_items_arrive_with_their_fields(tmp_path: Path) -> None:
             "SELECT item_id, title, price, available, attributes FROM items ORDER BY item_id"
         ).fetchall()
     assert rows == [("7", "Yogurt", 0.79, 1, '{"size": "6 oz"}'), ("sku-9", "Milk", None, 0, "{}")]
+
+
+def test_images_arrive_with_their_items(tmp_path: Path) -> None:
+    plain = make(tmp_path / "plain")
+    vectors = pl.Series([None, [0.5, -2.0, 1e-3]], dtype=pl.List(pl.Float32()))
+    items = plain.items.with_columns(image_vector=vectors)
+    info = DatasetInfo("tiny", "made for a test", "time")
+    data = write_dataset(tmp_path / "seen", items=items, events=plain.events, info=info)
+    seed_state(data, tmp_path / "state.sqlite")
+    store = Store(tmp_path / "state.sqlite", StoreSettings(10))
+    store.start()
+    try:
+        found = {item.item_id: np.frombuffer(item.image, "<f4") for item, _ in store.items()}
+    finally:
+        store.stop()
+    assert found["7"].tolist() == []
+    assert found["sku-9"].tolist() == np.array([0.5, -2.0, 1e-3], np.float32).tolist()
+
+
+def test_a_store_that_stays_is_told_before_the_dataset_is_read(tmp_path: Path, run: Run) -> None:
+    make(tmp_path / "data")
+    (tmp_path / "data" / "events.parquet").write_bytes(b"not to be read")
+    (tmp_path / "state.sqlite").touch()
+    state = str(tmp_path / "state.sqlite")
+    refused = run("seed", str(tmp_path / "data"), "--state", state)
+    assert (refused.exit_code, "--replace" in refused.output) == (1, True)
+    assert (
+        "events.parquet"
+        in run("seed", str(tmp_path / "data"), "--state", state, "--replace").output
+    )
 
 
 def test_a_store_is_only_replaced_when_asked(tmp_path: Path) -> None:

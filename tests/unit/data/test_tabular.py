@@ -404,6 +404,10 @@ def test_parquet_errors_name_the_row(tmp_path: Path) -> None:
         "1709296200000",
         "1709296200000000",
         "1709296200000000000",
+        "20240301T123000Z",
+        "20240301T1230",
+        "20240301T143000.0+02:00",
+        "20240301T143000+02",
     ],
 )
 def test_one_moment_in_many_spellings_is_one_moment(spelled: str) -> None:
@@ -522,3 +526,49 @@ def test_any_text_is_a_value_or_wrong_and_never_a_crash(values: list[str | None]
         assert len(found.values) == len(values)
         for value, read, wrong in zip(values, found.values, found.wrong, strict=True):
             assert wrong == (value is not None and read is None)
+
+
+def prices(tmp_path: Path, *written: str) -> tuple[list[float | None], str]:
+    """Import items at these prices; return how they were read, and what was assumed."""
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    write(shop / "events.csv", "user;item\na;1\n")
+    rows = "".join(f'{n};"{price}"\n' for n, price in enumerate(written, 1))
+    write(shop / "items.csv", f"sep=;\nid;price\n{rows}")
+    made = imported(shop)
+    said = [s.reason for s in made.info.report.steps if s.name == "column price"]
+    return made.items["price"].to_list(), "; ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "said"),
+    [
+        (("12,50", "1,234", "7"), [12.5, 1.234, 7.0], "commas stand before decimals"),
+        (("1.234,50", "3"), [1234.5, 3.0], "commas stand before decimals"),
+        (("$1", "$ 2.50", "3"), [1.0, 2.5, 3.0], "all amounts are in $"),
+        (("€ 1,50", "2 €"), [1.5, 2.0], "all amounts are in €, commas stand before decimals"),
+        (("1.5", "", "2"), [1.5, None, 2.0], ""),
+    ],
+)
+def test_numbers_as_spreadsheets_write_them_are_read_and_told(
+    tmp_path: Path, written: tuple[str, ...], read: list[float | None], said: str
+) -> None:
+    assert prices(tmp_path, *written) == (read, said)
+
+
+@pytest.mark.parametrize(
+    "written", [("1,234", "5"), ("12,50", "1.5"), ("$1", "€2"), ("1,234.50",), ("1 234",)]
+)
+def test_a_number_that_may_be_another_is_left_to_a_person(
+    tmp_path: Path, written: tuple[str, ...]
+) -> None:
+    with pytest.raises(SourceError, match=r"is not a number for sure; .* as 1234\.50"):
+        prices(tmp_path, *written)
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_line_that_says_the_separator_is_none_of_the_table(tmp_path: Path, first: str) -> None:
+    text = f"{first}\nuser;item;query\na;1;big, red, round, cheap\n"
+    made = imported(write(tmp_path / "events.csv", text))
+    assert made.events["query"].to_list() == ["big, red, round, cheap"]
+    refused(write(tmp_path / "bad.csv", text + "b\n"), "line 4: 1 values under 3 column names")

@@ -10,7 +10,7 @@ from models.evaluate.fused import Shopper
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists
 from models.evaluate.task import Task
-from models.fusion.live import Visit, Ways, first_of, live_task, only_visit, rank_live
+from models.fusion.live import Live, Visit, Ways, first_of, live_task, only_visit, rank_live
 from tests.unit.evaluate.builders import events
 
 BEFORE = [1, 2, 3]
@@ -31,8 +31,12 @@ def wanted() -> pl.DataFrame:
     return events(*found, *(("new", key, 20.0) for key in BASKET))
 
 
-def task(seed: int = 0, live: int = 3) -> Task:
-    return live_task(known(), wanted(), live=live, seed=seed)
+def live(seed: int = 0) -> Live:
+    return live_task(known(), wanted(), live=3, seed=seed)
+
+
+def task(seed: int = 0) -> Task:
+    return live(seed).task
 
 
 def lists(ragged: object) -> list[list[int]]:
@@ -57,25 +61,36 @@ def test_what_comes_first_of_one_moment_is_drawn_and_the_same_for_a_seed() -> No
 
 def test_events_at_different_times_keep_their_order() -> None:
     found = events(*(("a", key, 20 + place / 1440) for place, key in enumerate(BASKET)))
-    made = live_task(known(), found, live=3)
+    made = live_task(known(), found, live=3).task
     assert lists(made.history) == [[*BEFORE, 11, 12, 13]]
     assert lists(made.targets) == [[14, 15, 16, 17, 18]]
 
 
 def test_nothing_that_comes_later_changes_the_question() -> None:
     later = pl.concat([wanted(), events(("a", 99, 40.0), ("b", 98, 41.0))])
-    made, other = task(), live_task(known(), later, live=3)
+    made, other = task(), live_task(known(), later, live=3).task
     for name in ("user_ids", "market", "now", "history_weight", "history_time"):
         assert np.array_equal(getattr(made, name), getattr(other, name))
     assert lists(made.history) == lists(other.history)
 
 
 def test_a_visit_can_be_forgotten_event_by_event_and_seen_alone() -> None:
-    made = task()
-    assert lists(first_of(made, 3, 0).history) == [[*BEFORE, 4, 5]] * 2
-    whole, two = lists(made.history), lists(first_of(made, 3, 2).history)
+    made = live()
+    assert lists(first_of(made, 0).task.history) == [[*BEFORE, 4, 5]] * 2
+    whole, two = lists(made.task.history), lists(first_of(made, 2).task.history)
     assert two == [history[:-1] for history in whole]
-    assert lists(only_visit(made, 3).history) == [history[-3:] for history in whole]
+    assert lists(only_visit(made).task.history) == [history[-3:] for history in whole]
+
+
+def test_what_a_shopper_comes_back_to_is_told_as_often_as_that_happened() -> None:
+    seen = (11, 12, 11, 11, 13, 12, 14, 11, 15)
+    found = events(*(("a", key, 20 + place / 1440) for place, key in enumerate(seen)))
+    made = live_task(known(), found, live=3)
+    assert lists(made.task.history) == [[*BEFORE, 11, 12, 11, 11, 13, 12]]
+    assert lists(made.task.targets) == [[14, 15]]
+    assert lists(first_of(made, 2).task.history) == [[*BEFORE, 11, 12, 11, 11]]
+    assert lists(first_of(made, 0).task.history) == [BEFORE]
+    assert lists(only_visit(first_of(made, 1)).task.history) == [[11]]
 
 
 class Spy:
@@ -90,7 +105,7 @@ class Spy:
 
 
 def asked(ways: Ways) -> tuple[Shopper, Keys, list[int]]:
-    spy, visit = Spy(), Visit.of(task(), 3)
+    spy, visit = Spy(), Visit.of(live())
     nothing = Lists(np.zeros((2, 1), np.int64), np.full((2, 1), np.nan, np.float32))
     ranked = rank_live(spy, visit, ways, {"cf": nothing}, k=4, asking=Asking())
     return spy.told[0], ranked[0], visit.live.keys[:3].tolist()

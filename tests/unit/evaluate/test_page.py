@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cli.evaluation.page.charts import Dot, intervals, lines, scatter
 from cli.evaluation.page.page import page
 from cli.evaluation.page.svg import Scale, number
+from cli.evaluation.show import show
 from models.evaluate.report import (
     Ablation,
     Bin,
@@ -49,6 +50,7 @@ def report() -> Report:
         unit="users",
         users=50,
         users_without_history=3,
+        users_only_seen=4,
         targets=80,
         catalogue=99,
         rows=rows,
@@ -105,10 +107,17 @@ def test_names_of_the_data_are_text_and_never_markup() -> None:
     "said",
     ["Quality by slice", "Accuracy against diversity", "Accuracy for variety", "Calibration",
      "Learning curves",
-     "new items", "Differences", "50", "users"],
+     "new items", "Differences", "50", "users", "wanted only what they had, not asked"],
 )  # fmt: skip
 def test_the_page_has_each_of_its_parts(said: str) -> None:
     assert said in html()
+
+
+def test_who_was_not_asked_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    show(report())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "3 users had no history and were not asked" in said
+    assert "4 users wanted nothing but what they had before and were not asked" in said
 
 
 def test_a_part_without_data_is_left_out_and_leaves_the_page_whole() -> None:

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.engine import Answer, Question
-from models.evaluate.fused import Shopper, rank_fused
+from models.evaluate.fused import Shopper, past_of, rank_fused
 from models.evaluate.metrics import Keys, per_user, summarise
 from models.evaluate.popularity import PopularityEngine, recently_popular
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
 from models.evaluate.rrf import reciprocal_rank_fusion
-from models.evaluate.task import make_task, of_users, within
+from models.evaluate.task import make_task, of_users, with_history, within
 from plait.v1.manifest_pb2 import Manifest
 from tests.unit.evaluate.builders import START, events, ragged
 
@@ -63,7 +63,7 @@ def test_what_was_seen_is_neither_shown_nor_looked_for() -> None:
     task = make_task(known, events(("a", 1, 5), ("a", 3, 5), ("b", 1, 6), ("c", 1, 5)))
     assert task.user_ids == ("a",)  # of b nothing new is wanted, of c nothing is known
     assert task.targets.keys.tolist() == [3]
-    assert task.without_history == 1
+    assert (task.without_history, task.only_seen) == (1, 1)
     found = rank(PopularityEngine(known), task, 5, Asking())
     assert found.keys.tolist() == [[0, 0, 0, 0, 0]]
 
@@ -73,6 +73,19 @@ def test_seen_items_count_where_people_buy_again() -> None:
     task = make_task(known, events(("a", 1, 5), ("a", 3, 5)), exclude_seen=False)
     assert task.targets.keys.tolist() == [1, 3]
     assert rank(PopularityEngine(known), task, 2, Asking()).keys.tolist() == [[2, 1]]
+
+
+def test_dislikes_take_places_among_what_is_remembered() -> None:
+    known = events(*(("a", 1 + n % 7, n / 24) for n in range(1_300)), ("b", 1, 3))
+    number = pl.int_range(pl.len())
+    bad = (pl.col("user_id") == "a") & (number % 4 == 0)
+    known = known.with_columns(type=pl.when(bad).then(pl.lit("dislike")).otherwise("type"))
+    task = make_task(known, events(("a", 9, 60), ("b", 9, 60)))
+    # As in serving: of the newest thousand events those that recommend.
+    assert [len(past_of(task, user)[0]) for user in (0, 1)] == [750, 1]
+    assert len(past_of(of_users(task, np.array([1, 0])), 1)[0]) == 750
+    fewer = with_history(task, np.arange(len(task.history.keys)) % 2 == 0)
+    assert len(past_of(fewer, 0)[0]) == 375
 
 
 def test_a_sample_of_users_depends_on_the_seed_alone() -> None:

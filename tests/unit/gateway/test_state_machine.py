@@ -92,7 +92,6 @@ class Memory(RuleBasedStateMachine):
         )  # fmt: skip
         self.model = Model()
         self.now = int(time.time() * 1000)
-        self.nameless = 0
         self.fusion = FUSION
         self.state: State | None = None
         self.load()
@@ -116,10 +115,6 @@ class Memory(RuleBasedStateMachine):
         user, item, kind, age, event_id, market = given
         key = 0 if kind is EventType.SEARCH else item_key(item)
         when = self.now - age
-        if not event_id:
-            # Such events of one item, type and moment are told apart in the file alone.
-            self.nameless += 1
-            when -= self.nameless
         return Event(user, key, kind, when, event_id=event_id, market=market)
 
     @rule(given=st.lists(events, min_size=1, max_size=5))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store import Store, StoreSettings
-from gateway.trails import Trails
+from gateway.trails import Trails, as_stored
 from gateway.types import Event, EventType, Trail
 
 USERS = ("ann", "bob", "zoë", "guest")
@@ -30,7 +30,7 @@ class Storm:
             event_id = f"e{self.draw.randint(1, 200)}"
             when = self.number // 3 - self.draw.choice([0, 0, 0, 3, 500])
         else:
-            event_id, when = "", self.number
+            event_id, when = "", self.number // 9
         kind = self.draw.choice(list(EventType)[:6])
         return Event(user, self.draw.randint(1, 9), kind, 10_000 + when, event_id=event_id)
 
@@ -39,7 +39,7 @@ class Storm:
         made = [self.event(user) for _ in range(self.draw.randint(1, 3))]
 
         def then(numbers: list[int]) -> None:
-            new = [event for event, number in zip(made, numbers, strict=True) if number]
+            new = [as_stored(e, number) for e, number in zip(made, numbers, strict=True) if number]
             self.trails.add(new)
             self.acknowledged[user] += new
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -76,6 +77,22 @@ def test_the_ranker_is_taught_by_an_earlier_window_and_nothing_of_it_stays(datas
         asked[earlier] = done[-1].metrics["HOME.ranker.questions"]
     assert asked[True] > 1.5 * asked[False] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cf", "fusion"]
+
+
+def test_a_refit_leaves_a_fusion_that_belongs_to_the_sources_that_serve(dataset, tmp_path):
+    config = TrainConfig(sources=("content", "cf"), preset="quick", refit=True)
+    done, _ = train_all(dataset, tmp_path, config)
+    fusions = [found for found in done if found.source == "fusion"]
+    assert [f.path.name for f in fusions] == ["1", "2"]
+    tuned, served = (load_fusion(found.path) for found in fusions)
+    assert served.tuned_on == {"cf": 2, "content": 2}
+    assert served.weights == tuned.weights
+    # A new item is placed among them by the version that serves.
+    vectors = np.load(tmp_path / "content" / "2" / "item_vectors.npy")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(served.vectors, unit, atol=1e-5)
+    assert np.abs(served.vectors - tuned.vectors).max() > 1e-3
+    assert read(fusions[1].path).version == 2
 
 
 def test_without_the_fusion_sources_learn_from_everything(dataset, tmp_path):

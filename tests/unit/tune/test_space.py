@@ -36,6 +36,15 @@ def test_what_is_set_is_not_searched() -> None:
     assert "regularisations" in found
 
 
+def test_what_is_about_times_is_not_searched_without_them() -> None:
+    assert "half_life_days" in read_space("cf", Config(), (), {})
+    found = read_space("cf", Config(), (), {}, timed=False)
+    assert found
+    assert "half_life_days" not in found
+    with pytest.raises(OptionError, match="half_life_days has no effect"):
+        read_space("cf", Config(), ("half_life_days",), {}, timed=False)
+
+
 def test_what_is_named_replaces_what_is_declared() -> None:
     texts = ("half_life_days", "top_weights=32,64", "user_powers=-2..0", "dense_items=1..9:log")
     assert read_space("cf", Config(), texts, {}) == {

@@ -1,0 +1,50 @@
+"""Numbers as people and spreadsheets write them: with commas, and with signs of currencies.
+
+What a column says of itself is read, and what was assumed is told; what may mean two
+things is left for a person to decide.
+"""
+
+import polars as pl
+
+# What to do about a number that may be another.
+WRITE = " for sure; write it with a decimal point and nothing else, as 1234.50"
+_CURRENCY = r"[$\u20ac\u00a3\u00a5]"
+# A number with a decimal comma, and one that can be read in no other way.
+_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
+_SURELY_COMMA = r"\..*,|,(\d{1,2}|\d{4,})$|^[+-]?(0|\d{4,}),"
+
+
+def as_plain(given: pl.Series) -> tuple[pl.Series, str]:
+    """Return a column of texts as numbers are plainly written, and what was assumed, in words.
+
+    A sign of a currency is left out where there is no other in the column. A comma is a
+    decimal one where no number has a decimal point, and at least one can be nothing else:
+    "1,234" alone may be a thousand or one and a bit.
+    """
+    odd = given.filter(given.is_not_null() & ~_plain(given))
+    if not len(odd):
+        return given, ""
+    assumed = []
+    signs = odd.str.extract(f"({_CURRENCY})").drop_nulls().unique().to_list()
+    if len(signs) == 1:
+        bare = given.str.replace(rf"^\s*([+-]?){_CURRENCY}\s*", "$1")
+        given = bare.str.replace(rf"\s*{_CURRENCY}\s*$", "")
+        assumed.append(f"all amounts are in {signs[0]}")
+    commas = given.str.contains(_COMMA).fill_null(value=False)
+    points = _plain(given) & given.str.contains(".", literal=True).fill_null(value=False)
+    if not points.any() and (commas & given.str.contains(_SURELY_COMMA)).any():
+        plain = given.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        given = plain.zip_with(commas, given)
+        assumed.append("commas stand before decimals")
+    return given, ", ".join(assumed)
+
+
+def may_be_numbers(texts: pl.Series) -> bool:
+    """Say whether a person would take one of these for a number, if not for which."""
+    return bool(
+        texts.str.contains(rf"^\s*{_CURRENCY}?[\s\d.,\'+-]*\d[\s\d.,\']*{_CURRENCY}?\s*$").any()
+    )
+
+
+def _plain(given: pl.Series) -> pl.Series:
+    return given.cast(pl.Float64, strict=False).is_not_null()
