@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 # Which part of the slate a candidate belongs to, in this order; see Pool.tier.
-PINNED, NORMAL, BURIED, SUNK = range(4)
+PINNED, NORMAL, SUNK, BURIED = range(4)
 # Pool.place of a candidate that only its score orders.
 BY_SCORE = np.int32(2**31 - 1)
 
@@ -206,7 +206,7 @@ class Pool(NamedTuple):
     order: Rows = _NO_ROWS
     # Source scores that were infinite or absurd and were put aside.
     invalid_scores: int = 0
-    # PINNED, NORMAL, BURIED or SUNK: the slate shows one tier after the other [P].
+    # PINNED, NORMAL, SUNK or BURIED: the slate shows one tier after the other [P].
     tier: npt.NDArray[np.int8] = _empty(np.int8)
     # Place within the tier that a stage has fixed, else BY_SCORE [P].
     place: Rows = _NO_ROWS
