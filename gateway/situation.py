@@ -22,7 +22,7 @@ from gateway.fusion.types import NO_PAST, Floats, Ints, Query, Rows
 from gateway.history import History, HistorySettings, about, history_for
 from gateway.prices import CurrentPlaces
 from gateway.quality import Quality
-from gateway.ruleset import resolve
+from gateway.ruleset import resolve, verdicts_unknown
 from gateway.trends import Trends
 from gateway.types import Ask, Trail
 
@@ -43,7 +43,8 @@ class Situation:
     history_age: Floats  # seconds since each [L]
     text: str  # for sources that read text
     candidates: Ints  # RANK: item keys of the caller's own list, unique [C]; else empty
-    unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks
+    unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks and no rule forbids
+    forbidden_ids: tuple[tuple[str, str], ...]  # RANK: the others it lacks, and why
     unknown_items: int  # ids and events of the request that the catalogue lacks
 
 
@@ -101,7 +102,7 @@ class Situations:
         catalogue = self._catalogue
         theirs = history_for(ask, trail, now_ms, self._history)
         candidates, context, unknown = _NO_KEYS, _NO_ROWS, 0
-        missing: tuple[str, ...] = ()
+        verdicts: dict[str, str] = {}
         # Most requests name no item: what they do not need is left out, a third of the work.
         if ask.events:
             event_keys = np.array([e.key for e in ask.events if e.key], np.int64)
@@ -115,7 +116,8 @@ class Situations:
                 context = rows[rows >= 0]
             if ask.surface == "RANK":
                 candidates = keys[rows >= 0]
-                missing = tuple(i for i, row in zip(ask.item_ids, rows, strict=True) if row < 0)
+                missing = (i for i, row in zip(ask.item_ids, rows, strict=True) if row < 0)
+                verdicts = verdicts_unknown(missing, ask.rules, theirs)
         return Situation(
             ask=ask,
             query=self._query(ask, theirs, context, len(candidates), now_ms),
@@ -125,7 +127,8 @@ class Situations:
             history_age=theirs.ages,
             text=ask.text or self._wording(context),
             candidates=candidates,
-            unknown_ids=missing,
+            unknown_ids=tuple(i for i, reason in verdicts.items() if not reason),
+            forbidden_ids=tuple((i, reason) for i, reason in verdicts.items() if reason),
             unknown_items=unknown,
         )
 

@@ -230,6 +230,8 @@ class Ranking:
     dropped_counts: tuple[tuple[str, int], ...] = ()  # by reason
     # RANK: ids the catalogue lacks, put behind the rest in the order given.
     unknown_ids: tuple[str, ...] = ()
+    # RANK: ids the catalogue lacks and a rule forbids, and why; with `dropped` at most 100.
+    forbidden_ids: tuple[tuple[str, str], ...] = ()
     facts: Facts | None = None
     # What its weights can learn from it; None where they do not adapt.
     evidence: Evidence | None = None

@@ -73,6 +73,7 @@ class RecommendationServiceServicer(object):
     def Rank(self, request, context):
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+        What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,6 +40,7 @@ class RecommendationServiceStub:
     Rank: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+    What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
     """
 
 @_typing.type_check_only
@@ -54,6 +55,7 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     Rank: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]  # type: ignore[assignment]
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+    What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +85,7 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.RankResponse, _abc.Awaitable[_recommendation_service_pb2.RankResponse]]:
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+        What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
