@@ -132,6 +132,15 @@ class Situations:
             unknown_items=unknown,
         )
 
+    def _habits(self, ask: Ask, theirs: History) -> tuple[PoolRanker | None, Past, Rows]:
+        """Return the surface's learned ranker, and what it knows of the shopper by itself."""
+        ranker = self._rankers.get(ask.surface)
+        if ranker is None:
+            return None, NO_PAST, _NO_ROWS
+        past = _past(self._catalogue, theirs)
+        again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
+        return ranker, past, own_rows(past) if again else _NO_ROWS
+
     def _cost(self, settings: FusionSettings, theirs: History) -> tuple[float, PricePlaces | None]:
         """Return what the cost weighs for this shopper, and where prices stand if it does."""
         if not settings.w_cost and not settings.w_cost_personal:
@@ -162,10 +171,7 @@ class Situations:
         rows = catalogue.rows(np.concatenate([theirs.keys, theirs.session_keys]))
         history, session = rows[:told], rows[told:]
         told_known, session_known = history >= 0, session >= 0
-        ranker = self._rankers.get(ask.surface)
-        past = _past(catalogue, theirs) if ranker is not None else NO_PAST
-        again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
-        own = own_rows(past) if ranker is not None and again else _NO_ROWS
+        ranker, past, own = self._habits(ask, theirs)
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         w_cost, prices = self._cost(settings, theirs)
         return Query(
@@ -199,6 +205,7 @@ class Situations:
             ranker=ranker,
             past=past,
             own=own,
+            is_new=catalogue.is_new,
         )
 
 

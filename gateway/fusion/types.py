@@ -42,6 +42,11 @@ def _no_rows() -> Rows:
     return _NO_ROWS
 
 
+def _new(key: int) -> bool:
+    del key
+    return True
+
+
 NO_PAST = Past(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
 
 
@@ -186,6 +191,8 @@ class Query(NamedTuple):
     prices: PricePlaces | None = None
     # Rows that are candidates even where no source names them, the likeliest first.
     own: Rows = _NO_ROWS
+    # Says whether an item has come since the models were trained, by its key.
+    is_new: Callable[[int], bool] = _new
 
 
 class Pool(NamedTuple):
