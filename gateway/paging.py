@@ -77,7 +77,8 @@ class Rankings:
         _, request, ranking = kept
         if request != _request(ask):
             raise InvalidArgument(
-                "page_token", "given for another request; only page_size may differ between pages"
+                "page_token",
+                "given for another request; only page_size and events may differ between pages",
             )
         return self._cut(ranking, start, ask.page_size)
 

@@ -73,7 +73,9 @@ class RecommendRequest(_message.Message):
     """
     explain: _builtins.bool
     diversity: _builtins.float
-    """0 relevance only, 1 variety only; absent: the server's default."""
+    """0 relevance only, 1 variety only; absent: the server's default. What the server keeps of
+    domains and providers it keeps all the same.
+    """
     @_builtins.property
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property

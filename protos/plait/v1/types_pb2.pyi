@@ -500,7 +500,9 @@ class Explanation(_message.Message):
     def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adjustment]: ...
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Rules that fired on the item, for example "boost:category=YOGURT"."""
+        """What moved the item beside its score: "boost:category=YOGURT", "pin", "bury", "seen" (on
+        SESSION), "diversity:+2" (places won by variety; below 0 lost).
+        """
 
     def __init__(
         self,
@@ -576,8 +578,8 @@ class Adjustment(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """habits (what a learned ranker says without any source), cross_domain, session, trend,
-    cost, boost, diversity.
+    """habits (what a learned ranker says without any source), fallback (what sells, where no
+    source contributed), cross_domain, session, trend, cost, boost.
     """
     value: _builtins.float
     def __init__(
