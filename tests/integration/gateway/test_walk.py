@@ -71,8 +71,6 @@ class Walk:
         for _ in range(STEPS):
             await self.dice.choices(steps, (3, 2, 1, 9, 4, 1))[0]()
 
-    # What happens to the shop.
-
     async def record(self) -> None:
         events = [
             self.event_of(self.dice.choice(USERS[:-1])) for _ in range(self.dice.randint(1, 6))
@@ -113,8 +111,6 @@ class Walk:
         source.status = self.dice.choice((None, None, grpc.StatusCode.INTERNAL))
         source.mangle = self.dice.choice((None, few, no_numbers, foreign, infinite))
 
-    # What a storefront asks.
-
     async def ask(self, user_id: str | None = None) -> None:
         user_id = self.dice.choice(USERS) if user_id is None else user_id
         events = tuple(self.event_of("") for _ in range(self.dice.choice((0, 0, 2))))
@@ -134,13 +130,15 @@ class Walk:
         request = type(asked.request).FromString(asked.request.SerializeToString())
         request.page_token, request.page_size = asked.token, self.dice.choice((1, 9, 200))
         request.shopper.events.append(self.event_of(""))
-        asked = replace(asked, request=request)
-        self.check(asked, await self.answered(asked))
+        shopper = Shopper(asked.shopper.user_id, tuple(request.shopper.events))
+        asked = replace(asked, request=request, shopper=shopper)
+        answer = await self.answered(asked)
+        rules = t.Rules(include_unavailable=request.rules.include_unavailable)
+        assert not any(self.oracle.verdicts(shopper, rules, (), ids(answer)).values())
+        self.check(asked, answer)
 
     async def answered(self, asked: Asked) -> Any:
         return await getattr(self.shop.recommendations, asked.method)(asked.request)
-
-    # What every answer must be.
 
     def check_first(self, asked: Asked, answer: Any) -> None:
         """The first page holds what may be shown, as much of it as was asked for."""
@@ -166,8 +164,8 @@ class Walk:
         assert known == sorted(known) or asked.surface == t.SURFACE_SESSION
         for dropped in answer.dropped:
             assert dropped.reason == verdicts[dropped.item_id]
-        unknown = [*dict.fromkeys(getattr(asked.request, "item_ids", ()))]
-        unknown += [e.item_id for e in asked.shopper.events]
+        named = {*getattr(asked.request, "item_ids", ())}
+        unknown = [*named, *(e.item_id for e in asked.shopper.events)]
         assert answer.unknown_item_count == sum(map(self.oracle.lacks, unknown))
 
     def check(self, asked: Asked, answer: Any) -> None:
@@ -235,8 +233,6 @@ class Walk:
         for before, after in zip(one.items, other.items, strict=True):
             assert before.score == pytest.approx(after.score, abs=1e-3)
             assert scores[after.item_id] == pytest.approx(after.score, abs=1e-3)
-
-    # What is drawn.
 
     def titles(self, item_ids: Any) -> set[str]:
         return {self.oracle.items[i].title for i in item_ids if not self.oracle.lacks(i)}
