@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecommendationServiceStub:
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,7 +48,10 @@ class RecommendationServiceStub:
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendRequest, _recommendation_service_pb2.RecommendResponse]  # type: ignore[assignment]
@@ -59,7 +65,10 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     @_abc_1.abstractmethod
     def Recommend(
