@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,7 +65,8 @@ class EventTaker:
         """
 
         def then(numbers: list[int]) -> None:
-            new = [e for e, number in zip(events, numbers, strict=True) if number]
+            both = zip(events, numbers, strict=True)
+            new = [replace(e, number=number) for e, number in both if number]
             self._trails.add(new)
             self._count(new, max(numbers))
             if followed := [e for e in new if e.ranking_id]:

@@ -165,7 +165,7 @@ def events_after(connection: sqlite3.Connection, seq: int, since_ms: int) -> Mar
 def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
     """Return the newest `length` events of a shopper that name an item."""
     events = connection.execute(
-        "SELECT item_key, type, time_ms, event_id FROM events "
+        "SELECT item_key, type, time_ms, event_id, seq FROM events "
         "WHERE user_id = ? AND item_key != 0 ORDER BY time_ms DESC, seq DESC LIMIT ?",
         (user_id, length),
     ).fetchall()
@@ -180,7 +180,7 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         keys=np.array([e[0] for e in events], np.int64),
         types=np.array([e[1] for e in events], np.int8),
         times=np.array([e[2] for e in events], np.int64),
-        ids=np.array([hash(e[3]) if e[3] else 0 for e in events], np.int64),
+        ids=np.array([hash(e[3]) if e[3] else -e[4] for e in events], np.int64),
         # The latest last, as trails.py adds to them and lets go of the first.
         purchased=np.array([p[0] for p in reversed(purchased)], np.int64),
         disliked=np.array([d[0] for d in reversed(disliked)], np.int64),

@@ -135,12 +135,12 @@ class Trails:
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     """Return the trail with further events, skipping those it already holds.
 
-    An event is held if one of its id is, or, without an id, one of the same item,
-    type and time.
+    An event is held if one of its id is, or, without an id, one of the same item, type
+    and time; of two that are stored only if it is the same one.
     """
     # By id, or by position where there is none: the same id twice is one event.
     distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}
-    marked = [(e, hash(e.event_id) if e.event_id else 0) for e in distinct.values()]
+    marked = [(e, hash(e.event_id) if e.event_id else -e.number) for e in distinct.values()]
     fresh = [(e, marker) for e, marker in marked if not _holds(trail, e, marker)]
     if not fresh:
         return trail
@@ -185,9 +185,11 @@ def _opinion_ms(trail: Trail, key: int) -> int:
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:
-    if marker:
+    if event.event_id:
         return bool((trail.ids == marker).any())
     same = (trail.keys == event.key) & (trail.times == event.time_ms)
+    if event.number:  # which a repaired file may give again, to another
+        same &= trail.ids == marker
     return bool((same & (trail.types == event.type)).any())
 
 

@@ -83,6 +83,8 @@ class Event:
     market: str = ""
     query: str = ""
     ranking_id: str = ""  # of the ranking that it followed from
+    # That the store gave it; 0: none as yet.
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Trail:
     keys: Ints  # [L]
     types: Types  # [L]
     times: Times  # [L]
-    ids: Ints  # hash of the event id, 0 for none [L]
+    # What tells an event from others: the hash of its id, without one minus its number [L].
+    ids: Ints
     purchased: Ints  # item keys, the latest last
     disliked: Ints  # item keys, the latest last
 
