@@ -137,7 +137,9 @@ class Event(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     RANKING_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: the server makes one."""
+    """Chosen by the caller, unlike that of any other event of the shop; makes a retry harmless; at
+    most 64 characters. Empty: what is sent again is another event.
+    """
     user_id: _builtins.str
     """Required in RecordEvents, at most 128 characters; taken from the request elsewhere."""
     item_id: _builtins.str
