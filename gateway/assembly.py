@@ -104,9 +104,15 @@ def assemble(
     slates = Slates(
         recommender,
         lanes.rankings,
-        Rankings(catalogue.has, capacity=config.max_rankings, seconds=60 * config.ranking_minutes),
+        Rankings(
+            catalogue.has,
+            catalogue.on_sale,
+            capacity=config.max_rankings,
+            seconds=60 * config.ranking_minutes,
+        ),
         catalogue,
         exposures,
+        trails=state.trails,
         idle=IdleRankings(moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds),
         adaptive=adaptive,
         most_ms=config.max_deadline_ms,

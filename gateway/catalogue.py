@@ -133,6 +133,10 @@ class Catalogue:
         """Say whether a row holds an item that was not deleted."""
         return self._shelf.has(row)
 
+    def on_sale(self, row: int) -> bool:
+        """Say whether a row's item is available."""
+        return bool(self.columns.available[row])
+
     @property
     def pictured(self) -> Rows:
         """The rows of items that came with an image, int32 [m]."""

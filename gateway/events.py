@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from gateway.catalogue import Catalogue
 from gateway.condition import REASONS, State
 from gateway.errors import StoreBusy, StoreFailed
 from gateway.store import Store
-from gateway.trails import Trails, as_stored
+from gateway.trails import Trails
 from gateway.trends import Trends
 from gateway.types import Event
 from services.runtime.errors import Unavailable
@@ -65,9 +65,9 @@ class EventTaker:
         """
 
         def then(numbers: list[int]) -> None:
-            numbered = [(e, n) for e, n in zip(events, numbers, strict=True) if n]
-            self._trails.add(as_stored(e, number) for e, number in numbered)
-            new = [e for e, _ in numbered]
+            both = zip(events, numbers, strict=True)
+            new = [replace(e, number=number) for e, number in both if number]
+            self._trails.add(new)
             self._count(new, max(numbers))
             if followed := [e for e in new if e.ranking_id]:
                 asyncio.get_running_loop().call_soon(self._follow, followed)

@@ -207,8 +207,9 @@ class NewItems:
         by_slot = np.zeros(len(self._keys), np.float32)
         found, coverage = self._words.find(text)
         by_slot[found] = coverage
-        # Should a source score on a larger scale, its best match is that large.
-        unit = np.fmax(np.float32(1), np.fmax.reduce(answered, initial=np.float32(1)))
+        # Should a source score on a larger scale, its best match is that large; what is no
+        # number tells no scale.
+        unit = answered[np.isfinite(answered)].max(initial=np.float32(1))
         blended: Floats = (1 - _WORDS_PART) * dense + _WORDS_PART * unit * by_slot[slots]
         return blended
 

@@ -2,7 +2,7 @@
 
 A ranking is kept for some minutes; a page token names it and a place in it, and
 is signed, so that no page of another shopper can be asked for. Every place is on
-exactly one page, whatever the page sizes.
+exactly one page, whatever the page sizes, but for what must not be shown any more.
 """
 
 import base64
@@ -12,7 +12,7 @@ import hmac
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from itertools import islice
 
@@ -25,7 +25,10 @@ _ID_BYTES = 8
 _MAC_BYTES = 8
 # An explained ranking keeps its whole pool, and what a learned ranker looked at.
 _EXPLAINED_COST = 20
-_NO_RULES = RuleSpec()
+# What later pages are cut by: deleted and disliked items are out on all of them.
+_RULES = {
+    sold_out_too: RuleSpec(include_unavailable=sold_out_too) for sold_out_too in (False, True)
+}
 
 
 def new_ranking_id() -> str:
@@ -39,13 +42,15 @@ class Rankings:
     def __init__(
         self,
         has: Callable[[int], bool],
+        on_sale: Callable[[int], bool] = lambda _row: True,
         *,
         capacity: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`has` says whether a catalogue row still holds an item."""
+        """`has` says whether a catalogue row still holds an item, `on_sale` if it is available."""
         self._has = has
+        self._on_sale = on_sale
         self._capacity = capacity
         self._seconds = seconds
         self._clock = clock
@@ -62,8 +67,8 @@ class Rankings:
             self._keep(ranking)
         return page
 
-    def next_page(self, ask: Ask) -> Page:
-        """Cut the page the ask's token names.
+    def next_page(self, ask: Ask, hidden: Container[int] = ()) -> Page:
+        """Cut the page the ask's token names, without the `hidden` catalogue rows.
 
         Raises InvalidArgument where the token is not ours or the request is another
         one than it was given for, FailedPrecondition where the ranking is gone.
@@ -77,19 +82,26 @@ class Rankings:
         _, request, ranking = kept
         if request != _request(ask):
             raise InvalidArgument(
-                "page_token", "given for another request; only page_size may differ between pages"
+                "page_token",
+                "given for another request; only page_size and events may differ between pages",
             )
-        return self._cut(ranking, start, ask.page_size)
+        return self._cut(ranking, start, ask.page_size, hidden)
 
-    def _cut(self, ranking: Ranking, start: int, size: int) -> Page:
-        """Take the next `size` places whose items have not been deleted since."""
+    def _cut(self, ranking: Ranking, start: int, size: int, hidden: Container[int] = ()) -> Page:
+        """Take the next `size` places whose items were neither deleted nor sold out since."""
+        sold_out_too = ranking.ask.rules.include_unavailable
+
+        def fine(row: int) -> bool:
+            there = self._has(row) and (sold_out_too or self._on_sale(row))
+            return there and row not in hidden
+
         places: list[int] = []
         rows, end = ranking.rows.tolist(), start
         while end < len(rows) and len(places) < size:
-            if self._has(rows[end]):
+            if fine(rows[end]):
                 places.append(end)
             end += 1
-        more = any(map(self._has, islice(rows, end, None)))
+        more = any(map(fine, islice(rows, end, None)))
         token = self._token(ranking.ranking_id, end) if more else ""
         return Page(ranking, np.array(places, np.int32), token)
 
@@ -134,4 +146,5 @@ def _request(ask: Ask) -> int:
 
 def _slim(ranking: Ranking) -> Ranking:
     """Keep what pages are cut from: events, rules and items may be a hundred times as large."""
-    return replace(ranking, ask=replace(ranking.ask, events=(), rules=_NO_RULES, item_ids=()))
+    rules = _RULES[ranking.ask.rules.include_unavailable]
+    return replace(ranking, ask=replace(ranking.ask, events=(), rules=rules, item_ids=()))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gateway.fusion.types import Floats, Ints
 from gateway.rows import IMAGE, ITEM_COLUMNS, read_item
-from gateway.types import EventType, Item, Times, Trail, Types, name_of
+from gateway.types import EventType, Item, Times, Trail, Types
 
 Doubles = npt.NDArray[np.float64]
 # Bounds what one shopper may hold in memory: items bought, and items disliked, the latest.
@@ -180,7 +180,7 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         keys=np.array([e[0] for e in events], np.int64),
         types=np.array([e[1] for e in events], np.int8),
         times=np.array([e[2] for e in events], np.int64),
-        ids=np.array([hash(name_of(e[3], e[4])) for e in events], np.int64),
+        ids=np.array([hash(e[3]) if e[3] else -e[4] for e in events], np.int64),
         # The latest last, as trails.py adds to them and lets go of the first.
         purchased=np.array([p[0] for p in reversed(purchased)], np.int64),
         disliked=np.array([d[0] for d in reversed(disliked)], np.int64),

@@ -87,6 +87,8 @@ class Recommender:
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings
     ) -> Ranking:
         answers = tuple(gathered.answers[name] for name in situation.query.sources)
+        dropped = _dropped(pool) if situation.ask.explain else ()
+        forbidden = situation.forbidden_ids[: _MOST_DROPPED - len(dropped)]
         return Ranking(
             ranking_id=new_ranking_id(),
             ask=situation.ask,
@@ -99,9 +101,10 @@ class Recommender:
             unknown_items=situation.unknown_items,
             unknown_candidates=gathered.unknown,
             timings=timings,
-            dropped=_dropped(pool) if situation.ask.explain else (),
+            dropped=dropped,
             dropped_counts=_by_reason(pool),
             unknown_ids=situation.unknown_ids,
+            forbidden_ids=forbidden if situation.ask.explain else (),
             facts=_facts(gathered.query, pool) if situation.ask.explain else None,
             evidence=self._evidence(gathered.query, pool),
         )

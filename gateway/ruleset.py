@@ -5,10 +5,11 @@ unknown item is done already, and allowing only an unknown category allows
 nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
 from gateway.fusion.types import BoostRule, Rows, RuleSet
 from gateway.history import History
@@ -41,6 +42,27 @@ def resolve(spec: RuleSpec, catalogue: Catalogue, history: History) -> RuleSet:
         brands=_indices(spec.brands, catalogue.brand),
         boosts=tuple(_boost(b, catalogue) for b in spec.boosts),
     )
+
+
+def verdicts_unknown(item_ids: Iterable[str], spec: RuleSpec, history: History) -> dict[str, str]:
+    """Return why items that the catalogue lacks must not be shown, each "" where it may.
+
+    They have neither price nor kind, so no filter can be said to let one through.
+    """
+    filters = (
+        ("price_unknown", spec.min_price is not None or spec.max_price is not None),
+        ("category", spec.categories),
+        ("domain", spec.domains),
+        ("brand", spec.brands),
+    )
+    usual = next((reason for reason, set_ in filters if set_), "")
+    # The first that is said last.
+    by_key = dict.fromkeys(
+        history.purchased.tolist() if spec.exclude_purchased else (), "purchased"
+    )
+    by_key |= dict.fromkeys(history.disliked.tolist(), "disliked")
+    excluded = dict.fromkeys(spec.exclude, "excluded")
+    return {i: excluded.get(i) or by_key.get(item_key(i), usual) for i in item_ids}
 
 
 def _rows_of(item_ids: Sequence[str], catalogue: Catalogue) -> Rows:

@@ -22,7 +22,7 @@ from gateway.fusion.types import NO_PAST, Floats, Ints, Query, Rows
 from gateway.history import History, HistorySettings, about, history_for
 from gateway.prices import CurrentPlaces
 from gateway.quality import Quality
-from gateway.ruleset import resolve
+from gateway.ruleset import resolve, verdicts_unknown
 from gateway.trends import Trends
 from gateway.types import Ask, Trail
 
@@ -43,7 +43,8 @@ class Situation:
     history_age: Floats  # seconds since each [L]
     text: str  # for sources that read text
     candidates: Ints  # RANK: item keys of the caller's own list, unique [C]; else empty
-    unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks
+    unknown_ids: tuple[str, ...]  # RANK: those that the catalogue lacks and no rule forbids
+    forbidden_ids: tuple[tuple[str, str], ...]  # RANK: the others it lacks, and why
     unknown_items: int  # ids and events of the request that the catalogue lacks
 
 
@@ -101,7 +102,7 @@ class Situations:
         catalogue = self._catalogue
         theirs = history_for(ask, trail, now_ms, self._history)
         candidates, context, unknown = _NO_KEYS, _NO_ROWS, 0
-        missing: tuple[str, ...] = ()
+        verdicts: dict[str, str] = {}
         # Most requests name no item: what they do not need is left out, a third of the work.
         if ask.events:
             event_keys = np.array([e.key for e in ask.events if e.key], np.int64)
@@ -115,7 +116,8 @@ class Situations:
                 context = rows[rows >= 0]
             if ask.surface == "RANK":
                 candidates = keys[rows >= 0]
-                missing = tuple(i for i, row in zip(ask.item_ids, rows, strict=True) if row < 0)
+                missing = (i for i, row in zip(ask.item_ids, rows, strict=True) if row < 0)
+                verdicts = verdicts_unknown(missing, ask.rules, theirs)
         return Situation(
             ask=ask,
             query=self._query(ask, theirs, context, len(candidates), now_ms),
@@ -125,9 +127,19 @@ class Situations:
             history_age=theirs.ages,
             text=ask.text or self._wording(context),
             candidates=candidates,
-            unknown_ids=missing,
+            unknown_ids=tuple(i for i, reason in verdicts.items() if not reason),
+            forbidden_ids=tuple((i, reason) for i, reason in verdicts.items() if reason),
             unknown_items=unknown,
         )
+
+    def _habits(self, ask: Ask, theirs: History) -> tuple[PoolRanker | None, Past, Rows]:
+        """Return the surface's learned ranker, and what it knows of the shopper by itself."""
+        ranker = self._rankers.get(ask.surface)
+        if ranker is None:
+            return None, NO_PAST, _NO_ROWS
+        past = _past(self._catalogue, theirs)
+        again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
+        return ranker, past, own_rows(past) if again else _NO_ROWS
 
     def _cost(self, settings: FusionSettings, theirs: History) -> tuple[float, PricePlaces | None]:
         """Return what the cost weighs for this shopper, and where prices stand if it does."""
@@ -159,10 +171,7 @@ class Situations:
         rows = catalogue.rows(np.concatenate([theirs.keys, theirs.session_keys]))
         history, session = rows[:told], rows[told:]
         told_known, session_known = history >= 0, session >= 0
-        ranker = self._rankers.get(ask.surface)
-        past = _past(catalogue, theirs) if ranker is not None else NO_PAST
-        again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
-        own = own_rows(past) if ranker is not None and again else _NO_ROWS
+        ranker, past, own = self._habits(ask, theirs)
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         w_cost, prices = self._cost(settings, theirs)
         return Query(
@@ -196,6 +205,7 @@ class Situations:
             ranker=ranker,
             past=past,
             own=own,
+            is_new=catalogue.is_new,
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Container
 
 from gateway import observe
 from gateway.adaptive import AdaptiveWeights
@@ -13,6 +14,7 @@ from gateway.fanout import deadline, expiry
 from gateway.idle import IdleRankings
 from gateway.paging import Rankings
 from gateway.recommender import Recommender
+from gateway.trails import Trails, extended
 from gateway.types import Ask, Page, Ranking
 from services.runtime.errors import DeadlineExceeded
 
@@ -28,6 +30,7 @@ class Slates:
         catalogue: Catalogue,
         exposures: ExposureLog | None,
         *,
+        trails: Trails,
         idle: IdleRankings,
         adaptive: AdaptiveWeights,
         most_ms: int,
@@ -40,6 +43,7 @@ class Slates:
         self._idle = idle
         self._adaptive = adaptive
         self._catalogue = catalogue
+        self._trails = trails
         self._exposures = exposures
         self._most_ms = most_ms
         self._reserve_ms = reserve_ms
@@ -51,10 +55,10 @@ class Slates:
         Raises InvalidArgument or FailedPrecondition for a page token that cannot be used,
         ResourceExhausted where too much is asked, DeadlineExceeded.
         """
-        if ask.page_token:
-            return self._rankings.next_page(ask)
         start = time.perf_counter()
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
+        if ask.page_token:
+            return self._rankings.next_page(ask, await self._disliked(ask, until))
         kept, moment = await self._idle.find(ask, until)
         if kept is not None:
             return self._rankings.first_page(kept, ask.page_size)
@@ -63,6 +67,13 @@ class Slates:
             visit.note(load_seconds(ranking, self._gate.fair_seconds))
         self._idle.keep(ask, moment, ranking)
         return self._rankings.first_page(ranking, ask.page_size)
+
+    async def _disliked(self, ask: Ask, until: float) -> Container[int]:
+        """Return the catalogue rows of what the shopper has come to dislike."""
+        trail = await self._trails.get(ask.user_id, until)
+        if ask.events:
+            trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
+        return frozenset(self._catalogue.rows(trail.disliked).tolist())
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from gateway.errors import StoreError
 from gateway.fusion.types import Ints
 from gateway.reads import MOST_KEYS
-from gateway.types import Event, EventType, Trail, name_of
+from gateway.types import Event, EventType, Trail
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
@@ -111,7 +110,7 @@ class Trails:
         self._meanwhile.pop(user_id, None)
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in events that were just made durable, as they are stored."""
+        """Take in events that were just made durable."""
         by_user: dict[str, list[Event]] = {}
         for event in events:
             by_user.setdefault(event.user_id, []).append(event)
@@ -133,20 +132,15 @@ class Trails:
         return all(e.time_ms >= trail.times[0] for e in events if e.type in _OPINIONS)
 
 
-def as_stored(event: Event, number: int) -> Event:
-    """Return a stored event with the name that tells it from all others."""
-    return event if event.event_id else replace(event, event_id=name_of("", number))
-
-
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     """Return the trail with further events, skipping those it already holds.
 
-    An event is held if one of its id is, or, without an id, one of the same item,
-    type and time; what is stored has its name (`as_stored`).
+    An event is held if one of its id is, or, without an id, one of the same item, type
+    and time; of two that are stored only if it is the same one.
     """
     # By id, or by position where there is none: the same id twice is one event.
     distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}
-    marked = [(e, hash(e.event_id) if e.event_id else 0) for e in distinct.values()]
+    marked = [(e, hash(e.event_id) if e.event_id else -e.number) for e in distinct.values()]
     fresh = [(e, marker) for e, marker in marked if not _holds(trail, e, marker)]
     if not fresh:
         return trail
@@ -191,9 +185,11 @@ def _opinion_ms(trail: Trail, key: int) -> int:
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:
-    if marker:
+    if event.event_id:
         return bool((trail.ids == marker).any())
     same = (trail.keys == event.key) & (trail.times == event.time_ms)
+    if event.number:  # which a repaired file may give again, to another
+        same &= trail.ids == marker
     return bool((same & (trail.types == event.type)).any())
 
 

@@ -83,14 +83,8 @@ class Event:
     market: str = ""
     query: str = ""
     ranking_id: str = ""  # of the ranking that it followed from
-
-
-def name_of(event_id: str | None, number: int) -> str:
-    """Return what tells a stored event from all others: its id, or else its number there.
-
-    No caller's id is as long as that.
-    """
-    return event_id or f"{number:65}"
+    # That the store gave it; 0: none as yet.
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,8 @@ class Trail:
     keys: Ints  # [L]
     types: Types  # [L]
     times: Times  # [L]
-    ids: Ints  # hash of each event's name, 0 where it came with a request without one [L]
+    # What tells an event from others: the hash of its id, without one minus its number [L].
+    ids: Ints
     purchased: Ints  # item keys, the latest last
     disliked: Ints  # item keys, the latest last
 
@@ -238,6 +233,8 @@ class Ranking:
     dropped_counts: tuple[tuple[str, int], ...] = ()  # by reason
     # RANK: ids the catalogue lacks, put behind the rest in the order given.
     unknown_ids: tuple[str, ...] = ()
+    # RANK: ids the catalogue lacks and a rule forbids, and why; with `dropped` at most 100.
+    forbidden_ids: tuple[tuple[str, str], ...] = ()
     facts: Facts | None = None
     # What its weights can learn from it; None where they do not adapt.
     evidence: Evidence | None = None

@@ -54,7 +54,7 @@ def amount(field: str, value: float) -> float:
     if not math.isfinite(value):
         raise InvalidArgument(field, f"must be a finite number, is {value}")
     if not 0 <= value <= _LARGEST:
-        raise InvalidArgument(field, f"must lie in 0 .. 1e9, is {value:g}")
+        raise InvalidArgument(field, f"must lie in 0 .. 1e9, is {value!r}")
     return value
 
 
@@ -70,7 +70,7 @@ def vector(field: str, values: Sequence[float], most: int) -> bytes:
 def within(field: str, value: float, low: float, high: float) -> float:
     """Check that a number is finite and lies in a range."""
     if not math.isfinite(value) or not low <= value <= high:
-        raise InvalidArgument(field, f"must lie in {low:g} .. {high:g}, is {value:g}")
+        raise InvalidArgument(field, f"must lie in {low:g} .. {high:g}, is {value!r}")
     return value
 
 

@@ -22,7 +22,7 @@ def read_rules(rules: t.Rules) -> RuleSpec:
         checks.amount("rules.max_price", rules.max_price) if rules.HasField("max_price") else None
     )
     if low is not None and high is not None and low > high:
-        raise InvalidArgument("rules.min_price", f"{low:g} is above max_price, {high:g}")
+        raise InvalidArgument("rules.min_price", f"{low!r} is above max_price, {high!r}")
     checks.count("rules.boosts", len(rules.boosts), _MOST_BOOSTS)
     return RuleSpec(
         exclude=checks.item_ids("rules.exclude_item_ids", rules.exclude_item_ids, _MOST_ITEMS),
@@ -51,6 +51,7 @@ def _boost(field: str, boost: t.Boost) -> Boost:
     if target is None:
         raise InvalidArgument(f"{field}.target", "required: item_id, category, domain or brand")
     value = getattr(boost, target)
-    checks.text(f"{field}.{target}", value, checks.LONGEST_NAME, required=True)
+    longest = checks.LONGEST_ID if target == "item_id" else checks.LONGEST_NAME
+    checks.text(f"{field}.{target}", value, longest, required=True)
     weight = checks.within(f"{field}.weight", boost.weight, -10, 10)
     return Boost("item" if target == "item_id" else target, value, weight)

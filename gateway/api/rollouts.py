@@ -69,7 +69,7 @@ class RolloutServicer:
         if not 1 <= len(request.model_version) <= _LONGEST:
             raise InvalidArgument("model_version", f"required, at most {_LONGEST} characters")
         if not (math.isfinite(request.share) and 0 < request.share <= 100):
-            raise InvalidArgument("share", f"must lie above 0 and up to 100, is {request.share:g}")
+            raise InvalidArgument("share", f"must lie above 0 and up to 100, is {request.share!r}")
         canary = await self._parts().canaries.start(
             request.source, request.model_version, request.share
         )

@@ -59,6 +59,8 @@ def write_page(reply: Reply, page: Page, catalogue: Catalogue, cards: Cards) -> 
         for row, reason in ranking.dropped:
             if catalogue.has(row):
                 reply.dropped.add(item_id=catalogue.item(row).item_id, reason=reason)
+    for item_id, reason in ranking.forbidden_ids:
+        reply.dropped.add(item_id=item_id, reason=reason)
     for number, item_id in enumerate(ranking.unknown_ids, len(ranking.rows) + 1):
         reply.items.add(item_id=item_id, item_key=item_key(item_id), position=number)
     _write_sources(reply, ranking)

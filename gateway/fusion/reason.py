@@ -22,8 +22,8 @@ class Reason:
     """Why an item is shown.
 
     `kind` is one of buy_again, seen_before, because_bought, because_viewed,
-    matches_query, goes_with_cart, similar_to, trending, popular, new; `row` is the
-    catalogue row it refers to, -1 where it refers to none.
+    matches_query, goes_with_cart, similar_to, trending, popular, new, offered; `row` is
+    the catalogue row it refers to, -1 where it refers to none.
     """
 
     kind: str
@@ -41,6 +41,7 @@ _WORDS = {
     "trending": "Trending now",
     "popular": "Popular with other shoppers",
     "new": "New in the shop",
+    "offered": "You might like this",
 }
 
 
@@ -86,8 +87,10 @@ def _from_market(query: Query, row: int) -> Reason:
     trending = float(query.trend[row]) if len(query.trend) else 0.0
     if trending >= _TRENDING:
         return Reason("trending")
-    known = trending > 0 or float(query.columns.popularity[row]) > 0
-    return Reason("popular" if known else "new")
+    if trending > 0 or float(query.columns.popularity[row]) > 0:
+        return Reason("popular")
+    # What nobody has bought may have been here for years.
+    return Reason("new" if query.is_new(int(query.columns.keys[row])) else "offered")
 
 
 def _bought(query: Query) -> Bools:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.fusion.hard_rules import member
 from gateway.fusion.pool import fire, with_term
-from gateway.fusion.types import BURIED, NORMAL, PINNED, Bools, BoostRule, Floats, Pool, Query, Rows
+from gateway.fusion.types import BURIED, PINNED, Bools, BoostRule, Floats, Pool, Query, Rows
 
 
 def rules(query: Query, pool: Pool) -> Pool:
@@ -50,7 +50,8 @@ def _last(query: Query, pool: Pool, listed: Rows, label: str) -> Pool:
     if not len(listed):
         return pool
     which = member(pool.rows, listed, len(query.columns.keys))
-    tier = np.where(which & (pool.tier == NORMAL), np.int8(BURIED), pool.tier)
+    # Behind what no source has scored as well: last is what was asked for.
+    tier = np.where(which, np.int8(BURIED), pool.tier)
     return fire(pool._replace(tier=tier), label, which)
 
 

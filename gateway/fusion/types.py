@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 # Which part of the slate a candidate belongs to, in this order; see Pool.tier.
-PINNED, NORMAL, BURIED, SUNK = range(4)
+PINNED, NORMAL, SUNK, BURIED = range(4)
 # Pool.place of a candidate that only its score orders.
 BY_SCORE = np.int32(2**31 - 1)
 
@@ -40,6 +40,11 @@ _NO_BOOLS: Bools = _empty(np.bool_)
 
 def _no_rows() -> Rows:
     return _NO_ROWS
+
+
+def _new(key: int) -> bool:
+    del key
+    return True
 
 
 NO_PAST = Past(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
@@ -190,6 +195,8 @@ class Query(NamedTuple):
     prices: PricePlaces | None = None
     # Rows that are candidates even where no source names them, the likeliest first.
     own: Rows = _NO_ROWS
+    # Says whether an item has come since the models were trained, by its key.
+    is_new: Callable[[int], bool] = _new
 
 
 class Pool(NamedTuple):
@@ -210,7 +217,7 @@ class Pool(NamedTuple):
     order: Rows = _NO_ROWS
     # Source scores that were infinite or absurd and were put aside.
     invalid_scores: int = 0
-    # PINNED, NORMAL, BURIED or SUNK: the slate shows one tier after the other [P].
+    # PINNED, NORMAL, SUNK or BURIED: the slate shows one tier after the other [P].
     tier: npt.NDArray[np.int8] = _empty(np.int8)
     # Place within the tier that a stage has fixed, else BY_SCORE [P].
     place: Rows = _NO_ROWS

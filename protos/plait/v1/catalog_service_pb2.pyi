@@ -26,7 +26,9 @@ class UpsertItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Item]:
-        """1 to 1000."""
+        """1 to 1000, of 16 MiB in all unless the server is set otherwise. RESOURCE_EXHAUSTED without
+        a pause (grpc-retry-pushback-ms): they are larger; send them in several requests.
+        """
 
     def __init__(
         self,

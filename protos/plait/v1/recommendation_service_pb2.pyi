@@ -67,13 +67,16 @@ class RecommendRequest(_message.Message):
     page_size: _builtins.int
     """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise."""
     page_token: _builtins.str
-    """From the previous page; the ranking stays the same across pages. So must the request, but
-    for page_size and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
+    """From the previous page; the ranking stays the same across pages, but for what was deleted,
+    sold out or disliked since, which is left out. So must the request stay, but for page_size
+    and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
     more, which it is for some minutes and over no restart; ask again without a token.
     """
     explain: _builtins.bool
     diversity: _builtins.float
-    """0 relevance only, 1 variety only; absent: the server's default."""
+    """0 relevance only, 1 variety only; absent: the server's default. What the server keeps of
+    domains and providers it keeps all the same.
+    """
     @_builtins.property
     def shopper(self) -> Global___Shopper: ...
     @_builtins.property

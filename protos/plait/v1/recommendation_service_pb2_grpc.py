@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class RecommendationServiceStub(object):
-    """Rankings for one shopper.
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
     """
 
     def __init__(self, channel):
@@ -53,7 +55,9 @@ class RecommendationServiceStub(object):
 
 
 class RecommendationServiceServicer(object):
-    """Rankings for one shopper.
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
     """
 
     def Recommend(self, request, context):
@@ -73,6 +77,7 @@ class RecommendationServiceServicer(object):
     def Rank(self, request, context):
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+        What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +110,9 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecommendationService(object):
-    """Rankings for one shopper.
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
     """
 
     @staticmethod

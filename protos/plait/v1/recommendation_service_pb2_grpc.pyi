@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecommendationServiceStub:
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,11 +43,15 @@ class RecommendationServiceStub:
     Rank: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+    What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
     """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RecommendRequest, _recommendation_service_pb2.RecommendResponse]  # type: ignore[assignment]
@@ -54,10 +61,14 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     Rank: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]  # type: ignore[assignment]
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+    What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Rankings for one shopper."""
+    """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
+    as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
+    dislikes and purchases included.
+    """
 
     @_abc_1.abstractmethod
     def Recommend(
@@ -83,6 +94,7 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.RankResponse, _abc.Awaitable[_recommendation_service_pb2.RankResponse]]:
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
+        What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

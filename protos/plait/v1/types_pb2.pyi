@@ -137,9 +137,9 @@ class Event(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     RANKING_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Chosen by the caller, makes a retry harmless; at most 64 characters. Empty: recorded, it is
-    an event of its own, however alike another is; sent again, it counts twice. An event that a
-    request brings without one is a stored event where item, type and time are the same.
+    """Chosen by the caller, unlike that of any other event of the shop; makes a retry harmless; at
+    most 64 characters. Empty: what is sent again is another event; what a request brings
+    without one is a recorded event where item, type and time are the same.
     """
     user_id: _builtins.str
     """Required in RecordEvents, at most 128 characters; taken from the request elsewhere."""
@@ -503,7 +503,9 @@ class Explanation(_message.Message):
     def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adjustment]: ...
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Rules that fired on the item, for example "boost:category=YOGURT"."""
+        """What moved the item beside its score: "boost:category=YOGURT", "pin", "bury", "seen" (on
+        SESSION), "diversity:+2" (places won by variety; below 0 lost).
+        """
 
     def __init__(
         self,
@@ -579,8 +581,8 @@ class Adjustment(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """habits (what a learned ranker says without any source), cross_domain, session, trend,
-    cost, boost, diversity.
+    """habits (what a learned ranker says without any source), fallback (what sells, where neither
+    a source nor the ranker contributed), cross_domain, session, trend, cost, boost.
     """
     value: _builtins.float
     def __init__(

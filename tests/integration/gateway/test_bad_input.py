@@ -83,6 +83,11 @@ CASES: list[tuple[str, Any, str]] = [
         home(rules=t.Rules(boosts=[t.Boost(brand="b", weight=11)])),
         "rules.boosts[0].weight",
     ),
+    (
+        "Recommend",
+        home(rules=t.Rules(boosts=[t.Boost(item_id="1" * 129, weight=1)])),
+        "rules.boosts[0].item_id",
+    ),
     ("Search", SearchRequest(), "query"),
     ("Search", SearchRequest(query="   "), "query"),
     ("Search", SearchRequest(query="q" * 257), "query"),
@@ -127,6 +132,23 @@ async def test_every_bad_field_is_refused_by_name(shop: Shop) -> None:
         code, details = await status(shop, method, request)
         assert code == grpc.StatusCode.INVALID_ARGUMENT, (method, field, details)
         assert details.startswith(f"{field}: "), (method, field, details)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "shown"),
+    [
+        ("UpsertItems", item(price=1e9 + 1), "1000000001.0"),
+        ("Recommend", home(diversity=1.0000001), "1.0000001"),
+        ("Recommend", home(rules=t.Rules(min_price=9999999.5, max_price=9999999)), "9999999.5"),
+    ],
+    ids=["price", "diversity", "range"],
+)
+async def test_a_number_just_beyond_its_limit_is_shown_as_it_was_given(
+    shop: Shop, method: str, request_: Any, shown: str
+) -> None:
+    code, details = await status(shop, method, request_)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert shown in details
 
 
 async def test_a_page_size_of_zero_is_the_default_and_the_limit_is_allowed(shop: Shop) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
 from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
 
@@ -52,6 +53,30 @@ async def test_a_ranking_stays_the_same_while_the_shop_moves_on(shop: Shop) -> N
         whole += ids(answer)
         token = answer.next_page_token
     assert len(whole) == len(set(whole)) == 60
+
+
+async def test_what_was_sold_out_or_disliked_since_is_on_no_later_page(shop: Shop) -> None:
+    whole = ids(await shop.recommend("ann", page_size=40))
+    first = await shop.recommend("ann", page_size=5)
+    everything = t.Rules(include_unavailable=True)
+    other = await shop.recommend("ann", page_size=5, rules=everything)
+    recorded, said, sold_out = whole[6], whole[8], whole[10]
+    dislike = t.Event(user_id="ann", item_id=recorded, type=t.EVENT_TYPE_DISLIKE)
+    await shop.events.RecordEvents(RecordEventsRequest(events=[dislike]))
+    gone = t.Item(item_id=sold_out, title="Sold out", available=False)
+    await shop.catalog.UpsertItems(UpsertItemsRequest(items=[gone]))
+    events = [t.Event(item_id=said, type=t.EVENT_TYPE_DISLIKE)]
+    second = await shop.recommend(
+        "ann", page_size=10, page_token=first.next_page_token, events=events
+    )
+    out = {recorded, said, sold_out}
+    assert ids(second) == [item_id for item_id in whole if item_id not in out][5:15]
+    assert [item.position for item in second.items][0::9] == [6, 18]
+    more = await shop.recommend(
+        "ann", page_size=200, page_token=other.next_page_token, rules=everything
+    )
+    assert sold_out in ids(more)
+    assert recorded not in ids(more)
 
 
 async def refused(shop: Shop, **fields: object) -> grpc.aio.AioRpcError:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
 from tests.integration.gateway.world import SOURCES, Shop, ids, open_shop, outcomes
 
@@ -191,3 +192,12 @@ async def test_a_surface_does_without_the_sources_it_is_told_to(directory: Path)
         assert shop.sources["text"].asked == []
         other = await shop.recommend("ann", t.SURFACE_CART, item_ids=["4"])
         assert outcomes(other) == dict.fromkeys(SOURCES, "ok")
+
+
+async def test_only_what_came_since_the_models_learned_is_called_new(shop: Shop) -> None:
+    """Item 60 has never been bought, and has been here as long as all others."""
+    await shop.catalog.UpsertItems(UpsertItemsRequest(items=[t.Item(item_id="late")]))
+    given = ["60", "late"]
+    answer = await shop.recommendations.Rank(RankRequest(item_ids=given, explain=True))
+    reasons = {item.item_id: item.explanation.reason for item in answer.items}
+    assert reasons == {"60": "You might like this", "late": "New in the shop"}

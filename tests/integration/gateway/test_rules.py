@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from plait.v1 import types_pb2 as t
+from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
 from tests.integration.gateway.world import Shop, ids, open_shop
 
 
@@ -96,3 +97,35 @@ async def test_what_is_left_out_does_not_cost_a_source_its_candidates(directory:
     # Three bought and one excluded.
     assert (asked, usual) == ({8}, {4})
     assert {"purchased", "excluded"} >= {item.reason for item in answer.dropped} != set()
+
+
+async def test_rules_and_dislikes_hold_for_what_the_catalogue_lacks_too(shop: Shop) -> None:
+    """Rank puts what it does not know behind the rest, but nothing that must not be shown."""
+    given = ["6", "nothing", "nowhere", "never", "none"]
+    did = [
+        t.Event(item_id="nowhere", type=t.EVENT_TYPE_DISLIKE),
+        t.Event(item_id="never", type=t.EVENT_TYPE_PURCHASE),
+    ]
+
+    async def ranked(**rules: Any) -> tuple[list[str], dict[str, str]]:
+        shopper, hard = Shopper(user_id="new", events=did), t.Rules(**rules)
+        answer = await shop.recommendations.Rank(
+            RankRequest(shopper=shopper, item_ids=given, rules=hard, explain=True)
+        )
+        assert answer.unknown_item_count == 6
+        return ids(answer), {item.item_id: item.reason for item in answer.dropped}
+
+    assert await ranked() == (["6", "nothing", "never", "none"], {"nowhere": "disliked"})
+    assert await ranked(exclude_item_ids=["none"], exclude_purchased=True) == (
+        ["6", "nothing"],
+        {"nowhere": "disliked", "never": "purchased", "none": "excluded"},
+    )
+    for reason, rules in (
+        ("price_unknown", {"max_price": 9}),
+        ("category", {"categories": ["YOGURT"]}),
+        ("domain", {"domains": ["GROCERY"]}),
+        ("brand", {"brands": ["brand 2"]}),
+    ):
+        shown, dropped = await ranked(**rules)
+        assert shown == ["6"]
+        assert dropped["nothing"] == reason

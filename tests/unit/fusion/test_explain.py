@@ -97,8 +97,10 @@ def test_without_history_the_market_gives_the_reason() -> None:
     trend = np.zeros(40, np.float32)
     trend[7] = 0.9
     flat = columns(popularity=np.array([1.0, *[0.0] * 39], np.float32))
-    found = told(query(columns=flat, trend=trend, limit=1), scored(cf={7: 1.0, 0: 0.5, 9: 0.1}))
-    assert [found[r].reason.kind for r in (7, 0, 9)] == ["trending", "popular", "new"]
+    asked = query(columns=flat, trend=trend, limit=1, is_new=lambda key: key == 109)
+    found = told(asked, scored(cf={7: 1.0, 0: 0.5, 9: 0.1, 8: 0.0}))
+    kinds = [found[r].reason.kind for r in (7, 0, 9, 8)]
+    assert kinds == ["trending", "popular", "new", "offered"]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,7 @@ def test_without_history_the_market_gives_the_reason() -> None:
         (Reason("trending"), "Trending now"),
         (Reason("popular"), "Popular with other shoppers"),
         (Reason("new"), "New in the shop"),
+        (Reason("offered"), "You might like this"),
     ],
 )
 def test_reasons_read_well(reason: Reason, text: str) -> None:

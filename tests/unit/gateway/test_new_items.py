@@ -63,6 +63,15 @@ def test_words_of_a_query_lift_the_item_that_holds_them() -> None:
     assert found.scores[0] > found.scores[1]
 
 
+def test_a_score_that_is_no_number_takes_no_new_item_s_away() -> None:
+    given = answer([1, 2, 3], [0.2, float("inf"), float("nan")])
+    found = placed(GOOD, BAD).extend(given, question("yogurt"))
+    new = dict(zip(found.keys.tolist(), found.scores.tolist(), strict=True))
+    plain = placed(GOOD, BAD).extend(answer([1], [0.2]), question("yogurt"))
+    for key, score in zip(plain.keys.tolist(), plain.scores.tolist(), strict=True):
+        assert new[key] == pytest.approx(score)
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.store import Store, StoreSettings
-from gateway.trails import Trails, as_stored
+from gateway.trails import Trails
 from gateway.types import Event, EventType, Trail
 
 USERS = ("ann", "bob", "zoë", "guest")
@@ -39,7 +40,7 @@ class Storm:
         made = [self.event(user) for _ in range(self.draw.randint(1, 3))]
 
         def then(numbers: list[int]) -> None:
-            new = [as_stored(e, number) for e, number in zip(made, numbers, strict=True) if number]
+            new = [replace(e, number=n) for e, n in zip(made, numbers, strict=True) if n]
             self.trails.add(new)
             self.acknowledged[user] += new
 
