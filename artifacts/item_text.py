@@ -6,10 +6,16 @@ model: it holds neither tokenizers nor ONNX Runtime.
 
 import re
 import unicodedata
+from itertools import pairwise
 
 _WORD = re.compile(r"[^\W_]+")
 # Taken apart they would be letters of the word before them: "Wi-Fi™" is not "wifitm".
 _NO_LETTERS = str.maketrans("™℠", "  ")
+# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana and Han.
+_UNSPACED = re.compile(
+    "[\u0e01-\u0e4e\u0e81-\u0ece\u1000-\u104f\u1780-\u17d3\u3005\u3041-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f]+"
+)
 # A description's opening is cut here even where it has no end.
 _OPENING = 160
 
@@ -46,3 +52,24 @@ def folded(text: str) -> str:
     # Case last: taking signs apart can bring capitals, "℃" is "°C".
     parts = unicodedata.normalize("NFKD", text.translate(_NO_LETTERS)).casefold()
     return "".join(c for c in parts if not unicodedata.combining(c))
+
+
+def spaced(text: str, *, single: bool = False) -> str:
+    """Return a text whose words can be told apart by what is no letter, whatever its script.
+
+    Where a script has no spaces, all that stands together is followed by every two neighbouring
+    letters of it, and with `single`, for what is searched, by every letter: no dictionary says
+    where its words end, but those that a query and an item share have these in common.
+    """
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(lambda run: _pieces(run[0], single=single), text)
+
+
+def _pieces(run: str, *, single: bool) -> str:
+    # Signs above and below letters are none, and searches cut words there.
+    letters = [c for c in unicodedata.normalize("NFKC", run) if c.isalnum()]
+    pieces = ["".join(two) for two in pairwise(letters)]
+    if single or len(letters) == 1:
+        pieces += letters
+    return f" {run} {' '.join(pieces)} "

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from artifacts.item_text import folded
+from artifacts.item_text import folded, spaced
 from gateway.fusion.types import Floats, Rows
 
 _WORD = re.compile(r"[^\W_]+")
@@ -21,11 +21,14 @@ _MOST_TERMS = 24
 _NOTHING = array("i")
 
 
-def terms(text: str) -> set[str]:
-    """Return the distinct words of a text, without case, accents and plural s."""
+def terms(text: str, *, searched: bool = False) -> set[str]:
+    """Return the distinct words of a text, without case, accents and plural s.
+
+    With `searched`, an item's: of words without spaces it holds every letter too.
+    """
     plain = text.casefold()
     if not plain.isascii():
-        plain = folded(plain)
+        plain = folded(spaced(plain, single=searched))
     return {_stem(word) for word in _WORD.findall(plain)}
 
 
@@ -48,7 +51,7 @@ class Words:
     def add(self, row: int, texts: Iterable[str]) -> None:
         """Index an item that is not in the index."""
         self._count += 1
-        for term in terms(" ".join(texts)):
+        for term in terms(" ".join(texts), searched=True):
             rows = self._rows.setdefault(term, array("i"))
             if not rows or rows[-1] < row:  # as most are
                 rows.append(row)
@@ -58,7 +61,7 @@ class Words:
     def remove(self, row: int, texts: Iterable[str]) -> None:
         """Forget an item that was added with these texts."""
         self._count -= 1
-        for term in terms(" ".join(texts)):
+        for term in terms(" ".join(texts), searched=True):
             rows = self._rows.get(term, _NOTHING)
             at = bisect_left(rows, row)
             if at < len(rows) and rows[at] == row:

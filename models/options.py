@@ -26,12 +26,11 @@ def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
             )
         read = _read(value)
         if not _fits(read, hints[name], getattr(config, name)):
-            raise OptionError(
-                f"{what}: {name} is {value!r}, expected something like {getattr(config, name)!r}"
-            )
+            usual = getattr(config, name)
+            like = "true, false or null" if usual is None else f"something like {usual!r}"
+            raise OptionError(f"{what}: {name} is {value!r}, expected {like}")
         # The usual seed is 0, which of other settings says nothing about what is below it.
-        usual = 1 if name == "seed" else getattr(config, name)
-        if why := _beyond(read, usual):
+        if why := _beyond(read, 1 if name == "seed" else getattr(config, name)):
             raise OptionError(f"{what}: {name} is {value!r}, {why}")
         given[name] = float(read) if isinstance(getattr(config, name), float) else read
     try:
@@ -62,9 +61,14 @@ def _beyond(value: object, usual: object) -> str:
 
 
 def _fits(value: object, hint: Any, usual: object) -> bool:
-    """Say whether a value has the type of a field: that of its usual value, or None."""
-    if value is None or usual is None:
+    """Say whether a value has the type of a field: that of its usual value, or None.
+
+    Where None is usual, a truth value is the other.
+    """
+    if value is None:
         return usual is None or type(None) in typing.get_args(hint)
+    if usual is None:
+        return isinstance(value, bool)
     if isinstance(usual, bool) or isinstance(value, bool):
         return isinstance(usual, bool) and isinstance(value, bool)
     if isinstance(usual, float):

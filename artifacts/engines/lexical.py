@@ -21,10 +21,12 @@ import tantivy
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
 from artifacts.errors import ArtifactCorrupt
-from artifacts.item_text import folded
+from artifacts.item_text import folded, spaced
 from artifacts.keys import Keys
 
 LEXICAL = "lexical"
+# The manifest's parameter of an index that holds the pieces of words without spaces.
+PIECES = "pieces"
 # What BM25 in each field counts. These and COVERAGE were chosen on half of the
 # judged searches of models/text/evaluate.py.
 FIELDS: Mapping[str, float] = {
@@ -64,7 +66,7 @@ def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> No
         document.add_text("compact", " ".join(compact_forms(fields.get("title", ""))))
         for name in FIELDS:
             if name != "compact" and fields.get(name):
-                document.add_text(name, fields[name])
+                document.add_text(name, spaced(fields[name], single=True))
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
@@ -75,8 +77,12 @@ def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> No
 class LexicalIndex:
     """Searches an index that `build_lexical` wrote; safe to call from several threads."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open the index. Raises ArtifactCorrupt naming the directory."""
+    def __init__(self, directory: Path, *, pieces: bool = True) -> None:
+        """Open the index. Raises ArtifactCorrupt naming the directory.
+
+        Without `pieces` it is one from before it held those of words without spaces.
+        """
+        self._pieces = pieces
         # tantivy writes lock files even to read; an artifact may lie on a read-only
         # disk and is never changed. The files are mapped, so the copy can go at once.
         with tempfile.TemporaryDirectory(prefix="plait-lexical-") as scratch:
@@ -129,6 +135,7 @@ class LexicalIndex:
         return found
 
     def _terms(self, text: str) -> list[str]:
+        text = spaced(text) if self._pieces else text
         return list(dict.fromkeys(self._analyzer.analyze(text)))[:_MAX_TERMS]
 
     def _counts(self, term: str) -> dict[str, int]:

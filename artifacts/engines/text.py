@@ -23,7 +23,7 @@ from artifacts.engine import Answer, Bools, Question, Scores
 from artifacts.engines.distinct import WHERE, Distinct
 from artifacts.engines.encoder import WIDTH, TextEncoder
 from artifacts.engines.graph import left_pad
-from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, LexicalIndex
+from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, PIECES, LexicalIndex
 from artifacts.engines.nearest import PROBES, NearestSearch
 from artifacts.engines.query_weight import learned_in, traits, weight_of
 from artifacts.errors import ArtifactCorrupt
@@ -82,9 +82,10 @@ class TextEngine:
         self.manifest = manifest
         self._index = KeyIndex(keys)
         self._encoder = TextEncoder(directory)
-        self._lexical = LexicalIndex(directory / LEXICAL)
         self._session = open_session(directory / MODEL)
         parameters = manifest.engine_parameters
+        pieces = bool(parameters.get(PIECES, 0))
+        self._lexical = LexicalIndex(directory / LEXICAL, pieces=pieces)
         self._weight = np.float32(parameters.get("dense_weight", DENSE_WEIGHT))
         self._learned = learned_in(parameters)
         self._max_history = int(parameters.get("max_history", 0))

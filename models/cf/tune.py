@@ -2,10 +2,11 @@
 
 The one idea: its own settings, recency and popularity are judged by new items, because
 whether bought items come first hides everything else; only the weight of buying
-again is judged by what really came next.
+again is judged by what really came next. Where hardly anybody wants anything new, that judges
+all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,9 +26,12 @@ from models.progress import Progress
 # Exponents of the place from the end; 0 gives every event its own weight alone.
 RECENCY = (0.0, 0.5, 1.0)
 # Scores are divided by the item's popularity to this power.
-DISCOUNTS = (0.0, 0.2)
+# None suits a steady range; much of it one whose newest or rarest items are wanted most.
+DISCOUNTS = (0.0, 0.2, 0.4, 0.6)
 # What having an item says about wanting it again.
 REPEATS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+# So many users who want something new say enough; else half of all who are asked.
+_ENOUGH = 50
 _K = 10
 # Users whose scores over all items are in memory at once.
 _BATCH = 512
@@ -54,6 +58,12 @@ class Judges:
     seen: sparse.csr_matrix
     new: sparse.csr_matrix  # targets the user never had
     following: sparse.csr_matrix  # all targets
+
+    @property
+    def by_new(self) -> bool:
+        """Whether enough users want something new to judge by."""
+        new = _asked(self.new)
+        return new >= _ENOUGH or 2 * new >= max(_asked(self.following), 1)
 
 
 def popularity_scale(x: sparse.csr_matrix, discount: float) -> Floats:
@@ -117,21 +127,20 @@ def _best_of(
     best: Choice,
     exponents: tuple[float, ...],
 ) -> Choice:
-    # Where nothing new is ever wanted, what comes next has to do.
-    by_new = judged.new.nnz > 0
-    targets = judged.new if by_new else judged.following
-    hidden = judged.seen if by_new else None
+    targets = judged.new if judged.by_new else judged.following
+    scales = [popularity_scale(x, discount) for discount in DISCOUNTS]
     for exponent in exponents:
         histories = judged.histories[exponent]
-        totals = np.zeros(len(DISCOUNTS))
+        totals = np.zeros((len(DISCOUNTS), 1 if judged.by_new else len(REPEATS)))
         for users in _batches(targets):
             scores = fitted.predict(histories[users])
-            if hidden is not None:
-                scores[hidden[users].nonzero()] = -np.inf
-            for at, discount in enumerate(DISCOUNTS):
-                scaled = scores * popularity_scale(x, discount)
-                totals[at] += _ndcg(scaled, targets[users]).sum()
-        means = totals / max(_asked(targets), 1)
+            if judged.by_new:
+                scores[judged.seen[users].nonzero()] = -np.inf
+            for at, scale in enumerate(scales):
+                scaled = scores * scale
+                ways = [scaled] if judged.by_new else _repeated(scaled, histories[users])
+                totals[at] += [_ndcg(way, targets[users]).sum() for way in ways]
+        means = totals.max(axis=1) / max(_asked(targets), 1)
         at = int(np.argmax(means))
         if means[at] > best.new_ndcg:
             best = replace(
@@ -149,13 +158,18 @@ def _with_repeats(fitted: Fit, x: sparse.csr_matrix, judged: Judges, choice: Cho
     totals = np.zeros(len(REPEATS))
     for users in _batches(judged.following):
         scores = fitted.predict(histories[users]) * scale
-        own = histories[users].toarray()
-        for at, repeat in enumerate(REPEATS):
-            mixed = np.add(scores, np.float32(repeat) * own, dtype=np.float32)
+        for at, mixed in enumerate(_repeated(scores, histories[users])):
             totals[at] += _ndcg(mixed, judged.following[users]).sum()
     at = int(np.argmax(totals))
     found = float(totals[at]) / max(_asked(judged.following), 1)
     return replace(choice, repeat_weight=REPEATS[at], next_ndcg=found)
+
+
+def _repeated(scores: Floats, histories: sparse.csr_matrix) -> Iterator[Floats]:
+    """Yield scores with each weight of buying again."""
+    own = histories.toarray()
+    for repeat in REPEATS:
+        yield np.add(scores, np.float32(repeat) * own, dtype=np.float32)
 
 
 def _batches(targets: sparse.csr_matrix) -> list[npt.NDArray[np.int64]]:

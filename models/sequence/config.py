@@ -48,8 +48,9 @@ class Config:
     # shop can act on and is less noisy.
     horizon: int = 40
     targets: int = 10
-    # Items buy again where shops sell groceries; where they do not, leave copying out.
-    repeats: bool = True
+    # Shoppers buy again where shops sell groceries; where they do not, leave copying out.
+    # None: as the events say.
+    repeats: bool | None = True
     # Shared negatives per step: fewer is faster, more is nearer to the true softmax; 0 takes
     # all items, for small catalogues.
     negatives: int = 1_024
@@ -112,7 +113,8 @@ PRESETS = {
     # A small test of the whole path; quality is the same method's.
     "quick": Config(steps=60, evaluations=1, validation_users=200),
     "demo": Config(),
-    # Next-item prediction on short histories, as in the literature; minutes.
+    # Next-item prediction on short histories, as in the literature; minutes. Where people
+    # buy again, what they had is copied all the same.
     "full": Config(
         max_history=50,
         dropout=0.5,
@@ -121,7 +123,7 @@ PRESETS = {
         places=50,
         horizon=1,
         targets=1,
-        repeats=False,
+        repeats=None,
         negatives=512,
         features=True,
         learning_rate=4e-3,

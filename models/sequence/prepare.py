@@ -23,6 +23,8 @@ from artifacts.engines.told import UNKNOWN_AGE
 from models.data.interactions import Interactions
 from models.sequence.told import Told
 
+# From this part of the events on, shoppers come back to what they had.
+_AGAIN = 0.05
 # Batches that are sorted by length together: more pad less, fewer mix better.
 _GROUP = 24
 
@@ -161,6 +163,17 @@ def _ahead(windows: Windows, shape: tuple[int, int, int], random: np.random.Gene
         return np.broadcast_to(np.arange(1, windows.horizon + 1), shape)
     drawn = np.argpartition(random.random(shape), windows.targets - 1, axis=2)
     return drawn[:, :, : windows.targets] + 1
+
+
+def come_back(data: Interactions) -> bool:
+    """Say whether shoppers come back to items they had: at least one later event in twenty."""
+    number = data.user.astype(np.int64) * (len(data.item_keys) + 1) + data.row
+    _, pair = np.unique(number, return_inverse=True)
+    first = np.full(len(data.row), np.inf)
+    np.minimum.at(first, pair, data.time)
+    again = int(np.count_nonzero(data.time > first[pair]))
+    later = np.count_nonzero(data.time > data.time[data.starts[data.user]])
+    return again >= _AGAIN * max(int(later), 1)
 
 
 def spectral_vectors(data: Interactions, width: int, seed: int) -> Vectors:

@@ -6,6 +6,7 @@ few last steps before it is shipped.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from models.sequence.graph import (
     user_vectors,
 )
 from models.sequence.model import SequenceModel, Shape
-from models.sequence.prepare import spectral_vectors
+from models.sequence.prepare import come_back, spectral_vectors
 from models.sequence.told import Told
 from models.threads import torch_threads
 from models.validation import Holdout, hold_out, measure, tasks
@@ -71,6 +72,8 @@ def train(
             "events: without times there are no gaps between them; train with gaps=false, or "
             "import times"
         )
+    if config.repeats is None:
+        config = replace(config, repeats=come_back(data))
     with torch_threads(config.threads):
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
@@ -149,7 +152,7 @@ def new_model(config: Config, items: pl.DataFrame, data: Interactions) -> Sequen
             heads=config.heads,
             length=config.max_history,
             dropout=config.dropout,
-            repeats=config.repeats,
+            repeats=bool(config.repeats),
             encoder=config.encoder,
             temperature=config.temperature,
             types=config.types,
@@ -186,7 +189,7 @@ def _publish(
         else:
             worst, keys = export_indexed(model, directory / MODEL, index), keys[index.order]
         # A model that copies scores the items of a history otherwise than the index does.
-        own = {} if index is None else {HISTORY_SCORES: float(config.repeats)}
+        own = {} if index is None else {HISTORY_SCORES: float(bool(config.repeats))}
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
             engine="graph" if index is None else ENGINE,

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from artifacts import layout
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
-from artifacts.engines.lexical import LEXICAL, LexicalIndex, build_lexical
+from artifacts.engines.lexical import LEXICAL, PIECES, LexicalIndex, build_lexical
 from artifacts.engines.query_weight import PREFIX
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import KeyIndex, Keys
@@ -146,6 +146,7 @@ def train(
                 "dense_weight": config.dense_weight,
                 **{PREFIX + name: value for name, value in weighed.learned.items()},
                 "max_history": config.max_history,
+                PIECES: 1,
                 **settings(index),
             },
         )

@@ -228,11 +228,12 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, n
         ("content", "threads", "0"), ("content", "seed", "-1"),
         ("sequence", "steps", "0"), ("sequence", "threads", "0"), ("sequence", "dropout", "1.5"),
         ("text", "dense_weight", "7"), ("text", "most_lists", "2"), ("fusion", "seed", "-1"),
+        ("fusion", "exclude_seen", "no"), ("sequence", "repeats", "no"),
     ],
 )  # fmt: skip
 def test_a_value_that_training_would_trip_over_is_told_before(name, field, value):
     with pytest.raises(OptionError, match=f"{name}: {field} is '?{value}.*expected"):
-        config_of(name, "quick", 0, {field: value})
+        config_of(name, "full", 0, {field: value})
 
 
 def test_a_source_nobody_knows_is_named():
