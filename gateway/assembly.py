@@ -9,6 +9,7 @@ from gateway.adaptive import AdaptiveWeights
 from gateway.admission.lanes import build_lanes
 from gateway.admission.turns import Turns
 from gateway.api.servicer import Parts
+from gateway.catalogue import Catalogue
 from gateway.config import GatewayConfig
 from gateway.embedder import Embedder
 from gateway.events import EventTaker
@@ -74,46 +75,37 @@ def assemble(
     quantiles = Quantiles(config.repository, fusion)
     situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
     adaptive = AdaptiveWeights(config, situations, store, state.adapted)
+    retrieval = Retrieval(
+        sources,
+        catalogue,
+        state.new_items,
+        VersionedFanOut(canaries.versions_for, lambda name: links[name].look_again()),
+        quantiles,
+        candidates=partial(lanes.quality.of, config.candidates),
+        search_share=config.search_share,
+        without=config.surfaces_without(),
+    )
     recommender = Recommender(
         situations,
         catalogue,
         state.trails,
-        Retrieval(
-            sources,
-            catalogue,
-            state.new_items,
-            VersionedFanOut(canaries.versions_for, lambda name: links[name].look_again()),
-            quantiles,
-            candidates=partial(lanes.quality.of, config.candidates),
-            search_share=config.search_share,
-            without=config.surfaces_without(),
-        ),
+        retrieval,
         merger=Merger(Turns(traffic)),
         traffic=traffic,
         evidence=adaptive.evidence,
     )
-
-    async def moment(user_id: str, until: float) -> Moment:
-        trail = await state.trails.get(user_id, until)
-        stamps = (link.stamp for link in links.values())
-        return Moment(
-            (trail, situations.fusion, situations.weights),
-            (catalogue.changes, tuple(canaries.versions_for(user_id).items()), *stamps),
-        )
-
     slates = Slates(
         recommender,
         lanes.rankings,
-        Rankings(
-            catalogue.has,
-            catalogue.on_sale,
-            capacity=config.max_rankings,
-            seconds=60 * config.ranking_minutes,
-        ),
+        _rankings(config, catalogue),
         catalogue,
         exposures,
         trails=state.trails,
-        idle=IdleRankings(moment, capacity=config.max_idle_rankings, seconds=config.idle_seconds),
+        idle=IdleRankings(
+            _Moments(links, state, situations, canaries),
+            capacity=config.max_idle_rankings,
+            seconds=config.idle_seconds,
+        ),
         adaptive=adaptive,
         most_ms=config.max_deadline_ms,
         reserve_ms=config.merge_reserve_ms,
@@ -135,6 +127,34 @@ def assemble(
     embedder.start()
     adaptive.start()
     return Assembled(parts, embedder, adaptive)
+
+
+def _rankings(config: GatewayConfig, catalogue: Catalogue) -> Rankings:
+    return Rankings(
+        catalogue.has,
+        catalogue.on_sale,
+        capacity=config.max_rankings,
+        seconds=60 * config.ranking_minutes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """What a shopper's ranking depends on, as it is now."""
+
+    links: Mapping[str, Link]
+    state: State
+    situations: Situations
+    canaries: Canaries
+
+    async def __call__(self, user_id: str, until: float) -> Moment:
+        trail = await self.state.trails.get(user_id, until)
+        stamps = (link.stamp for link in self.links.values())
+        versions = tuple(self.canaries.versions_for(user_id).items())
+        return Moment(
+            (trail, self.situations.fusion, self.situations.weights),
+            (self.state.catalogue.changes, versions, *stamps),
+        )
 
 
 def _keeping(
