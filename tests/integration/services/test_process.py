@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.topology import SOURCES
 from inference.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import publish_with_wrong_samples
@@ -212,3 +214,28 @@ def test_both_ports_are_free_again_after_a_stop(shared: Path) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+
+
+def _has_handler(pid: int) -> bool:
+    """Say whether a process would hear of SIGTERM as process 1 of a container."""
+    status = dict(
+        line.partition(":")[::2] for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return bool(int(status["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("module", [*(f"services.{name}" for name in SOURCES), "gateway"])
+def test_it_can_be_stopped_before_it_has_imported_anything(module: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", module], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as started:
+        end = time.monotonic() + PATIENCE
+        while not _has_handler(started.pid):
+            assert started.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        started.terminate()
+        _, said = started.communicate(timeout=PATIENCE)
+    assert started.returncode == 0
+    assert said == "", "it had not begun"
