@@ -68,7 +68,7 @@ CONFIG = Config(depth=DEPTH, ranker=False, visits=60, searches=60)
 # Of a session and a cart nothing but themselves is known; of some who search nothing at all.
 ASKED = (*RANKED, "SEARCH by strangers")
 # The state file keeps milliseconds, and some of these numbers are logarithms of ages.
-NEAR = 2e-4
+NEAR = 5e-4
 
 # What is computed of each item, by its key.
 Column = Mapping[int, float]
@@ -197,7 +197,8 @@ async def counter(
 async def _opened(world: World, directory: Path) -> AsyncIterator[Storefront]:
     """What happened until MOMENT is in the state file, and MOMENT is now."""
     state = directory / "state.sqlite"
-    now = round(time.time() * 1000) / 1000
+    # In whole seconds: what the state file rounds of a moment is the same whenever it is run.
+    now = float(int(time.time()))
     moved = pl.col("time") + (datetime.fromtimestamp(now, UTC) - MOMENT)
     events = world.window.known.with_columns(time=moved)
     seed_state(replace(world.data, events=events), state, align_now=False)
