@@ -71,7 +71,7 @@ ASKED = (*RANKED, "SEARCH by strangers")
 # Where a ranker speaks though no source does.
 ALONE = ("HOME", *VISITS)
 # The state file keeps milliseconds, and some of these numbers are logarithms of ages.
-NEAR = 2e-4
+NEAR = 5e-4
 
 # What is computed of each item, by its key.
 Column = Mapping[int, float]
@@ -209,7 +209,8 @@ async def alone(
 @asynccontextmanager
 async def _opened(world: World, home: Path, *, answers: bool = True) -> AsyncIterator[Storefront]:
     """What happened until MOMENT is in the state file, and MOMENT is now."""
-    now = round(time.time() * 1000) / 1000
+    # In whole seconds: what the state file rounds of a moment is the same whenever it is run.
+    now = float(int(time.time()))
     moved = pl.col("time") + (datetime.fromtimestamp(now, UTC) - MOMENT)
     events = world.window.known.with_columns(time=moved)
     state = home / "state.sqlite"
