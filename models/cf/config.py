@@ -45,8 +45,9 @@ class Config:
     bpr_rate: float = 0.05
     bpr_regularisations: tuple[float, ...] = (0.003, 0.03)
     # Days in which an event loses half its weight in training; 0: never. Shorter follows
-    # the seasons, longer has more to learn from.
-    half_life_days: float = 90.0
+    # the seasons, longer has more to learn from. Negative: 90 (HALF_LIFE_DAYS), or never where
+    # that foresees clearly more of what is held out.
+    half_life_days: float = -1.0
     # Items with fewer events are unknown to this source: nothing can be learned from one.
     min_item_events: int = 2
     # ease: with more items than this, each is predicted from its nearest companions only
@@ -76,6 +77,7 @@ class Config:
 
 
 METHODS = ("ease", "als", "bpr", "knn")
+HALF_LIFE_DAYS = 90.0
 # A small test of the whole path; quality is the same method's.
 PRESETS = {
     "quick": Config(

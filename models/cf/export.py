@@ -117,6 +117,7 @@ def export(
         "recency_exponent": exponent,
         "popularity_discount": choice.popularity_discount,
         "repeat_weight": choice.repeat_weight,
+        "half_life_days": choice.half_life_days,
     }
     return new_manifest(
         origin,

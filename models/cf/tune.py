@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from artifacts.keys import KeyIndex
+from models.cf.config import HALF_LIFE_DAYS
 from models.cf.methods import Setting
 from models.cf.model import Floats
 from models.cf.prepare import history_matrix
@@ -45,6 +46,8 @@ class Choice:
     recency_exponent: float = 0.0
     popularity_discount: float = 0.0
     repeat_weight: float = 0.0
+    # Of events in training; 0: they keep their weight.
+    half_life_days: float = HALF_LIFE_DAYS
     # NDCG@10 that the model as fitted (not its strongest weights) reached, on new and next items.
     new_ndcg: float = 0.0
     next_ndcg: float = 0.0

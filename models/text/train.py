@@ -62,7 +62,8 @@ class Config:
     """How a catalogue is made searchable."""
 
     # Share of the dense half in a score. More finds what means the same in other words;
-    # less keeps to the words themselves, which names and numbers need.
+    # less keeps to the words themselves, which names and numbers need, and catalogues in other
+    # languages than English, which the packaged encoder reads hardly or not at all: try .2.
     # This is the weight where none is learned for each query.
     dense_weight: float = DENSE_WEIGHT
     # Searches of every kind that are made up of the catalogue to learn that weight for each
