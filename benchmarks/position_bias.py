@@ -85,7 +85,7 @@ def questions(
     quantiles = {name: quantiles_of(engine) for name, engine in asked.items()}
     past, _ = domain_tables(catalogue, window.known, ordered=True)
     trends = MarketTrends(catalogue, data.events, config.trend_half_life_days)
-    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends)
+    setting = Setting(catalogue, quantiles, config.asking, past, trends=trends, leads=True)
     known = known_of(data, setting, window)
     tasks = [*map(Questions, moments(config, window, exclude_seen=False))]
     return make_tables(config, tasks, asked, known, silent), artifact, tuple(asked)

@@ -141,8 +141,8 @@ def judged(job: Job) -> Judged:
     catalogue = make_catalogue(items, artifact.vectors)
     quantiles = {name: quantiles_of(engine) for name, engine in engines.items()}
     now = Setting(
-        catalogue, quantiles, config.asking, artifact.domain_transition, trends=trends
-    )  # fmt: skip
+        catalogue, quantiles, config.asking, artifact.domain_transition, trends=trends, leads=True
+    )
     today = Known(
         now, shelf_of(items, now, artifact.popularity), item_habits(catalogue, job.parts.known)
     )

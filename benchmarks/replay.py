@@ -91,7 +91,8 @@ def make_world(
     events = pl.concat([parts.known, parts.wanted])
     settings = artifact.settings_for("HOME")
     trends = MarketTrends(catalogue, events, settings.trend_half_life_days)
-    setting = Setting(catalogue, artifact.quantiles, Asking(), transition, trends=trends)
+    known = catalogue, artifact.quantiles, Asking(), transition
+    setting = Setting(*known, trends=trends, leads=True)
     noise = np.random.default_rng(seed).choice(catalogue.keys, lists[ill].keys.shape)
     spoilt = Lists(np.where(lists[ill].keys != 0, noise, 0), lists[ill].scores)
     return World(

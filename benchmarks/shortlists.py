@@ -80,7 +80,7 @@ def _behind(question: Table, scores: Floats, by: tuple[Floats, int], length: int
     likeliest = np.argsort(-had, kind="stable")
     own = question.rows[likeliest[had[likeliest] > 0]]
     fine = np.ones(len(scores), np.bool_)
-    best = shortlist(summed, fine, question.rows, own, length)
+    best = shortlist(summed, fine, question.rows, own[: length // 2], length)
     placed: Floats = scores.min() - 2 + summed
     placed[best] = scores[best]
     return placed

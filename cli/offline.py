@@ -14,6 +14,7 @@ from artifacts.fusion import FusionArtifact
 from artifacts.keys import Keys
 from artifacts.price_places import PricePlaces, cost_sensitivity
 from artifacts.ranker.features import OWN_ON, Past, own_rows
+from artifacts.ranker.shelf import LEADING_ON, leading
 from gateway.fusion.diversify import diversify
 from gateway.fusion.order import order
 from gateway.fusion.pipeline import SCORING, build_pool, run
@@ -48,6 +49,7 @@ class OfflineFusion:
         learned = artifact.ranker_for(surface)
         transition = artifact.transition_for(columns.domain_names)
         self._personal = settings.w_cost_personal
+        self._leads = surface in LEADING_ON
         priced = bool(settings.w_cost or self._personal)
         self._query = Query(
             surface=surface,
@@ -107,9 +109,11 @@ class OfflineFusion:
             limit=k,
             past=past,
             own=own,
+            leading=_NONE if trend is None or not self._leads else leading(trend),
         )
+        extra = np.concatenate([query.own, query.leading])
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
-        return query, run(query, build_pool(query, answers, query.own), stages=SCORING)
+        return query, run(query, build_pool(query, answers, extra), stages=SCORING)
 
     def _own_cost(self, shopper: Shopper) -> float:
         """Return what the cost weighs for this shopper beside what it weighs for all."""

@@ -79,9 +79,12 @@ class Recommender:
         return self._ranking(situation, gathered, pool, timings)
 
     def _pool(self, situation: Situation, gathered: Gathered) -> Pool:
-        ranked = situation.query.surface == "RANK"
-        own = self._catalogue.rows(situation.candidates) if ranked else gathered.query.own
-        return build_pool(gathered.query, gathered.candidates, own)
+        query = gathered.query
+        if query.surface == "RANK":
+            extra = self._catalogue.rows(situation.candidates)
+        else:
+            extra = np.concatenate([query.own, query.leading])
+        return build_pool(query, gathered.candidates, extra)
 
     def _ranking(
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings

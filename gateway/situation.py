@@ -15,6 +15,7 @@ from artifacts.fusion import FusionArtifact, FusionSettings
 from artifacts.keys import item_keys
 from artifacts.price_places import PricePlaces, cost_sensitivity
 from artifacts.ranker.features import OWN_ON, Past, own_rows
+from artifacts.ranker.shelf import LEADING_ON
 from gateway.catalogue import Catalogue
 from gateway.config import SURFACES, GatewayConfig
 from gateway.fusion.ranker import PoolRanker
@@ -172,6 +173,9 @@ class Situations:
         history, session = rows[:told], rows[told:]
         told_known, session_known = history >= 0, session >= 0
         ranker, past, own = self._habits(ask, theirs)
+        leading = _NO_ROWS
+        if ask.surface in LEADING_ON:
+            leading = self._trends.leading(ask.market, now_ms)
         limit = max(self._quality.of(self._config.careful_places), ask.page_size)
         w_cost, prices = self._cost(settings, theirs)
         return Query(
@@ -205,6 +209,7 @@ class Situations:
             ranker=ranker,
             past=past,
             own=own,
+            leading=leading,
             is_new=catalogue.is_new,
         )
 

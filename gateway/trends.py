@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.ranker.shelf import LEADING
 from gateway.columns import strongest
 from gateway.fusion.types import Floats, Ints, Rows
 from gateway.reads import Doubles, MarketEvents, MarketTrend
@@ -48,6 +49,7 @@ class _Market:
         self.weights: Doubles = np.zeros(size)
         self.peak = 0.0
         self.strongest: Rows = np.zeros(0, np.int32)
+        self.leading: Rows = np.zeros(0, np.int32)
         self.made_ms = -_STALE_MS
         self.risen: set[int] = set()
 
@@ -205,6 +207,7 @@ class Trends:
         found = self._markets.get(market, self._markets[COMMON])
         if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
             found.strongest = strongest(found.weights, _TRENDING)
+            found.leading = found.strongest[:LEADING]
             found.made_ms = now_ms
             found.risen.clear()
         elif found.risen:
@@ -212,6 +215,11 @@ class Trends:
             found.strongest = np.union1d(found.strongest, risen).astype(np.int32)
             found.risen.clear()
         return found.strongest
+
+    def leading(self, market: str, now_ms: int) -> Rows:
+        """Return the few rows that sell most in a market, greatest first, a minute ago or less."""
+        self.trending(market, now_ms)
+        return self._markets.get(market, self._markets[COMMON]).leading
 
     def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:
         """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""

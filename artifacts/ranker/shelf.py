@@ -1,8 +1,9 @@
-"""What is ranked where no source answers: what sells, in all and of the shopper's kinds.
+"""What sells: what is a candidate though no source names it, and what is left when none answers.
 
-The one idea: training asks the ranker about the very shelf that serving falls back to, so
-that what a shopper buys again, and what sells beside it, is still put in order when every
-model is down.
+The one idea: training asks the ranker about the very items that serving puts before it.
+What sells most just now is one of them, since a model trained last night has not seen it
+rise; and so is the shelf that serving falls back to, so that what a shopper buys again,
+and what sells beside it, is still put in order when every model is down.
 """
 
 import numpy as np
@@ -15,6 +16,8 @@ _TREND_PART = 0.8
 # Items of the shelf that sell most, as many again of the kinds that a shopper takes, and
 # how many of the newest events say which kinds these are.
 _SELLING, _OF_KINDS, _NEWEST = 100, 100, 50
+# Items that sell most just now which are always candidates, and the surfaces where they are.
+LEADING, LEADING_ON = 50, ("HOME", "SESSION", "CART")
 
 
 def selling(popularity: Floats, trend: Floats | None) -> Floats:
@@ -25,6 +28,15 @@ def selling(popularity: Floats, trend: Floats | None) -> Floats:
     mixed = _TREND_PART * np.nan_to_num(trend) + (1 - _TREND_PART) * popular
     shown: Floats = np.clip(mixed, 0.0, 1.0).astype(np.float32, copy=False)
     return shown
+
+
+def leading(trend: Floats) -> Rows:
+    """Return the rows of what sells most lately, greatest first [<= 50]; `trend` [n]."""
+    some = np.flatnonzero(trend > 0)
+    if len(some) > LEADING:
+        least = np.partition(trend[some], len(some) - LEADING)[len(some) - LEADING]
+        some = some[trend[some] >= least]
+    return _most(trend, some, LEADING)
 
 
 def shelf(sells: Floats, kinds: Rows, taken: Rows) -> Rows:

@@ -29,22 +29,22 @@ def fuse(query: Query, pool: Pool) -> Pool:
     if learned is None or not np.isfinite(learned[0]).all():
         if pool.fallback:
             return with_term(pool, "fallback", fallback.preference(query, pool.rows))
+        pool = pool._replace(tier=_raised(query, pool, query.leading))
         return with_term(pool, "fused", convex(query, pool))
     preference, features = learned
     pool = with_term(pool, "fused", preference)
     kept = features if query.explain else None
-    return pool._replace(learned=True, features=kept, tier=_with_own(query, pool))
+    # The ranker knows of the shopper by itself.
+    known = np.concatenate([query.own, query.leading])
+    return pool._replace(learned=True, features=kept, tier=_raised(query, pool, known))
 
 
-def _with_own(query: Query, pool: Pool) -> npt.NDArray[np.int8]:
-    """Return the tiers with the shopper's own items among the others [P].
-
-    Without a source's score they had sunk, but the ranker knows of the shopper by itself.
-    """
-    if not len(query.own):
+def _raised(query: Query, pool: Pool, known: Rows) -> npt.NDArray[np.int8]:
+    """Return the tiers with some rows among the others [P]: without a score they had sunk."""
+    if not len(known):
         return pool.tier
-    own = member(pool.rows, query.own, len(query.columns.keys))
-    return np.where(own & (pool.tier == SUNK), np.int8(NORMAL), pool.tier)
+    raised = member(pool.rows, known, len(query.columns.keys))
+    return np.where(raised & (pool.tier == SUNK), np.int8(NORMAL), pool.tier)
 
 
 def convex(query: Query, pool: Pool) -> Floats:

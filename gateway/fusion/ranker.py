@@ -3,8 +3,8 @@
 Features and network are those of training (artifacts/ranker); this hands them the
 columns of a query and a pool. The one idea beside it: four sources of 200 candidates are
 a pool of five hundred, of which a page shows twenty, and what no source thinks much of is
-not asked about. The shopper's own items and the weighted sum make a shortlist; the rest
-stands behind it, in the weighted sum's order.
+not asked about. The shopper's own items, what sells just now and the weighted sum make a
+shortlist; the rest stands behind it, in the weighted sum's order.
 """
 
 import numpy as np
@@ -133,27 +133,30 @@ def _shortlist(query: Query, pool: Pool, summed: Floats) -> Rows:
 
     What the rules allow before what they forbid.
     """
-    return shortlist(summed, pool.kept, pool.rows, query.own, shortlist_length(query))
+    size = shortlist_length(query)
+    known = np.concatenate([query.own[: size // 2], query.leading[: size // 8]])
+    return shortlist(summed, pool.kept, pool.rows, known, size)
 
 
-def shortlist(summed: Floats, fine: Bools, rows: Rows, own: Rows, size: int) -> Rows:
+def shortlist(summed: Floats, fine: Bools, rows: Rows, known: Rows, size: int) -> Rows:
     """Return `size` of more candidates, ascending indices.
 
-    Those that are not `fine` [P] come last. Up to half are the shopper's `own` rows, the
-    likeliest first, the others the weighted sum's best [P]. `rows` ascending [P].
+    Those that are not `fine` [P] come last, `known` rows first: the shopper's own, up to half,
+    and some of what sells just now. The others are the weighted sum's best [P]. `rows`
+    ascending [P].
     """
-    last = _lastness(summed, fine, rows, own[: size // 2])
+    last = _lastness(summed, fine, rows, known)
     return np.sort(np.argpartition(last, size)[:size]).astype(np.int32)
 
 
 @compiled(FLOATS, BOOLS, ROWS, ROWS)
-def _lastness(summed: Floats, fine: Bools, rows: Rows, own: Rows) -> Floats:
+def _lastness(summed: Floats, fine: Bools, rows: Rows, known: Rows) -> Floats:
     """Return numbers that put the candidates in order [P]; `rows` ascending."""
     last = -summed
-    for row in own:
+    for row in known:
         p = np.searchsorted(rows, row)
         if p < len(rows) and rows[p] == row:
-            last[p] -= np.float32(2)
+            last[p] = -np.float32(2) - summed[p]  # once, however often it is named
     for p in range(len(rows)):
         if not fine[p]:
             last[p] += np.float32(4)

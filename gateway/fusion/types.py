@@ -195,6 +195,8 @@ class Query(NamedTuple):
     prices: PricePlaces | None = None
     # Rows that are candidates even where no source names them, the likeliest first.
     own: Rows = _NO_ROWS
+    # Rows of what sells most just now, greatest first: candidates whoever names them.
+    leading: Rows = _NO_ROWS
     # Says whether an item has come since the models were trained, by its key.
     is_new: Callable[[int], bool] = _new
 

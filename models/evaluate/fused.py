@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from artifacts.ranker.shelf import LEADING
 from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.metrics import Keys
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
@@ -76,8 +77,8 @@ def _fused(fuse: Fuse, shopper: Shopper, task: Task, k: int) -> Keys:
     """Return the best `k` of the items that may be shown."""
     if task.allowed is None:
         return fuse(shopper, k)[:k]
-    # A fusion may bring in what the shopper had before, whatever the sources named.
-    found = fuse(shopper, k + len(np.unique(shopper.past)))
+    # A fusion may bring in what the shopper had before and what sells, whoever named it.
+    found = fuse(shopper, k + len(np.unique(shopper.past)) + LEADING)
     return found[np.isin(found, task.allowed)][:k]
 
 

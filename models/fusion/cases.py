@@ -19,6 +19,7 @@ from artifacts.formulas import (
     domain_log_ratio,
     session_affinity,
 )
+from artifacts.ranker.shelf import leading
 from models.evaluate.fused import disliked_by, session_of
 from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history
@@ -63,6 +64,8 @@ class Setting:
     session: int = 0
     # Whether what the question tells is a visit under way, and no alternative to the rest.
     visit: bool = False
+    # Whether what sells most just now is a candidate whoever names it.
+    leads: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +87,7 @@ def candidates_of(
     setting: Setting,
     own: Keys | None = None,
 ) -> Candidates:
-    """Unite what the sources answered a user, and keys of the user's `own`.
+    """Unite what the sources answered a user, and keys that are candidates without, `own`.
 
     As in serving, what is hidden, and in a visit what it holds, is no alternative to the
     others, and sets no scale for them.
@@ -100,6 +103,17 @@ def candidates_of(
     told = np.isin(union, task.history.keys[mine]) & setting.visit
     quantiles = [setting.quantiles.get(source) for source, _, _ in answers]
     return Candidates(union, raw, calibrate(raw, quantiles, hidden | told), hidden, told)
+
+
+def leading_of(task: Task, user: int, setting: Setting, trend: Floats | None) -> Keys:
+    """Return the keys of what sells most just now, without what must not be shown again."""
+    if trend is None or not setting.leads:
+        return np.zeros(0, np.int64)
+    found: Keys = setting.catalogue.keys[leading(trend)]
+    if not task.exclude_seen:
+        return found
+    mine = slice(task.history.starts[user], task.history.starts[user + 1])
+    return found[~np.isin(found, task.history.keys[mine])]
 
 
 def build_cases(
@@ -130,7 +144,8 @@ def _case(
     history: tuple[Keys, Floats],
     setting: Setting,
 ) -> Case:
-    found = candidates_of(task, user, answers, setting)
+    trend = _trend(task, user, setting)
+    found = candidates_of(task, user, answers, setting, leading_of(task, user, setting, trend))
     open_to = ~(found.hidden | found.told)
     done = history, _session(task, user, history, setting)
     union = found.keys[open_to]
@@ -139,7 +154,7 @@ def _case(
     return Case(
         calibrated=np.nan_to_num(found.calibrated[:, open_to]),
         answered=np.asarray(~np.isnan(found.scores).all(axis=1)),
-        terms=_terms(union, _trend(task, user, setting), done, setting),
+        terms=_terms(union, trend, done, setting),
         target=np.isin(union, targets, assume_unique=True),
         wanted=len(targets),
         rows=setting.catalogue.rows(union),

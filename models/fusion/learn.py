@@ -20,6 +20,7 @@ import polars as pl
 from artifacts.engine import Engine
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact, FusionSettings
+from artifacts.ranker.shelf import LEADING_ON
 from models.data.dataset import Dataset
 from models.evaluate.ranking import rank
 from models.evaluate.task import Task, make_task
@@ -157,7 +158,8 @@ def _tune_surfaces(
         lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
         report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
         session = surfaces.SESSION if surface in (_LIVE, "SESSION") else 0
-        asked = replace(setting, session=session, visit=surface in VISITS)
+        leads = surface == _LIVE or surface in LEADING_ON
+        asked = replace(setting, session=session, visit=surface in VISITS, leads=leads)
         cases = build_cases(task, lists, sources, asked)
         beside = _beside(surface, tuned)
         found = search(cases, len(sources), _SEARCHED[surface], k=config.k, beside=beside)

@@ -124,9 +124,11 @@ def subset(table: Table, there: npt.NDArray[np.bool_]) -> Table:
     """Return a question as it would be had only the sources `there` [S] answered."""
     answered = named(table.features, len(there)).any(axis=0)
     less = blended(table.features, there & answered)
-    # A shopper's own items are candidates whoever names them.
+    # A shopper's own items are candidates whoever names them, and what sells most just now.
     times = names([str(number) for number in range(len(there))]).index("times")
     kept = named(less, len(there)).any(axis=1) | (less[:, times] > 0)
+    if table.leading is not None:
+        kept |= table.leading
     return replace(table, features=less).only(kept)
 
 

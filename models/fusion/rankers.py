@@ -12,6 +12,7 @@ import polars as pl
 from artifacts.engine import Engine
 from artifacts.fusion import FusionArtifact
 from artifacts.ranker.features import OWN_ON
+from artifacts.ranker.shelf import LEADING_ON
 from models.data.dataset import Dataset
 from models.fusion import surfaces
 from models.fusion.cases import Setting
@@ -104,7 +105,7 @@ def lesson_of(
 ) -> Lesson:
     """Return what a surface's ranker learns of a window; `asked`: what is known, the window."""
     known, window = asked
-    setting = replace(known.setting, visit=surface in VISITS)
+    setting = replace(known.setting, visit=surface in VISITS, leads=surface in LEADING_ON)
     # What is in a cart is never shown; of a session it may be, and is better not.
     again = surface != "CART"
     return Lesson(

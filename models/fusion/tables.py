@@ -24,7 +24,7 @@ from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
-from models.fusion.cases import Setting, candidates_of
+from models.fusion.cases import Setting, candidates_of, leading_of
 from models.fusion.catalogue import Catalogue, codes
 from models.fusion.config import TEXT, Config, Window
 from models.fusion.exposures import Weigh
@@ -52,6 +52,8 @@ class Table:
     rows: Rows  # of the catalogue [P]
     # How much each counts as a target; None: all alike [P].
     weight: Floats | None = None
+    # What sells most just now: candidates whoever names them; None: nothing [P].
+    leading: Bools | None = None
 
     def only(self, kept: Bools) -> "Table":
         """Return the question with some of its candidates [P]; what was wanted stays."""
@@ -61,6 +63,7 @@ class Table:
             target=self.target[kept],
             rows=self.rows[kept],
             weight=None if self.weight is None else self.weight[kept],
+            leading=None if self.leading is None else self.leading[kept],
         )
 
 
@@ -216,7 +219,7 @@ def _table(
 ) -> Iterator[Table]:
     """Yield the table of a question, if there is a target among its candidates."""
     user_id = task.user_ids[user]
-    candidates, shown = _candidates(task, user, answers, known, theirs)
+    candidates, shown, leads = _candidates(task, user, answers, known, theirs)
     mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
     targets = task.targets.keys[mine]
     keys = known.setting.catalogue.keys[candidates.rows]
@@ -226,7 +229,7 @@ def _table(
         counts: Floats | None = None
         if known.weigh is not None:
             counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
-        asked = Table(user_id, table, target, len(targets), candidates.rows, counts)
+        asked = Table(user_id, table, target, len(targets), candidates.rows, counts, leads)
         # Ranks and leads are among all that was named, as in serving.
         yield asked if shown.all() else asked.only(shown)
 
@@ -237,16 +240,18 @@ def _candidates(
     answers: Sequence[tuple[str, Keys, Floats]],
     known: Known,
     theirs: tuple[Past, Rows, Floats],
-) -> tuple[Candidates, Bools]:
-    """Return the candidates of a question, and which of them may be shown [P]."""
+) -> tuple[Candidates, Bools, Bools]:
+    """Return a question's candidates, which may be shown, and which sell most now [P]."""
     setting, catalogue = known.setting, known.setting.catalogue
     now = float(task.now[user]) if task.timed else float("nan")
     trend = setting.trends(task.market[user], now)
-    own = catalogue.keys[own_rows(theirs[0])] if known.own and not task.exclude_seen else None
+    own = leads = leading_of(task, user, setting, trend)
+    if known.own and not task.exclude_seen:
+        own = np.union1d(own, catalogue.keys[own_rows(theirs[0])])
     if not any(len(keys) for _, keys, _ in answers):
         out = _forbidden(task, user, catalogue, told=task.exclude_seen or not known.again)
         sells = catalogue.keys[_selling(known, trend, theirs[0], out)]
-        own = sells if own is None else np.union1d(own, sells)
+        own = np.union1d(own, sells)
     found = candidates_of(task, user, answers, setting, own)
     pool = catalogue.rows(found.keys)
     candidates = Candidates(
@@ -257,7 +262,8 @@ def _candidates(
         crossing=_crossing(setting, pool, theirs[1], theirs[2]),
         habits=known.habits[pool],
     )
-    return candidates, ~(found.hidden | (found.told & (not known.again)))
+    shown = ~(found.hidden | (found.told & (not known.again)))
+    return candidates, shown, np.isin(found.keys, leads)
 
 
 def _selling(known: Known, trend: Floats | None, past: Past, out: Rows) -> Rows:

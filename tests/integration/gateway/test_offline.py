@@ -437,7 +437,8 @@ async def test_weights_are_tuned_on_the_numbers_that_they_weigh(
         case = cases[user]
         theirs = setting.catalogue.keys[case.rows]
         # The shopper's own are the ranker's candidates, what a visit holds is told apart.
-        shown = pool.kept & ~np.isnan(pool.scores).all(axis=0)
+        named = ~np.isnan(pool.scores).all(axis=0)
+        shown = pool.kept & (named | np.isin(pool.rows, query.leading))
         if questions.surface in VISITS:
             shown &= ~np.isin(pool.rows, query.history)
         of_pool = pool_columns(query, pool, shown)
