@@ -28,7 +28,7 @@ _FAR = 0.5
 # What a source that does as well alone leaves to the blend: in what order the others come.
 _REST = 0.01
 _GRID: dict[str, tuple[float, ...]] = {
-    "trend": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
+    "trend": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 1.5),
     "cross_domain": (0.0, 0.005, 0.01, 0.02, 0.05, 0.1),
     "session": (0.0, 0.02, 0.05, 0.1, 0.2, 0.4),
 }
