@@ -74,8 +74,8 @@ class IdleRankings:
         return _again(ranking), moment
 
     def keep(self, ask: Ask, moment: Moment | None, ranking: Ranking) -> None:
-        """Keep a ranking in which every source that was asked took part."""
-        if moment is None or ranking.partial or ranking.fallback:
+        """Keep a ranking that lacks nothing: no source that was asked, nor the shopper's events."""
+        if moment is None or ranking.partial or ranking.fallback or ranking.unread:
             return
         now = self._clock()
         self._kept[ask] = (now + self._seconds, moment, ranking)

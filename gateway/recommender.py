@@ -8,6 +8,7 @@ with nothing at all the market's trends are the answer.
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,7 @@ from gateway.paging import new_ranking_id
 from gateway.retrieval import Gathered, Retrieval
 from gateway.situation import Situation, Situations
 from gateway.traffic import Traffic
-from gateway.trails import Trails
+from gateway.trails import UNREAD, Trails
 from gateway.trends import TrendThen
 from gateway.types import Ask, Facts, Ranking, SourceAnswer, Timings
 
@@ -76,7 +77,8 @@ class Recommender:
         done = time.perf_counter()
         stages = (("read_state", read - start), ("fan_out", answered - read), *merge.stages)
         timings = Timings(total=done - start, merge=done - answered, stages=stages)
-        return self._ranking(situation, gathered, pool, timings)
+        made = self._ranking(situation, gathered, pool, timings)
+        return replace(made, unread=True) if trail is UNREAD else made
 
     def _pool(self, situation: Situation, gathered: Gathered) -> Pool:
         query = gathered.query

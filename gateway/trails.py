@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -33,6 +34,8 @@ EMPTY = Trail(
     purchased=np.zeros(0, np.int64),
     disliked=np.zeros(0, np.int64),
 )
+# As empty, but what there is is not known: callers tell the two apart by identity.
+UNREAD = replace(EMPTY)
 
 
 class Trails:
@@ -53,9 +56,9 @@ class Trails:
         self._readable = True
 
     async def get(self, user_id: str, until: float) -> Trail:
-        """Return a shopper's trail; empty for an anonymous one, or if the store fails.
+        """Return a shopper's trail; EMPTY for an anonymous one, UNREAD if the store fails.
 
-        Also where reading takes more than its part of the time that there is `until`
+        UNREAD also where reading takes more than its part of the time that there is `until`
         (time.perf_counter()): what is read then is there for the next request.
         """
         if not user_id:
@@ -87,7 +90,7 @@ class Trails:
         if self._readable:
             _log.error("shoppers' events cannot be read", extra={"reason": reason})
         self._readable = False
-        return EMPTY
+        return UNREAD
 
     async def _load(self, user_id: str) -> Trail:
         while True:

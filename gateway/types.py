@@ -240,6 +240,8 @@ class Ranking:
     evidence: Evidence | None = None
     # Made for an earlier request and shown again: no source was asked for this one.
     again: bool = False
+    # Made without the shopper's recorded events: they could not be read in time.
+    unread: bool = False
 
     @property
     def asked(self) -> int:

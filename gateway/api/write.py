@@ -104,6 +104,7 @@ def _write_sources(reply: Reply, ranking: Ranking) -> None:
     reply.coverage.answered = ranking.answered
     reply.coverage.partial = ranking.partial
     reply.coverage.fallback = ranking.fallback
+    reply.coverage.history_unread = ranking.unread
 
 
 def _explain(items: Sequence[t.RankedItem], page: Page, facts: Facts, catalogue: Catalogue) -> None:

@@ -634,6 +634,7 @@ class Coverage(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     PARTIAL_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
+    HISTORY_UNREAD_FIELD_NUMBER: _builtins.int
     asked: _builtins.int
     """Sources that were asked."""
     answered: _builtins.int
@@ -644,6 +645,10 @@ class Coverage(_message.Message):
     """True where no source contributed: what the shopper does again, where a learned ranker
     knows, trends and popularity alone.
     """
+    history_unread: _builtins.bool
+    """True where the shopper's recorded events could not be read in time: the ranking knows the
+    request's own events alone, and what was bought or disliked before may be in it.
+    """
     def __init__(
         self,
         *,
@@ -651,10 +656,11 @@ class Coverage(_message.Message):
         answered: _builtins.int = ...,
         partial: _builtins.bool = ...,
         fallback: _builtins.bool = ...,
+        history_unread: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "fallback", b"fallback", "partial", b"partial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "fallback", b"fallback", "history_unread", b"history_unread", "partial", b"partial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

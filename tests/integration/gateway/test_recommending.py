@@ -201,3 +201,17 @@ async def test_only_what_came_since_the_models_learned_is_called_new(shop: Shop)
     answer = await shop.recommendations.Rank(RankRequest(item_ids=given, explain=True))
     reasons = {item.item_id: item.explanation.reason for item in answer.items}
     assert reasons == {"60": "You might like this", "late": "New in the shop"}
+
+
+async def test_an_answer_says_where_the_shoppers_events_could_not_be_read(
+    shop: Shop,
+) -> None:
+    """What was disliked may be in it, and a storefront can ask again."""
+    well = await shop.recommend("ann")
+    state = shop.application._state
+    assert state is not None
+    state.store._use().reader.close()
+    known, unread, stranger = [await shop.recommend(who) for who in ("ann", "bob", "")]
+    assert unread.items
+    told = [one.coverage.history_unread for one in (well, known, unread, stranger)]
+    assert told == [False, False, True, False]

@@ -89,7 +89,8 @@ def test_every_command_speaks_json_and_text(
 def test_json_keeps_the_field_names_of_the_protos(gateway: FakeGateway, run: Run) -> None:
     answer = json.loads(run("similar", "100", "--gateway", gateway.address, "--json").output)
     assert answer["items"][0]["item_id"] == "100"
-    assert answer["coverage"] == {"asked": 2, "answered": 1, "partial": True, "fallback": False}
+    complete = {"fallback": False, "history_unread": False}
+    assert answer["coverage"] == {"asked": 2, "answered": 1, "partial": True, **complete}
     assert gateway.asked[0].surface == t.SURFACE_ITEM
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import StoreCorrupt
 from gateway.reads import MOST_KEYS
-from gateway.trails import EMPTY, Trails, extended
+from gateway.trails import EMPTY, UNREAD, Trails, extended
 from gateway.types import Event, EventType, Trail
 
 # Far beyond what any test takes, on time.perf_counter().
@@ -117,7 +117,7 @@ async def test_a_store_that_fails_costs_the_history_not_the_answer() -> None:
         raise StoreCorrupt(f"{user_id}: damaged")
 
     cache = Trails(fails, capacity=2, length=10)
-    assert await cache.get("u", LATER) is EMPTY
+    assert await cache.get("u", LATER) is UNREAD
 
 
 async def test_a_read_that_takes_too_long_costs_the_history_once_and_is_there_for_the_next() -> (
@@ -127,8 +127,8 @@ async def test_a_read_that_takes_too_long_costs_the_history_once_and_is_there_fo
     store.events.append(event("u", 1))
     store.let.clear()
     cache = trails(store)
-    assert await cache.get("u", until=0.0) is EMPTY
-    assert await cache.get("u", until=0.0) is EMPTY
+    assert await cache.get("u", until=0.0) is UNREAD
+    assert await cache.get("u", until=0.0) is UNREAD
     store.let.set()
     assert (await cache.get("u", LATER)).keys.tolist() == [1]
     assert store.reads == 1
@@ -142,7 +142,7 @@ async def test_a_disk_that_stands_still_does_not_gather_reads_without_end(
     store.let.clear()
     cache = trails(store)
     for number in range(9):
-        assert await cache.get(f"u{number}", until=0.0) is EMPTY
+        assert await cache.get(f"u{number}", until=0.0) is UNREAD
     assert store.reads == 3
     store.let.set()
     store.events.append(event("u8", 1))
