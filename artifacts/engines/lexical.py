@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,8 @@ from artifacts.keys import Keys
 LEXICAL = "lexical"
 # The manifest's parameter of an index that holds the pieces of words without spaces.
 PIECES = "pieces"
+# How often a copy that is still written to is removed before it is left where it is.
+_TRIES = 50
 # What BM25 in each field counts. These and COVERAGE were chosen on half of the
 # judged searches of models/text/evaluate.py.
 FIELDS: Mapping[str, float] = {
@@ -48,6 +51,19 @@ _ANALYZER = "plait"
 _ROW = "row"
 _CHUNK = re.compile(r"[^\W_]+(?:[-./'’&+_][^\W_]+)+")
 _WORD = re.compile(r"[^\W_]+")
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory into which somebody may still write for a moment.
+
+    tantivy watches what it has opened until it is told not to, and may write a lock file
+    while the others go: a good artifact was refused for it on a busy machine.
+    """
+    for _ in range(_TRIES):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.02)
 
 
 def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
@@ -85,16 +101,18 @@ class LexicalIndex:
         self._pieces = pieces
         # tantivy writes lock files even to read; an artifact may lie on a read-only
         # disk and is never changed. The files are mapped, so the copy can go at once.
-        with tempfile.TemporaryDirectory(prefix="plait-lexical-") as scratch:
-            try:
-                copy = shutil.copytree(directory, Path(scratch) / LEXICAL)
-                self._index = tantivy.Index.open(str(copy))
-                self._index.config_reader("manual")
-                self._searcher = self._index.searcher()
-            except Exception as error:  # tantivy raises bare ValueError and OSError
-                raise ArtifactCorrupt(
-                    f"{directory}: not a lexical index ({error}); copy or train the version anew"
-                ) from None
+        scratch = Path(tempfile.mkdtemp(prefix="plait-lexical-"))
+        try:
+            copy = shutil.copytree(directory, scratch / LEXICAL)
+            self._index = tantivy.Index.open(str(copy))
+            self._index.config_reader("manual")
+            self._searcher = self._index.searcher()
+        except Exception as error:  # tantivy raises bare ValueError and OSError
+            raise ArtifactCorrupt(
+                f"{directory}: not a lexical index ({error}); copy or train the version anew"
+            ) from None
+        finally:
+            _remove(scratch)
         self._analyzer = _analyzer()
         self._schema = self._index.schema
 
