@@ -122,7 +122,9 @@ def coverage_line(ranking: Ranking) -> Text:
         line.append("; ")
         line.append(_status(status), style=_STYLES.get(status.outcome, "yellow"))
     if coverage.fallback:
-        line.append("; made of habits and what sells alone", style="yellow")
+        line.append(
+            "; made without models, of what sells and what the shopper does again", style="yellow"
+        )
     if coverage.history_unread:
         line.append("; the shopper's events could not be read in time", style="yellow")
     return line
