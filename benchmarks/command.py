@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,6 +43,16 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
         os.environ.update(settings)
     print(said, file=sys.stderr)
     return 1
+
+
+def plait(commands: Sequence[Sequence[str]]) -> int:
+    """Run `plait` with each of the arguments, told as they are; return the first code not 0."""
+    for command in commands:
+        print("$", shlex.join(["plait", *command]), flush=True)
+        done = subprocess.run([sys.executable, "-m", "cli.main", *command], check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
 
 
 def _put_aside() -> dict[str, str]:

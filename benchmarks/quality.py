@@ -11,15 +11,13 @@ finished is not done again, so a run that was stopped goes on.
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import ended
+from benchmarks.command import ended, plait
 
 OUT = Path("var/quality")
 DATA = Path("var/data")
@@ -71,11 +69,8 @@ def _work(options: argparse.Namespace) -> int:
         if source is None:
             print(f"{run.name}: left out, {run.dataset} is not among --data", flush=True)
             continue
-        for command in commands(run, source, fresh=options.fresh):
-            print("$", shlex.join(["plait", *command]), flush=True)
-            code = subprocess.run([sys.executable, "-m", "cli.main", *command], check=False)
-            if code.returncode:
-                return code.returncode
+        if code := plait(commands(run, source, fresh=options.fresh)):
+            return code
     text = summary(_reports())
     (OUT / "summary.md").write_text(text, encoding="utf-8")
     print(text)

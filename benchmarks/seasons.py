@@ -9,14 +9,12 @@ python -m benchmarks.seasons [--work DIR]
 import argparse
 import csv
 import random
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.command import ended
+from benchmarks.command import ended, plait
 
 USERS, VISITS, ITEMS, DAYS = 800, 14, 1_200, 300
 # Items of a month, how much of what is bought is of them, and on which day months begin.
@@ -41,12 +39,7 @@ def _work(work: Path) -> int:
         "--models", "popular-7d,cf,content,convex,fused", "--work", str(work / "parts"),
         "--json", str(work / "report.json"),
     ])  # fmt: skip
-    for command in commands:
-        print("$", shlex.join(["plait", *command]), flush=True)
-        code = subprocess.run([sys.executable, "-m", "cli.main", *command], check=False).returncode
-        if code:
-            return code
-    return 0
+    return plait(commands)
 
 
 def write(raw: Path, *, users: int = USERS, seed: int = 1) -> None:

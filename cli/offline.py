@@ -111,9 +111,8 @@ class OfflineFusion:
             own=own,
             leading=_NONE if trend is None or not self._leads else leading(trend),
         )
-        extra = np.concatenate([query.own, query.leading])
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
-        return query, run(query, build_pool(query, answers, extra), stages=SCORING)
+        return query, run(query, build_pool(query, answers), stages=SCORING)
 
     def _own_cost(self, shopper: Shopper) -> float:
         """Return what the cost weighs for this shopper beside what it weighs for all."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.ranker.shelf import strongest
 from gateway.fusion.types import Columns, Floats, Ints, Rows
 from gateway.types import Item
 
@@ -21,16 +22,6 @@ _CHANGING = ("domain", "category", "brand", "provider", "price", "available")
 
 # The most popular items are known without looking at all of them.
 _SELLERS = 2_048
-
-
-def strongest(values: np.ndarray[Any, Any], most: int) -> Rows:
-    """Return the rows of the `most` greatest values above 0, greatest first, int32."""
-    if len(values) > most:
-        rows = np.argpartition(values, len(values) - most)[len(values) - most :]
-    else:
-        rows = np.arange(len(values))
-    rows = rows[np.lexsort((rows, -values[rows]))]
-    return rows[values[rows] > 0].astype(np.int32)
 
 
 class Names:

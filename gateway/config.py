@@ -15,6 +15,8 @@ from gateway.replicas.settings import Settings
 from services.runtime.config import MOST, require
 from services.runtime.server import ServerConfig
 
+# What services answer at most (services/runtime/engine_model.py).
+MOST_CANDIDATES = 1000
 # RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
 SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
 DEFAULT_SOURCES = (
@@ -220,7 +222,8 @@ class GatewayConfig(ServerConfig):
         reserve = "merge_reserve_ms must lie between 0 and max_deadline_ms"
         require(0 <= self.merge_reserve_ms < self.max_deadline_ms, reserve)
         require(self.default_page_size <= 200, "default_page_size must be at most 200")
-        require(self.candidates <= 1000, "candidates must be at most 1000, what services answer")
+        most = f"candidates must be at most {MOST_CANDIDATES}, what services answer"
+        require(self.candidates <= MOST_CANDIDATES, most)
 
     def _check_files(self) -> None:
         require(bool(self.state.name), f"state must name a file, is '{self.state}'")

@@ -10,11 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from artifacts.compiled import FLOATS, INTS, NUMBER, compiled
+from gateway.config import MOST_CANDIDATES
 from gateway.fusion.types import Floats, Ints, Query
 from gateway.types import Outcome, RuleSpec, SourceAnswer
-
-# What services answer at most.
-MOST = 1000
 
 
 class LeftOut(NamedTuple):
@@ -25,7 +23,7 @@ class LeftOut(NamedTuple):
 
     def asked(self, k: int) -> int:
         """Return how many to ask for where `k` are wanted."""
-        return max(k, min(k + self.more, MOST))
+        return max(k, min(k + self.more, MOST_CANDIDATES))
 
     def cut(self, answer: SourceAnswer, k: int) -> SourceAnswer:
         """Return the answer's first `k` items that may be shown.

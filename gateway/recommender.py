@@ -81,12 +81,8 @@ class Recommender:
         return replace(made, unread=True) if trail is UNREAD else made
 
     def _pool(self, situation: Situation, gathered: Gathered) -> Pool:
-        query = gathered.query
-        if query.surface == "RANK":
-            extra = self._catalogue.rows(situation.candidates)
-        else:
-            extra = np.concatenate([query.own, query.leading])
-        return build_pool(query, gathered.candidates, extra)
+        theirs = self._catalogue.rows(situation.candidates)
+        return build_pool(gathered.query, gathered.candidates, theirs)
 
     def _ranking(
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.ranker.shelf import LEADING
-from gateway.columns import strongest
+from artifacts.ranker.shelf import LEADING, strongest
 from gateway.fusion.types import Floats, Ints, Rows
 from gateway.reads import Doubles, MarketEvents, MarketTrend
 from gateway.types import EventType
@@ -204,13 +203,8 @@ class Trends:
 
     def trending(self, market: str, now_ms: int) -> Rows:
         """Return the rows that sell most in a market, no order; the array never changes."""
-        found = self._markets.get(market, self._markets[COMMON])
-        if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
-            found.strongest = strongest(found.weights, _TRENDING)
-            found.leading = found.strongest[:LEADING]
-            found.made_ms = now_ms
-            found.risen.clear()
-        elif found.risen:
+        found = self._looked_at(market, now_ms)
+        if found.risen:
             risen = np.fromiter(found.risen, np.int32)
             found.strongest = np.union1d(found.strongest, risen).astype(np.int32)
             found.risen.clear()
@@ -218,8 +212,20 @@ class Trends:
 
     def leading(self, market: str, now_ms: int) -> Rows:
         """Return the few rows that sell most in a market, greatest first, a minute ago or less."""
-        self.trending(market, now_ms)
-        return self._markets.get(market, self._markets[COMMON]).leading
+        return self._looked_at(market, now_ms).leading
+
+    def _looked_at(self, market: str, now_ms: int) -> _Market:
+        """Return a market, or the common one, whose strongest rows were found a minute ago or less.
+
+        What has risen since is left to who asks for all of them: it is not for every ranking.
+        """
+        found = self._markets.get(market, self._markets[COMMON])
+        if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
+            found.strongest = strongest(found.weights, _TRENDING)
+            found.leading = found.strongest[:LEADING]
+            found.made_ms = now_ms
+            found.risen.clear()
+        return found
 
     def snapshots(self, keys: Ints, now_ms: int) -> dict[str, MarketTrend]:
         """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""

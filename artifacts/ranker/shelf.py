@@ -6,6 +6,8 @@ rise; and so is the shelf that serving falls back to, so that what a shopper buy
 and what sells beside it, is still put in order when every model is down.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,13 +32,22 @@ def selling(popularity: Floats, trend: Floats | None) -> Floats:
     return shown
 
 
+def strongest(values: npt.NDArray[np.floating[Any]], most: int) -> Rows:
+    """Return the rows of the `most` greatest values above 0, greatest first, of equals the first.
+
+    `values` [n].
+    """
+    rows = np.flatnonzero(values > 0)
+    if len(rows) > most:
+        least = np.partition(values[rows], len(rows) - most)[len(rows) - most]
+        rows = rows[values[rows] >= least]
+    best = np.argsort(-values[rows], kind="stable")[:most]
+    return rows[best].astype(np.int32)
+
+
 def leading(trend: Floats) -> Rows:
     """Return the rows of what sells most lately, greatest first [<= 50]; `trend` [n]."""
-    some = np.flatnonzero(trend > 0)
-    if len(some) > LEADING:
-        least = np.partition(trend[some], len(some) - LEADING)[len(some) - LEADING]
-        some = some[trend[some] >= least]
-    return _most(trend, some, LEADING)
+    return strongest(trend, LEADING)
 
 
 def shelf(sells: Floats, kinds: Rows, taken: Rows) -> Rows:
@@ -47,12 +58,5 @@ def shelf(sells: Floats, kinds: Rows, taken: Rows) -> Rows:
     is left out.
     """
     theirs = np.unique(taken[-_NEWEST:])
-    sold = np.flatnonzero(sells > 0)
-    alike = sold[np.isin(kinds[sold], theirs[theirs >= 0])]
-    return np.union1d(_most(sells, sold, _SELLING), _most(sells, alike, _OF_KINDS))
-
-
-def _most(sells: Floats, places: npt.NDArray[np.int64], count: int) -> Rows:
-    """Return the `count` of some places that sell most, of equals the first."""
-    best = np.argsort(-sells[places], kind="stable")[:count]
-    return places[best].astype(np.int32)
+    alike = np.flatnonzero(np.isin(kinds, theirs[theirs >= 0])).astype(np.int32)
+    return np.union1d(strongest(sells, _SELLING), alike[strongest(sells[alike], _OF_KINDS)])

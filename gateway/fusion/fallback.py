@@ -20,7 +20,7 @@ def preference(query: Query, rows: Rows) -> Floats:
 
 def shelf_rows(query: Query) -> Rows:
     """Return what sells, in all and of the shopper's kinds, of what the rules allow [<= 200]."""
-    rows = _sellers(query)
+    rows = np.unique(_sellers(query))
     rows = rows[allowed(query, rows)]
     kinds = query.columns.category
     return rows[shelf(preference(query, rows), kinds[rows], kinds[query.past.rows])]
@@ -38,20 +38,21 @@ def popular_rows(query: Query) -> Rows:
 
 
 def _sellers(query: Query) -> Rows:
-    """Return the rows that are known to sell, each once."""
-    rows = np.unique(np.concatenate([query.columns.sellers, query.trending()]))
+    """Return the rows that are known to sell; none is given more than twice."""
+    rows = np.concatenate([query.columns.sellers, query.trending()])
     return rows[rows < len(query.columns.keys)]
 
 
 def _best(query: Query, rows: Rows, limit: int) -> Rows:
-    """Return the `limit` rows, distinct ones, that sell most of those allowed."""
+    """Return the `limit` rows that sell most of those allowed; none is given more than twice."""
     rows = rows[allowed(query, rows)]
     score = preference(query, rows)
     # Thousands sell, some dozens are wanted: only these are put in order.
-    if len(rows) > limit:
-        some = np.sort(np.argpartition(-score, limit)[:limit])
+    if len(rows) > 2 * limit:
+        some = np.argpartition(-score, 2 * limit)[: 2 * limit]
         rows, score = rows[some], score[some]
-    return rows[np.argsort(-score, kind="stable")]
+    rows, first = np.unique(rows, return_index=True)
+    return rows[np.argsort(-score[first], kind="stable")[:limit]]
 
 
 def _named(query: Query) -> Rows:
