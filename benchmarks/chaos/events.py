@@ -6,14 +6,12 @@ again with the same event ids, after the pause that a refusal asks for
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 
 import grpc
 
-from benchmarks.chaos.background import begin
+from benchmarks.chaos.background import Sending
 from benchmarks.chaos.load import OPTIONS, pushback
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest
@@ -27,12 +25,13 @@ _CALL_SECONDS = 5.0
 _PAUSE = 0.1
 
 
-class EventStream:
+class EventStream(Sending):
     """Sends events until left; then waits for the last acknowledgement, and no longer than that."""
 
     def __init__(
         self, address: str, items: Sequence[str], per_second: float, patience: float
     ) -> None:
+        super().__init__()
         self.acknowledged: set[str] = set()
         self.sent = 0
         self.refusals = 0
@@ -42,27 +41,13 @@ class EventStream:
         self._items = items
         self._pause = PER_CALL / per_second
         self._patience = patience
-        self._over = threading.Event()
 
-    def __enter__(self) -> "EventStream":
-        self._sending = begin(self._run())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._sending.result()
-
-    async def _run(self) -> None:
+    async def send(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
             stub = EventServiceStub(channel)
             calls: set[asyncio.Task[None]] = set()
             due = time.monotonic()
-            while not self._over.is_set():
+            while not self.over.is_set():
                 due += self._pause
                 await asyncio.sleep(max(due - time.monotonic(), 0))
                 if len(calls) < _MOST_WAITING:

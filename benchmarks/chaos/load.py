@@ -8,16 +8,14 @@ policy would; only one that never gets an answer counts as refused.
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 import grpc
 
 from benchmarks.chaos.account import Account, Call, Kind
-from benchmarks.chaos.background import begin
+from benchmarks.chaos.background import Sending
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as t
 from plait.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
@@ -35,36 +33,23 @@ _KINDS: dict[grpc.StatusCode, Kind] = {
 _Answer = api.RecommendResponse | api.SearchResponse
 
 
-class Load:
+class Load(Sending):
     """Home pages for households and some searches; `with Load(...) as load`, then `account`."""
 
     def __init__(self, address: str, users: Sequence[str], rate: float, seed: int = 0) -> None:
+        super().__init__()
         self.account = Account()
         self._address = address
         self._users = users
         self._rate = rate
         self._chance = random.Random(seed)  # noqa: S311 -- not for secrets
-        self._over = threading.Event()
 
-    def __enter__(self) -> "Load":
-        self._sending = begin(self._run())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._sending.result()
-
-    async def _run(self) -> None:
+    async def send(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
             stub = RecommendationServiceStub(channel)
             tasks: set[asyncio.Task[None]] = set()
             due = time.monotonic()
-            while not self._over.is_set():
+            while not self.over.is_set():
                 due += 1 / self._rate
                 await asyncio.sleep(max(due - time.monotonic(), 0))
                 if len(tasks) >= _MOST_IN_FLIGHT:

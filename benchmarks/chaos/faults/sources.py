@@ -97,6 +97,29 @@ class SourceTrial:
         )
 
 
+def ordered(
+    victim: str,
+    wiring: Wiring,
+    name: str,
+    fault: str,
+    order: str,
+    *,
+    missing: bool = True,
+    breaker: bool = False,
+) -> SourceTrial:
+    """Return a fault that the proxy before a source brings about by an order, until "pass"."""
+    return SourceTrial(
+        name,
+        fault,
+        (victim,),
+        lambda world: world.helpers[victim].order(order),
+        lambda world: world.helpers[victim].order("pass"),
+        wiring=wiring,
+        missing=missing,
+        breaker=breaker,
+    )
+
+
 def shoppers(seen: Account, scale: Scale, beside: str = "") -> tuple[Check, Check]:
     """What must hold for every request under every fault of a source.
 
