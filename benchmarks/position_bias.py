@@ -32,6 +32,7 @@ from cli.failures import UserError
 from cli.output import console, table
 from models.data.dataset import load_dataset
 from models.evaluate.bootstrap import Resampling
+from models.fusion.asked import Questions, moments
 from models.fusion.cases import Setting
 from models.fusion.catalogue import MarketTrends, domain_tables, make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
@@ -40,7 +41,7 @@ from models.fusion.network import train_network
 from models.fusion.propensity import Examination
 from models.fusion.ranker import ndcg
 from models.fusion.rankers import known_of
-from models.fusion.tables import Questions, Table, make_tables, moments
+from models.fusion.tables import Table, make_tables
 from models.fusion.train import held_out, load_sources
 from models.progress import silent
 

@@ -43,6 +43,7 @@ from models.evaluate.bootstrap import Resampling
 from models.evaluate.fused import rank_fused
 from models.evaluate.ranking import Asking, rank
 from models.evaluate.task import Task, of_users
+from models.fusion.asked import Questions
 from models.fusion.cases import Setting
 from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config, quantiles_of, readers
@@ -50,7 +51,7 @@ from models.fusion.habits import item_habits
 from models.fusion.network import train_network
 from models.fusion.ranker import ndcg, tables_of, unanswered_of
 from models.fusion.rankers import known_of, lesson_of, setting_of
-from models.fusion.tables import Known, Questions, Table, make_tables, shelf_of
+from models.fusion.tables import Known, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent
 from models.train import config_of

@@ -22,8 +22,8 @@ from models.evaluate.ranking import Lists, rank
 from models.evaluate.rrf import reciprocal_rank_fusion
 from models.evaluate.task import Task, of_users
 from models.evaluate.work import Arrays, code_of, digest
+from models.fusion.asked import VISITS
 from models.fusion.config import readers
-from models.fusion.tables import VISITS
 from models.progress import Progress
 
 # As many threads multiply matrices as in the gateway: small ones cost several times the CPU

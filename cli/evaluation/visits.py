@@ -12,9 +12,9 @@ from cli.evaluation.training import Job, Sources
 from models.evaluate.report import Table
 from models.evaluate.task import Task
 from models.evaluate.work import code_of
+from models.fusion.asked import VISITS
 from models.fusion.live import session_task_of_strangers
 from models.fusion.surfaces import SESSION, cart_task, first_visits, visits
-from models.fusion.tables import VISITS
 
 _TITLES = {
     "SESSION": f"The rest of a visit, from its first {SESSION} items alone",

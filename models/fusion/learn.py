@@ -25,6 +25,7 @@ from models.data.dataset import Dataset
 from models.evaluate.ranking import rank
 from models.evaluate.task import Task, make_task
 from models.fusion import surfaces
+from models.fusion.asked import VISITS
 from models.fusion.cases import TERMS, Case, Setting, build_cases
 from models.fusion.catalogue import (
     domain_tables,
@@ -37,7 +38,6 @@ from models.fusion.propensity import Examination
 from models.fusion.queries import search_lists, search_task
 from models.fusion.rankers import excludes_seen, learn_rankers, setting_of
 from models.fusion.search import Found, blend, search
-from models.fusion.tables import VISITS
 from models.fusion.variety import Afforded, Question, afford, with_diversity
 from models.progress import Progress, part
 

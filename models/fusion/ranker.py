@@ -19,12 +19,13 @@ from artifacts.ranker.features import named, names
 from artifacts.ranker.network import Network
 from artifacts.ranker.ranker import LearnedRanker
 from artifacts.ranker.shelf import selling
+from models.fusion.asked import Questions
 from models.fusion.cases import Case
 from models.fusion.config import Config
 from models.fusion.network import train_network
 from models.fusion.search import blend
 from models.fusion.surfaces import shopper_of
-from models.fusion.tables import Known, Questions, Table, make_tables, unanswered
+from models.fusion.tables import Known, Table, make_tables, unanswered
 from models.fusion.variety import Question, afford, with_diversity
 from models.progress import Progress, part
 

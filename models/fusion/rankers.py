@@ -15,13 +15,14 @@ from artifacts.ranker.features import OWN_ON
 from artifacts.ranker.shelf import LEADING_ON
 from models.data.dataset import Dataset
 from models.fusion import surfaces
+from models.fusion.asked import RANKED, VISITS, questions
 from models.fusion.cases import Setting
 from models.fusion.catalogue import Catalogue, MarketTrends, domain_tables, popularity_of
 from models.fusion.config import TEXT, Config, Window, quantiles_of, readers
 from models.fusion.exposures import Weigh
 from models.fusion.habits import item_habits
 from models.fusion.ranker import Lesson, learn_ranker
-from models.fusion.tables import RANKED, VISITS, Known, questions, shelf_of
+from models.fusion.tables import Known, shelf_of
 from models.progress import Progress, part
 
 

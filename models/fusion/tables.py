@@ -1,12 +1,10 @@
 """What the ranker learns from: one table of features for each question asked in the past.
 
-The one idea: a question is "what will this shopper buy from now on", asked at a few
-moments of the held-out window; on SESSION and CART, "what else does this visit hold"; on
-SEARCH, "which of what the query finds".
-Sources, trends and habits know nothing after the moment, what followed is the answer, and
-the features are made by the function that serves (artifacts/ranker/features.py). Some
-questions are asked once more as if no source had answered: what a shopper buys again, and
-what sells, is then still to be put in order (artifacts/ranker/shelf.py).
+The one idea: sources, trends and habits know nothing after the moment of a question
+(models/fusion/asked.py), what followed is the answer, and the features are made by the
+function that serves (artifacts/ranker/features.py). Some questions are asked once more as
+if no source had answered: what a shopper buys again, and what sells, is then still to be
+put in order (artifacts/ranker/shelf.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,23 +20,17 @@ from artifacts.ranker.shelf import selling, shelf
 from models.evaluate.fused import disliked_by, past_of
 from models.evaluate.metrics import Bools, Keys
 from models.evaluate.ranking import Asking, Lists, padded_history, rank
-from models.evaluate.task import Task, by_strangers, make_task
-from models.fusion import surfaces
+from models.evaluate.task import Task
+from models.fusion.asked import Questions
 from models.fusion.cases import Setting, candidates_of, leading_of
-from models.fusion.catalogue import Catalogue, codes
-from models.fusion.config import TEXT, Config, Window
+from models.fusion.catalogue import codes
+from models.fusion.config import TEXT, Config
 from models.fusion.exposures import Weigh
-from models.fusion.queries import search_lists, search_task
+from models.fusion.queries import search_lists
 from models.progress import Progress
 
-# Surfaces that can have a ranker.
-RANKED = ("HOME", "SESSION", "CART", "SEARCH")
-# Those whose question tells a visit under way.
-VISITS = ("SESSION", "CART")
 # Of so many questions one is asked without sources too.
 _UNANSWERED = 3
-# For so many searches by shoppers who are known there is one by somebody who is not.
-_KNOWN = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,14 +60,6 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
-    """What is asked at once, and of a search its words, one for each user."""
-
-    task: Task
-    texts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """What is known of items when the questions are asked; n items."""
 
@@ -102,50 +86,6 @@ def shelf_of(items: pl.DataFrame, setting: Setting, popularity: Floats) -> Shelf
     return Shelf(catalogue.domain, catalogue.category, brand, provider, price, popularity)
 
 
-def questions(
-    config: Config, surface: str, window: Window, items: pl.DataFrame, *, exclude_seen: bool
-) -> list[Questions]:
-    """Return what is asked of a window on a surface that can have a ranker."""
-    if surface == "HOME":
-        return [*map(Questions, moments(config, window, exclude_seen=exclude_seen))]
-    most, seed = config.ranker_visits, config.seed
-    if surface == "SEARCH":
-        return _searches(items, window, most, seed)
-    visits = surfaces.visits(window.wanted, "time", most=most, seed=seed)
-    if not visits.height:
-        return []
-    if surface == "SESSION":
-        return [Questions(surfaces.begun_task(visits, seed))]
-    # Models name what is in the cart too: as in serving.
-    return [Questions(surfaces.cart_task(visits, most, seed, exclude_seen=False))]
-
-
-def _searches(items: pl.DataFrame, window: Window, most: int, seed: int) -> list[Questions]:
-    """Return searches by shoppers who are known, and fewer others by strangers."""
-    known, wanted = window.known, window.wanted
-    mine = search_task(items, known, wanted, searches=most, seed=seed + 1)
-    others = search_task(items, known, wanted, searches=most // _KNOWN, seed=seed + 2)
-    both = Questions(*mine), Questions(by_strangers(others[0]), others[1])
-    return [asked for asked in both if asked.texts]
-
-
-def moments(config: Config, window: Window, *, exclude_seen: bool) -> Iterator[Task]:
-    """Yield the questions of each moment; the first is the window's begin."""
-    time = window.wanted["time"]
-    first, last = time.min(), time.max()
-    for number in range(config.moments):
-        # The last moment leaves more than half of the window to answer it.
-        cut = first + (last - first) * 0.2 * number  # type: ignore[operator]
-        before = pl.col("time") < cut
-        yield make_task(
-            pl.concat([window.known, window.wanted.filter(before)]),
-            window.wanted.filter(~before),
-            exclude_seen=exclude_seen,
-            users=config.ranker_users,
-            seed=config.seed + number,
-        )
-
-
 def make_tables(
     config: Config,
     asked: Sequence[Questions],
@@ -170,10 +110,10 @@ def tables_of(
     task: Task, lists: Mapping[str, Lists], known: Known, asking: Asking
 ) -> Iterator[Table]:
     """Yield a table for every user with a target among the candidates."""
-    pasts = _Pasts(task, known, asking)
+    making = _Making(task, known, asking)
     for user in range(len(task.user_ids)):
         answers = [(s, found.keys[user], found.scores[user]) for s, found in lists.items()]
-        yield from _table(task, user, answers, known, pasts.of(user))
+        yield from making.table(user, answers)
 
 
 def unanswered(
@@ -186,84 +126,90 @@ def unanswered(
     """
     nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
     for number, task in enumerate(one.task for one in asked if not one.texts):
-        pasts = _Pasts(task, known, asking)
+        making = _Making(task, known, asking)
         for user in range(number % _UNANSWERED, len(task.user_ids), _UNANSWERED):
-            theirs = pasts.of(user)
-            if len(theirs[0].rows):
-                answers = [(source, *nothing) for source in sources]
-                yield from _table(task, user, answers, known, theirs)
+            if len(making.past(user).rows):
+                yield from making.table(user, [(source, *nothing) for source in sources])
 
 
-class _Pasts:
-    """What the users of a task did, as the ranker and as the models are told."""
+class _Making:
+    """Makes the tables of a task's users."""
 
     def __init__(self, task: Task, known: Known, asking: Asking) -> None:
-        self._task, self._catalogue = task, known.setting.catalogue
+        self._task, self._known, self._catalogue = task, known, known.setting.catalogue
         everyone = np.arange(len(task.user_ids))
         self._history, self._weight = padded_history(task, everyone, asking)
 
-    def of(self, user: int) -> tuple[Past, Rows, Floats]:
-        """Return a user's past, and the history's rows and weights."""
+    def past(self, user: int) -> Past:
+        """Return what a user did, as the ranker is told."""
         keys, age, worth = past_of(self._task, user)
+        return Past(self._catalogue.rows(keys), age, worth)
+
+    def table(self, user: int, answers: Sequence[tuple[str, Keys, Floats]]) -> Iterator[Table]:
+        """Yield the table of a user's question, if there is a target among its candidates."""
+        task, known, past = self._task, self._known, self.past(user)
+        candidates, shown, leads = self._candidates(user, answers, past)
+        mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
+        targets = task.targets.keys[mine]
+        keys = self._catalogue.keys[candidates.rows]
+        target = np.isin(keys, targets, assume_unique=True)
+        if target[shown].any():
+            table = features(candidates, past, known.shelf)
+            user_id, counts = task.user_ids[user], None
+            if known.weigh is not None:
+                counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
+            asked = Table(user_id, table, target, len(targets), candidates.rows, counts, leads)
+            # Ranks and leads are among all that was named, as in serving.
+            yield asked if shown.all() else asked.only(shown)
+
+    def _candidates(
+        self, user: int, answers: Sequence[tuple[str, Keys, Floats]], past: Past
+    ) -> tuple[Candidates, Bools, Bools]:
+        """Return a question's candidates, which may be shown, and which sell most now [P]."""
+        task, known, setting = self._task, self._known, self._known.setting
+        now = float(task.now[user]) if task.timed else float("nan")
+        trend = setting.trends(task.market[user], now)
+        own = leads = leading_of(task, user, setting, trend)
+        if known.own and not task.exclude_seen:
+            own = np.union1d(own, self._catalogue.keys[own_rows(past)])
+        if not any(len(keys) for _, keys, _ in answers):
+            sells = _selling(known, trend, past, self._forbidden(user))
+            own = np.union1d(own, self._catalogue.keys[sells])
+        found = candidates_of(task, user, answers, setting, own)
+        pool = self._catalogue.rows(found.keys)
+        candidates = Candidates(
+            rows=pool,
+            scores=found.scores,
+            calibrated=found.calibrated,
+            trend=np.zeros(len(pool), np.float32) if trend is None else trend[pool],
+            crossing=self._crossing(user, pool),
+            habits=known.habits[pool],
+        )
+        shown = ~(found.hidden | (found.told & (not known.again)))
+        return candidates, shown, np.isin(found.keys, leads)
+
+    def _forbidden(self, user: int) -> Rows:
+        """Return the rows that a user must not be shown, of the history too where that is so."""
+        task = self._task
+        told = task.exclude_seen or not self._known.again
+        mine = slice(task.history.starts[user], task.history.starts[user + 1 if told else user])
+        return self._catalogue.rows(
+            np.concatenate([disliked_by(task, user), task.history.keys[mine]])
+        )
+
+    def _crossing(self, user: int, pool: Rows) -> Floats:
+        """Return the log-odds of each candidate's domain given those of the history [P]."""
+        setting, domain = self._known.setting, self._catalogue.domain
         named = self._history[user] != 0
-        recent = self._catalogue.rows(self._history[user][named])
-        return Past(self._catalogue.rows(keys), age, worth), recent, self._weight[user][named]
-
-
-def _table(
-    task: Task,
-    user: int,
-    answers: Sequence[tuple[str, Keys, Floats]],
-    known: Known,
-    theirs: tuple[Past, Rows, Floats],
-) -> Iterator[Table]:
-    """Yield the table of a question, if there is a target among its candidates."""
-    user_id = task.user_ids[user]
-    candidates, shown, leads = _candidates(task, user, answers, known, theirs)
-    mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
-    targets = task.targets.keys[mine]
-    keys = known.setting.catalogue.keys[candidates.rows]
-    target = np.isin(keys, targets, assume_unique=True)
-    if target[shown].any():
-        table = features(candidates, theirs[0], known.shelf)
-        counts: Floats | None = None
-        if known.weigh is not None:
-            counts = known.weigh(user_id, keys, float(task.now[user]), known.until)
-        asked = Table(user_id, table, target, len(targets), candidates.rows, counts, leads)
-        # Ranks and leads are among all that was named, as in serving.
-        yield asked if shown.all() else asked.only(shown)
-
-
-def _candidates(
-    task: Task,
-    user: int,
-    answers: Sequence[tuple[str, Keys, Floats]],
-    known: Known,
-    theirs: tuple[Past, Rows, Floats],
-) -> tuple[Candidates, Bools, Bools]:
-    """Return a question's candidates, which may be shown, and which sell most now [P]."""
-    setting, catalogue = known.setting, known.setting.catalogue
-    now = float(task.now[user]) if task.timed else float("nan")
-    trend = setting.trends(task.market[user], now)
-    own = leads = leading_of(task, user, setting, trend)
-    if known.own and not task.exclude_seen:
-        own = np.union1d(own, catalogue.keys[own_rows(theirs[0])])
-    if not any(len(keys) for _, keys, _ in answers):
-        out = _forbidden(task, user, catalogue, told=task.exclude_seen or not known.again)
-        sells = catalogue.keys[_selling(known, trend, theirs[0], out)]
-        own = np.union1d(own, sells)
-    found = candidates_of(task, user, answers, setting, own)
-    pool = catalogue.rows(found.keys)
-    candidates = Candidates(
-        rows=pool,
-        scores=found.scores,
-        calibrated=found.calibrated,
-        trend=np.zeros(len(pool), np.float32) if trend is None else trend[pool],
-        crossing=_crossing(setting, pool, theirs[1], theirs[2]),
-        habits=known.habits[pool],
-    )
-    shown = ~(found.hidden | (found.told & (not known.again)))
-    return candidates, shown, np.isin(found.keys, leads)
+        past, weight = self._catalogue.rows(self._history[user][named]), self._weight[user][named]
+        usable = (domain[past] >= 0) & (weight > 0)
+        if not usable.any():
+            return np.zeros(len(pool), np.float32)
+        ratio = domain_log_ratio(
+            domain[past][usable], weight[usable], setting.transition, setting.fade
+        )
+        crossing: Floats = np.where(domain[pool] >= 0, ratio[domain[pool]], np.float32(0))
+        return crossing
 
 
 def _selling(known: Known, trend: Floats | None, past: Past, out: Rows) -> Rows:
@@ -272,20 +218,3 @@ def _selling(known: Known, trend: Floats | None, past: Past, out: Rows) -> Rows:
     sells = selling(known.shelf.popularity, trend).copy()
     sells[out] = 0
     return shelf(sells, kinds, kinds[past.rows])
-
-
-def _forbidden(task: Task, user: int, catalogue: Catalogue, *, told: bool) -> Rows:
-    """Return the rows that a user must not be shown, with `told` those of the history too."""
-    mine = slice(task.history.starts[user], task.history.starts[user + 1 if told else user])
-    return catalogue.rows(np.concatenate([disliked_by(task, user), task.history.keys[mine]]))
-
-
-def _crossing(setting: Setting, pool: np.ndarray, past: np.ndarray, weight: Floats) -> Floats:
-    """Return the log-odds of each candidate's domain given those of the history [P]."""
-    domain = setting.catalogue.domain
-    usable = (domain[past] >= 0) & (weight > 0)
-    if not usable.any():
-        return np.zeros(len(pool), np.float32)
-    ratio = domain_log_ratio(domain[past][usable], weight[usable], setting.transition, setting.fade)
-    crossing: Floats = np.where(domain[pool] >= 0, ratio[domain[pool]], np.float32(0))
-    return crossing

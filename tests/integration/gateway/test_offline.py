@@ -44,13 +44,14 @@ from models.evaluate.fused import shopper_of as known_of_shopper
 from models.evaluate.ranking import Lists, padded_history, rank, seen_counts
 from models.evaluate.task import Task, by_strangers, make_task
 from models.fusion import surfaces
+from models.fusion.asked import RANKED, VISITS
+from models.fusion.asked import Questions as TaughtOf
 from models.fusion.cases import TERMS, build_cases
 from models.fusion.catalogue import make_catalogue
 from models.fusion.config import TEXT, Config, Window
 from models.fusion.queries import search_lists, search_task
 from models.fusion.rankers import asked_on, known_of, lesson_of, setting_of
-from models.fusion.tables import RANKED, VISITS, Known, Table, tables_of, unanswered
-from models.fusion.tables import Questions as TaughtOf
+from models.fusion.tables import Known, Table, tables_of, unanswered
 from models.fusion.train import load_sources, train
 from models.train import TrainConfig, train_all
 from plait.v1 import types_pb2 as t

@@ -20,6 +20,7 @@ from gateway.fusion.ranker import PoolRanker
 from models.evaluate.metrics import Ragged
 from models.evaluate.ranking import Asking, Lists
 from models.fusion import ranker, rankers
+from models.fusion.asked import moments, questions
 from models.fusion.cases import Setting, build_cases
 from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config
@@ -27,7 +28,7 @@ from models.fusion.habits import item_habits
 from models.fusion.network import _exported, _layers, _scores, subset, train_network
 from models.fusion.ranker import Taught, _fresh, _summed, ndcg, with_ranker
 from models.fusion.surfaces import begun_task, shopper_of, visits
-from models.fusion.tables import Known, Table, moments, questions, tables_of
+from models.fusion.tables import Known, Table, tables_of
 from models.fusion.train import Earlier, Window, before
 from models.progress import silent
 from tests.support.shop import shop as shop_of_tastes
