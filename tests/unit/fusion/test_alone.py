@@ -21,8 +21,8 @@ from models.fusion.tables import Table
 from models.progress import silent
 from plait.v1.manifest_pb2 import Manifest
 from tests.unit.fusion.builders import SOURCES, columns, floats, query, rows
+from tests.unit.fusion.learning import tables
 from tests.unit.fusion.test_artifact import artifact
-from tests.unit.fusion.test_learning_to_rank import tables
 from tests.unit.fusion.test_ranker import learned, past, with_file
 
 CONFIG = Config(least_questions=20, passes=8, hidden=(8,), k=10)

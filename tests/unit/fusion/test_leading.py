@@ -15,8 +15,7 @@ from models.fusion.cases import Setting, build_cases
 from models.fusion.network import subset
 from models.fusion.tables import Known, tables_of
 from tests.unit.fusion.builders import SOURCES, columns, query, rows, scored
-from tests.unit.fusion.test_learning import catalogue, one_question
-from tests.unit.fusion.test_learning_to_rank import tables
+from tests.unit.fusion.learning import catalogue, one_question, tables
 from tests.unit.fusion.test_ranker import large, learned, shelf, with_ranker
 
 

@@ -1,7 +1,7 @@
 """Learning the fusion: the tuning computes what serving computes, and finds what is there."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,66 +15,29 @@ from artifacts.formulas import Floats
 from cli.offline import columns_of
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.types import Query
-from gateway.history import HistorySettings, about, history_for
-from gateway.reads import MarketEvents
+from gateway.history import HistorySettings, history_for
 from gateway.trails import EMPTY
-from gateway.trends import Trends
 from gateway.types import Ask, EventType, Trail
-from models.data.schema import EVENT_TYPES, EVENTS
-from models.evaluate.fused import disliked_by, past_of
-from models.evaluate.metrics import Ragged
 from models.evaluate.popularity import PopularityEngine
 from models.evaluate.ranking import Asking, Lists, padded_history
-from models.evaluate.task import Task, by_strangers, make_task
+from models.evaluate.task import make_task
 from models.fusion import learn
-from models.fusion.cases import TERMS, Case, Setting, build_cases
-from models.fusion.catalogue import Catalogue, MarketTrends, make_catalogue
+from models.fusion.cases import TERMS, Setting, build_cases
+from models.fusion.catalogue import make_catalogue
 from models.fusion.config import Config, Window
 from models.fusion.domains import learn_domains
 from models.fusion.search import Found, blend, mean_ndcg, search, simplex
-from models.fusion.surfaces import cart_task, session_task, visit_task, visits
 from models.fusion.variety import Afforded, Question
 from models.progress import silent
 from models.validation import hold_out
 from tests.support.shop import shop
 from tests.unit.fusion.builders import ITEMS, SOURCES, columns, query
+from tests.unit.fusion.learning import NOW, case, catalogue, events, one_question
 from tests.unit.fusion.test_artifact import artifact
 
-NOW = datetime(2024, 6, 1, tzinfo=UTC)
 ROW_SCORES = st.dictionaries(
     st.integers(0, ITEMS - 1), st.floats(-50, 50, width=32), min_size=1, max_size=8
 )
-
-
-def events(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    plain = {
-        "user_id": "u", "type": "purchase", "time": NOW, "order": 0, "quantity": 1.0,
-        "price": None, "market": "north", "query": None, "split": None,
-    }  # fmt: skip
-    return pl.DataFrame([plain | row for row in rows], schema=dict(EVENTS))
-
-
-def catalogue() -> Catalogue:
-    """The catalogue of the stages' tests, as the tuning has it."""
-    same = columns()
-    return Catalogue(same.keys, same.domain, same.domain_names, same.category, same.vectors)
-
-
-def one_question(history: list[int], targets: list[int]) -> Task:
-    """A task of one user whose history and targets are catalogue rows."""
-    keys = columns().keys
-    return Task(
-        user_ids=("u",),
-        history=Ragged(keys[history], np.array([0, len(history)])),
-        history_weight=np.linspace(0.5, 1, len(history), dtype=np.float32),
-        history_time=np.arange(len(history), dtype=np.float64),
-        timed=False,
-        now=np.array([9.0]),
-        market=("north",),
-        targets=Ragged(keys[sorted(targets)], np.array([0, len(targets)])),
-        exclude_seen=False,
-        without_history=0,
-    )
 
 
 @settings(max_examples=60)
@@ -144,51 +107,6 @@ def test_the_tuning_scores_as_the_stages_do(
     np.testing.assert_allclose(tuned, served.total, atol=2e-5)
 
 
-@pytest.mark.parametrize("hours", [0, 1, 17])
-def test_trends_are_those_of_the_gateway_at_any_hour(hours: int) -> None:
-    now = NOW + timedelta(hours=hours)
-    rng = np.random.default_rng(3)
-    size = 300
-    rows = [
-        {
-            "item_key": 100 + int(rng.integers(ITEMS)),
-            "type": EVENT_TYPES[int(rng.integers(len(EVENT_TYPES)))],
-            "time": NOW - timedelta(hours=float(rng.integers(1, 900))),
-            "quantity": float(rng.integers(1, 9)),
-            "market": ("north", "south")[int(rng.integers(2))],
-        }
-        for _ in range(size)
-    ]
-    # Sold at the very moment, and so nothing that was known before it.
-    table = events([*rows, {"item_key": 101, "quantity": 9.0, "time": now}])
-    found = MarketTrends(catalogue(), table, 3.0)
-    # The moments of a day share what sold before it began.
-    earlier = now - timedelta(hours=hours)
-    assert found("north", earlier.timestamp()) is not None
-    now_ms = round(now.timestamp() * 1000)
-    served = Trends(3.0, 8, now_ms)
-    # What a gateway reads when it starts.
-    oldest = datetime.fromtimestamp(served.oldest_ms() / 1000, UTC)
-    table = table.filter(pl.col("time").is_between(oldest, now, closed="left"))
-    times = table["time"].dt.epoch("ms").to_numpy()
-    served.replay(
-        MarketEvents(
-            markets=table["market"].to_list(),
-            keys=table["item_key"].to_numpy(),
-            types=np.array([EventType[str(t).upper()] for t in table["type"]], np.int8),
-            times=times,
-            quantities=table["quantity"].to_numpy().astype(np.float32),
-            last_seq=size,
-        ),
-        (table["item_key"].to_numpy() - 100).astype(np.int32),
-    )
-    for market in ("north", "south", "elsewhere"):
-        expected = served.now(market, ITEMS, now_ms)[:]
-        trend = found(market, now.timestamp())
-        assert trend is not None
-        np.testing.assert_allclose(trend, expected, atol=1e-6)
-
-
 def test_histories_weigh_as_in_the_gateway() -> None:
     kinds = ["view", "click", "cart", "purchase", "like", "purchase"]
     ages = [400, 90, 60, 30, 1, 0]
@@ -211,18 +129,6 @@ def test_histories_weigh_as_in_the_gateway() -> None:
     served = history_for(Ask("HOME"), trail, now_ms, HistorySettings(200, 60.0, 0.2, 30.0))
     assert keys[0].tolist() == served.keys.tolist()
     np.testing.assert_allclose(weight[0], served.weights, atol=1e-6)
-
-
-def case(good: int, sources: int, rng: np.random.Generator) -> Case:
-    """A question whose one target only source `good` knows to be best."""
-    calibrated = rng.random((sources, 30)).astype(np.float32)
-    target = np.zeros(30, np.bool_)
-    target[4] = True
-    calibrated[good, 4] = 1.0
-    terms = np.zeros((len(TERMS), 30), np.float32)
-    return Case(
-        calibrated, np.ones(sources, np.bool_), terms, target, 1, np.arange(30, dtype=np.int32)
-    )
 
 
 def test_the_search_finds_the_source_that_knows() -> None:
@@ -340,155 +246,6 @@ def test_domains_that_follow_each_other_attract_and_the_rest_repel() -> None:
 def test_a_domain_without_events_says_nothing() -> None:
     transition, _ = learn_domains(np.array([0, 1, 0]), np.array([0, 0, 0]), 3, ordered=True)
     np.testing.assert_allclose(transition[2], 0, atol=1e-6)
-
-
-def trips() -> pl.DataFrame:
-    """Two visits of one user a day apart, eight and two items, and one of another."""
-    rows = [{"item_key": 100 + i, "time": NOW + timedelta(minutes=i), "order": i} for i in range(8)]
-    rows += [
-        {"item_key": 110 + i, "time": NOW + timedelta(days=1), "order": 8 + i} for i in range(2)
-    ]
-    rows += [{"user_id": "v", "item_key": 120, "time": NOW, "order": 0}]
-    return events(rows)
-
-
-def test_a_break_ends_a_visit_and_single_items_are_none() -> None:
-    found = visits(trips(), "time", most=10, seed=0)
-    assert found.group_by("user_id").len()["len"].sort().to_list() == [2, 8]
-
-
-def test_a_session_asks_with_its_first_events_for_the_rest() -> None:
-    task = session_task(visits(trips(), "time", most=10, seed=0), 10, 0)
-    assert task.history.keys.tolist() == [100, 101, 102, 103, 104]
-    assert task.targets.keys.tolist() == [105, 106, 107]
-
-
-def test_a_session_is_told_as_the_gateway_tells_it() -> None:
-    """Shoppers come back to what they saw, look before they buy, and dislike."""
-    did = [
-        *((key, "view") for key in (101, 102, 103, 102, 104, 101)), (101, "purchase"),
-        (105, "click"), (108, "dislike"), (103, "cart"), (106, "purchase"), (107, "view"),
-    ]  # fmt: skip
-    rows = [
-        {"item_key": key, "type": kind, "time": NOW + timedelta(minutes=2 * at), "order": at}
-        for at, (key, kind) in enumerate(did)
-    ]
-    task = session_task(visits(events(rows), "time", most=10, seed=0), 10, 0)
-    assert task.targets.keys.tolist() == [106, 107]
-    told = events(rows[:10])
-    trail: Trail = replace(
-        EMPTY,
-        keys=told["item_key"].to_numpy(),
-        types=np.array([EventType[str(kind).upper()] for kind in told["type"]], np.int8),
-        times=told["time"].dt.epoch("ms").to_numpy(),
-        ids=np.zeros(told.height, np.int64),
-    )
-    settings = HistorySettings(200, 60.0, 0.2, 30.0)
-    served = history_for(Ask("SESSION"), trail, round(1000 * task.now[0]), settings)
-    keys, weight = padded_history(task, np.array([0]), Asking())
-    assert keys[0].tolist() == served.keys.tolist()
-    np.testing.assert_allclose(weight[0], served.weights, rtol=1e-5)
-    past, age, worth = past_of(task, 0)
-    assert past.tolist() == served.past_keys.tolist()
-    np.testing.assert_allclose(age, served.past_age, rtol=1e-5)
-    np.testing.assert_allclose(worth, served.past_worth)
-    assert task.session is not None
-    assert task.session.keys.tolist() == served.session_keys.tolist()
-    assert task.session_weight is not None
-    np.testing.assert_allclose(task.session_weight, served.session_weights, rtol=1e-6)
-    assert disliked_by(task, 0).tolist() == [108]
-
-
-def test_what_is_long_ago_is_no_session() -> None:
-    """A visit that takes an hour: serving remembers half of it."""
-    rows = [
-        {"item_key": 100 + at, "time": NOW + timedelta(minutes=12 * at), "order": at}
-        for at in range(7)
-    ]
-    task = session_task(visits(events(rows), "time", most=10, seed=0), 10, 0)
-    assert task.history.keys.tolist() == [103, 104]
-    assert task.targets.keys.tolist() == [105, 106]
-
-
-def test_of_likes_and_dislikes_the_newest_hides_an_item_or_not() -> None:
-    said = [(101, "dislike"), (102, "dislike"), (103, "like"), (102, "like"), (103, "dislike")]
-    said.append((101, "view"))
-    known = [{"item_key": key, "type": kind, "order": at} for at, (key, kind) in enumerate(said)]
-    later = events([{"item_key": 105, "time": NOW + timedelta(days=1)}])
-    task = make_task(events(known), later)
-    assert disliked_by(task, 0).tolist() == [101, 103]
-    assert not len(disliked_by(by_strangers(task), 0))
-
-
-@pytest.mark.parametrize("given", [0, 5])
-def test_a_visit_is_asked_about_with_all_that_came_before_it(given: int) -> None:
-    everything = trips()
-    found = visits(everything.filter(pl.col("item_key") < 120), "time", most=10, seed=0)
-    task = visit_task(everything, found, given=given, exclude_seen=False, seed=0)
-    first = list(range(100, 108))
-    if given:
-        assert task.history.keys.tolist() == first[:given]
-        assert task.targets.keys.tolist() == first[given:]
-    else:
-        assert task.history.keys.tolist() == first
-        assert task.targets.keys.tolist() == [110, 111]
-        assert task.now.tolist() == [(NOW + timedelta(days=1)).timestamp()]
-
-
-def test_trends_of_a_moment_know_nothing_of_it_and_later() -> None:
-    trends = MarketTrends(catalogue(), trips(), 3.0)
-    sold = {0: [], 24: [*range(8), 20], 25: [*range(8), 10, 11, 20]}
-    for hours, rows in sold.items():
-        found = trends("north", (NOW + timedelta(hours=hours)).timestamp())
-        assert found is not None
-        assert np.flatnonzero(found).tolist() == rows
-
-
-def test_a_market_where_nothing_sold_has_the_trend_of_all() -> None:
-    known = events(
-        [{"item_key": 101}, {"item_key": 102, "type": "dislike", "market": "quiet"}],
-    )
-    trends = MarketTrends(catalogue(), known, 3.0)
-    tomorrow = (NOW + timedelta(days=1)).timestamp()
-    quiet, everywhere = trends("quiet", tomorrow), trends("", tomorrow)
-    assert quiet is not None
-    assert quiet[1] > 0
-    np.testing.assert_array_equal(quiet, everywhere)
-
-
-def test_a_cart_asks_for_the_one_item_left_out() -> None:
-    task = cart_task(visits(trips(), "time", most=10, seed=0), 10, 0)
-    assert (len(task.history.keys), len(task.targets.keys)) == (7, 1)
-
-
-def test_a_cart_is_asked_about_before_what_was_left_out_has_sold() -> None:
-    rows = [
-        {"item_key": 100 + at, "time": NOW + timedelta(minutes=at), "order": at} for at in range(9)
-    ]
-    found = events(rows)
-    task = cart_task(visits(found, "time", most=10, seed=0), 10, 0)
-    trend = MarketTrends(catalogue(), found, 3.0)("north", float(task.now[0]))
-    assert trend is not None
-    assert not trend.any()
-
-
-def test_a_cart_is_told_as_the_gateway_tells_it() -> None:
-    """However the visit came to an item: looked at, put in the cart, bought."""
-    kinds = ("view", "click", "cart", "purchase")
-    looked = [
-        {"item_key": 101 + at, "type": kind, "time": NOW + timedelta(minutes=at), "order": at}
-        for at, kind in enumerate(kinds)
-    ]
-    task = cart_task(visits(events(looked), "time", most=10, seed=0), 10, 0)
-    settings = HistorySettings(length=200, half_life_days=0, floor=0.2, session_minutes=30)
-    served = history_for(Ask("CART"), EMPTY, 0, settings)
-    served = about(served, task.history.keys)
-    keys, age, worth = past_of(task, 0)
-    assert keys.tolist() == served.past_keys.tolist()
-    assert age.tolist() == served.past_age.tolist()
-    assert worth.tolist() == served.past_worth.tolist()
-    assert task.history_type is not None
-    assert task.history_type.tolist() == served.types.tolist()
 
 
 def test_a_fusion_of_another_catalogue_is_refused() -> None:

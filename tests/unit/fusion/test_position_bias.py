@@ -26,8 +26,7 @@ from models.fusion.ranker import ndcg
 from models.fusion.tables import Known, Table, tables_of
 from models.progress import silent
 from tests.unit.fusion.builders import SOURCES, columns
-from tests.unit.fusion.test_learning import catalogue
-from tests.unit.fusion.test_learning_to_rank import question
+from tests.unit.fusion.learning import catalogue, question
 from tests.unit.fusion.test_ranker import learned, named, shelf
 
 CANDIDATES, SHOPPERS = 12, 900
