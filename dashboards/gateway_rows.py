@@ -94,7 +94,6 @@ ANSWERS = Row(
             "reqps",
             # Every status is exposed from the start; show those that happen.
             (Target(f"{rate('plait_request_seconds_count', by='outcome')} > 0", "{{outcome}}"),),
-            width=12,
         ),
         Panel(
             "gRPC time by method, p99",
@@ -102,7 +101,16 @@ ANSWERS = Row(
             "mean a process without CPU.",
             "s",
             (Target(quantile(0.99, "plait_request_seconds", by="method"), "{{method}}"),),
-            width=12,
+        ),
+        Panel(
+            "Processes by readiness",
+            "What each says of itself, of the gateway and the model services. Not serving for "
+            "minutes: its log says what it is at, loading, a repair of the state file, or the end.",
+            "short",
+            (
+                Target("sum(plait_serving)", "serving"),
+                Target("count(plait_serving == 0) or vector(0)", "not serving"),
+            ),
         ),
     ),
 )

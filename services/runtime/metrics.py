@@ -38,6 +38,9 @@ REQUEST_SECONDS = Histogram(
 BUILD_INFO = Gauge(
     "plait_build_info", "Always 1; the release and role of the process.", ["role", "release"]
 )
+SERVING = Gauge(
+    "plait_serving", "1 while the process says that it serves; 0 while it starts, drains or cannot."
+)
 
 # Model services.
 QUEUE_SECONDS = Histogram(

@@ -25,6 +25,7 @@ from services.cf.server import SOURCE as CF
 from services.cf.server import open_models
 from services.runtime.engine_model import EngineModel
 from services.runtime.errors import StartError
+from services.runtime.health import Health
 from services.runtime.process import serve
 from services.runtime.server import Server
 from services.runtime.service import ModelService, ServiceConfig
@@ -109,6 +110,20 @@ async def test_a_loading_service_is_live_and_not_ready(shared: Path) -> None:
         await task
         assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
         assert await _health(server.port) == SERVING
+
+
+async def test_metrics_say_whether_the_process_serves(shared: Path) -> None:
+    gated = Gated()
+    async with _starting(gated, shared) as (server, task):
+        assert REGISTRY.get_sample_value("plait_serving") == 0
+        # Of a model within another process, as an embedded gateway's: no word of the whole.
+        await Health().set("", ready=True)
+        assert REGISTRY.get_sample_value("plait_serving") == 0
+        gated.load.set()
+        await task
+        assert REGISTRY.get_sample_value("plait_serving") == 1
+        await server.health.drain()
+        assert REGISTRY.get_sample_value("plait_serving") == 0
 
 
 async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: Path) -> None:
