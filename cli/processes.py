@@ -18,7 +18,7 @@ from cli.failures import UserError
 from cli.fleet_config import FleetConfig, check_artifacts, child_environment
 from cli.health import health
 from cli.loglines import message
-from cli.topology import GATEWAY, check_ports
+from cli.topology import GATEWAY, STORE, check_ports
 
 SUPERVISOR = "plait"
 
@@ -57,6 +57,7 @@ class Fleet:
         self._watch = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._started: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
+        self._patient = False
 
     def start(self) -> None:
         """Check, start the models, then the gateway; on UserError nothing is left running."""
@@ -150,7 +151,19 @@ class Fleet:
             if self._stopping.wait(0.05):
                 raise UserError("Stopped before all processes were up")
             if waiting and time.monotonic() - began > self.config.start_seconds:
-                raise UserError(_late(waiting[0], self.config.start_seconds))
+                self._bear_with(waiting[0])
+
+    def _bear_with(self, child: Child) -> None:
+        """Raise UserError where a process is late, but for a gateway that repairs its state file.
+
+        That takes minutes, and given up it would begin anew at the next start.
+        """
+        endpoint = child.endpoint
+        if child.name != GATEWAY or health(endpoint.address, STORE) != "not serving":
+            raise UserError(_late(child, self.config.start_seconds))
+        if not self._patient:
+            self._say(f"{child.name} repairs its state file, which may take minutes")
+        self._patient = True
 
     def _supervise(self) -> None:
         """Start again what dies, until told to stop. Runs in its own thread.
