@@ -89,8 +89,9 @@ ANSWERS = Row(
         ),
         Panel(
             "gRPC calls per second by status",
-            "All servers. INVALID_ARGUMENT is a caller's mistake; INTERNAL is ours: search the "
-            "logs for 'unexpected error', each has the id the caller was told.",
+            "All servers. INVALID_ARGUMENT is a caller's mistake; CANCELLED: it went; "
+            "DEADLINE_EXCEEDED: its time ran out. INTERNAL is ours: search the logs for "
+            "'unexpected error', each has the id the caller was told.",
             "reqps",
             # Every status is exposed from the start; show those that happen.
             (Target(f"{rate('plait_request_seconds_count', by='outcome')} > 0", "{{outcome}}"),),
