@@ -316,7 +316,8 @@ STORE = Row(
             "Condition of the state file",
             "1 for what it is now. full: make room on the gateway's volume, writing resumes by "
             "itself. failing: the disk. damaged: a repair is under way. Rankings go on in all of "
-            "them; events are refused with UNAVAILABLE and can be sent again.",
+            "them, but for a repair at the start; events are refused with UNAVAILABLE and can be "
+            "sent again.",
             "short",
             (Target("max by (reason) (plait_store_state)", "{{reason}}"),),
         ),
@@ -360,7 +361,15 @@ STORE = Row(
             "still. Shoppers notice nothing; training and audits will.",
             "cps",
             (Target(rate("plait_exposures_lost_total"), "pages"),),
-            width=12,
+            width=6,
+        ),
+        Panel(
+            "Rankings without the shopper's events",
+            "Per second: they are on the disk, and it did not give them in time. These shoppers "
+            "are ranked as strangers. Look at the volume.",
+            "reqps",
+            (Target(rate("plait_unread_histories_total"), "rankings"),),
+            width=6,
         ),
     ),
 )

@@ -6,10 +6,11 @@ observation.
 
 import contextlib
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from gateway.types import Outcome, Page, Ranking
+from gateway.types import Outcome, Page, Ranking, SourceAnswer
 from services.runtime import metrics
 
 # Never asked, so there is no time to speak of.
@@ -42,22 +43,28 @@ def note_ranking(ranking: Ranking) -> None:
     _child(metrics.MERGE_SECONDS, surface).observe(ranking.timings.merge)
     for stage, seconds in ranking.timings.stages:
         _child(metrics.STAGE_SECONDS, stage).observe(seconds)
-    for answer in ranking.answers:
+    _note_answers(ranking.answers)
+    if ranking.partial:
+        _child(metrics.PARTIAL_ANSWERS, surface).inc()
+    if ranking.fallback:
+        _child(metrics.FALLBACKS, surface, fallback_reason(ranking)).inc()
+    if ranking.unread:
+        _child(metrics.UNREAD_HISTORIES, surface).inc()
+    for reason, count in ranking.dropped_counts:
+        _child(metrics.DROPPED_CANDIDATES, reason).inc(count)
+    unknown = ranking.unknown_items + ranking.unknown_candidates
+    if unknown:
+        _child(metrics.UNKNOWN_ITEMS, "catalogue").inc(unknown)
+
+
+def _note_answers(answers: Iterable[SourceAnswer]) -> None:
+    for answer in answers:
         if answer.outcome not in _UNTIMED:
             version = bounded(answer.source, answer.version)
             labels = (answer.source, version, answer.outcome.value.lower())
             _child(metrics.SOURCE_SECONDS, *labels).observe(answer.seconds)
         if answer.invalid:
             _child(metrics.INVALID_SCORES, answer.source).inc(answer.invalid)
-    if ranking.partial:
-        _child(metrics.PARTIAL_ANSWERS, surface).inc()
-    if ranking.fallback:
-        _child(metrics.FALLBACKS, surface, fallback_reason(ranking)).inc()
-    for reason, count in ranking.dropped_counts:
-        _child(metrics.DROPPED_CANDIDATES, reason).inc(count)
-    unknown = ranking.unknown_items + ranking.unknown_candidates
-    if unknown:
-        _child(metrics.UNKNOWN_ITEMS, "catalogue").inc(unknown)
 
 
 def note_failure(surface: str, seconds: float) -> None:

@@ -150,6 +150,11 @@ PARTIAL_ANSWERS = Counter(
 FALLBACKS = Counter(
     "plait_fallbacks_total", "Rankings that no model had a part in.", ["surface", "reason"]
 )
+UNREAD_HISTORIES = Counter(
+    "plait_unread_histories_total",
+    "Rankings made without the shopper's recorded events, which could not be read in time.",
+    ["surface"],
+)
 DROPPED_CANDIDATES = Counter(
     "plait_dropped_candidates_total", "Candidates left out of a ranking, by reason.", ["reason"]
 )
