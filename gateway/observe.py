@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from gateway.config import SURFACES
 from gateway.types import Outcome, Page, Ranking, SourceAnswer
 from services.runtime import metrics
 
@@ -20,6 +21,8 @@ _UNTIMED = (Outcome.SKIPPED,)
 _MOST_VERSIONS, _UNUSED = 16, 3600.0
 # Source -> version -> when it answered last.
 _versions: dict[str, dict[str, float]] = {}
+for _surface in SURFACES:
+    metrics.UNREAD_HISTORIES.labels(_surface)  # from 0, so that the first is seen as one
 
 
 @lru_cache(maxsize=1024)

@@ -206,7 +206,9 @@ async def test_only_what_came_since_the_models_learned_is_called_new(shop: Shop)
 
 def unread_histories() -> float:
     labels = {"surface": "HOME"}
-    return REGISTRY.get_sample_value("plait_unread_histories_total", labels) or 0.0
+    counted = REGISTRY.get_sample_value("plait_unread_histories_total", labels)
+    assert counted is not None, "it is there before the first"
+    return counted
 
 
 async def test_an_answer_says_where_the_shoppers_events_could_not_be_read(
