@@ -127,6 +127,29 @@ async def test_on_a_full_disk_rankings_go_on_and_events_are_refused_until_there_
     assert (disk.root / "shop" / "exposures.jsonl").read_text().splitlines()[-1].endswith("}")
 
 
+async def test_a_gateway_starts_on_a_full_disk_and_takes_events_once_there_is_room(
+    disk: Disk,
+) -> None:
+    shop = disk.root / "shop"
+    async with open_shop(shop):
+        await eventually((shop / ".state.sqlite.reserve").exists, "room put aside")
+    assert not (shop / "state.sqlite-wal").exists(), "it ended in good order"
+    disk.fill()
+    async with open_shop(shop) as again:
+        assert len((await again.recommend("ann")).items) == 20
+        taken = []
+        with pytest.raises(grpc.aio.AioRpcError, match="the disk is full"):
+            for number in range(5_000):  # what was put aside is soon used up
+                await record(again, bought("carl", "6", f"{number:04}"))
+                taken.append(f"{number:04}")
+        await until_health(again, "NOT_SERVING")
+        disk.free()
+        await until_health(again, "SERVING")
+        await record(again, bought("carl", "6", "taken"))
+        await eventually((shop / ".state.sqlite.reserve").exists, "room put aside again")
+    assert stored_ids(shop / "state.sqlite") == [*taken, "taken"]
+
+
 def damaged(directory: Path) -> list[Path]:
     return [p for p in directory.glob("state.sqlite.damaged-*") if not p.name.endswith("-wal")]
 
