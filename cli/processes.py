@@ -57,7 +57,6 @@ class Fleet:
         self._watch = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._started: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
-        self._patient = False
 
     def start(self) -> None:
         """Check, start the models, then the gateway; on UserError nothing is left running."""
@@ -137,6 +136,7 @@ class Fleet:
 
     def _start_and_wait(self, children: list[Child]) -> None:
         began = time.monotonic()
+        due = began + self.config.start_seconds
         for child in children:
             self._start_one(child)
         waiting = list(children)
@@ -150,20 +150,20 @@ class Fleet:
                     self._say(f"{child.name} serves at {child.endpoint.address} ({took:.1f} s)")
             if self._stopping.wait(0.05):
                 raise UserError("Stopped before all processes were up")
-            if waiting and time.monotonic() - began > self.config.start_seconds:
+            if waiting and time.monotonic() > due:
                 self._bear_with(waiting[0])
+                due = time.monotonic() + self.config.start_seconds
 
     def _bear_with(self, child: Child) -> None:
         """Raise UserError where a process is late, but for a gateway that repairs its state file.
 
-        That takes minutes, and given up it would begin anew at the next start.
+        That takes minutes, and given up it would begin anew at the next start. Called again
+        where it is late for as long again: it has still to read what was repaired.
         """
         endpoint = child.endpoint
         if child.name != GATEWAY or health(endpoint.address, STORE) != "not serving":
             raise UserError(_late(child, self.config.start_seconds))
-        if not self._patient:
-            self._say(f"{child.name} repairs its state file, which may take minutes")
-        self._patient = True
+        self._say(f"{child.name} repairs its state file, which may take minutes")
 
     def _supervise(self) -> None:
         """Start again what dies, until told to stop. Runs in its own thread.

@@ -1,7 +1,9 @@
 """How long a start is waited for."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,22 @@ from cli.topology import FUSION, STORE, Topology, on_free_ports
 from gateway import app
 
 FAKE = str(Path(__file__).with_name("fake_process.py"))
+
+
+class Clock:
+    """One on which a second passes whenever somebody looks; `then` happens some looks later."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.then: Callable[[], object] | None = None
+        self._looks = 0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        self._looks += self.then is not None
+        if self.then is not None and self._looks > 5:
+            self.then()
+        return self.now
 
 
 @pytest.fixture
@@ -39,17 +57,20 @@ def late(tmp_path: Path) -> FleetConfig:
 
 
 def test_a_gateway_that_repairs_its_state_file_is_waited_for(
-    late: FleetConfig, states: dict[str, str]
+    late: FleetConfig, states: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert app.STORE == STORE
+    clock = Clock()
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=clock))
     lines: list[str] = []
 
-    def repaired_when_said(_: str, line: str) -> None:
+    def go_on(_: str, line: str) -> None:
         lines.append(line)
         if "repairs its state file" in line:
-            states.update({"": "serving", STORE: "serving"})
+            states[STORE] = "serving"  # repaired: what was saved is to be read now
+            clock.then = lambda: states.update({"": "serving"})
 
-    with Fleet(late, repaired_when_said):
+    with Fleet(replace(late, start_seconds=10.0, restart=False), go_on):
         assert sum("repairs its state file" in line for line in lines) == 1
 
 
