@@ -4,7 +4,7 @@ A call of numpy takes about a microsecond however little it does, and the stages
 ranking make hundreds of them. A loop over candidates, compiled, does the same in the
 time of one. Each is compiled for the types it names when its module is first imported
 (some seconds for all of them), and kept beside the module or in NUMBA_CACHE_DIR; where
-neither can be written, every process compiles anew.
+neither can be written or read, every process compiles anew.
 """
 
 import logging
@@ -49,7 +49,9 @@ def compiled(*types: Any, reorder: bool = False) -> Callable[[F], F]:
     def compile_(function: F) -> F:
         try:
             return cast(F, numba.njit(types, cache=True, **options)(function))
-        except RuntimeError as error:  # there is no place to keep it
+        # There is no place to keep it, or no room, or what is kept there is not whole. What is
+        # wrong with the function itself, the second time says too.
+        except Exception as error:
             _log.info("compiled for this process only", extra={"reason": str(error)})
             return cast(F, numba.njit(types, **options)(function))
 

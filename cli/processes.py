@@ -18,7 +18,7 @@ from cli.failures import UserError
 from cli.fleet_config import FleetConfig, check_artifacts, child_environment
 from cli.health import health
 from cli.loglines import message
-from cli.topology import GATEWAY, check_ports
+from cli.topology import GATEWAY, STORE, check_ports
 
 SUPERVISOR = "plait"
 
@@ -136,6 +136,7 @@ class Fleet:
 
     def _start_and_wait(self, children: list[Child]) -> None:
         began = time.monotonic()
+        due = began + self.config.start_seconds
         for child in children:
             self._start_one(child)
         waiting = list(children)
@@ -149,8 +150,20 @@ class Fleet:
                     self._say(f"{child.name} serves at {child.endpoint.address} ({took:.1f} s)")
             if self._stopping.wait(0.05):
                 raise UserError("Stopped before all processes were up")
-            if waiting and time.monotonic() - began > self.config.start_seconds:
-                raise UserError(_late(waiting[0], self.config.start_seconds))
+            if waiting and time.monotonic() > due:
+                self._bear_with(waiting[0])
+                due = time.monotonic() + self.config.start_seconds
+
+    def _bear_with(self, child: Child) -> None:
+        """Raise UserError where a process is late, but for a gateway that repairs its state file.
+
+        That takes minutes, and given up it would begin anew at the next start. Called again
+        where it is late for as long again: it has still to read what was repaired.
+        """
+        endpoint = child.endpoint
+        if child.name != GATEWAY or health(endpoint.address, STORE) != "not serving":
+            raise UserError(_late(child, self.config.start_seconds))
+        self._say(f"{child.name} repairs its state file, which may take minutes")
 
     def _supervise(self) -> None:
         """Start again what dies, until told to stop. Runs in its own thread.

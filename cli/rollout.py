@@ -75,14 +75,25 @@ class Fleet:
                 "`plait up` for models that change under way"
             ) from None
 
-    def _inside(self, source: str) -> bool:
-        """Say whether the gateway serves a source itself."""
+    def _inside(self, source: str, **labels: str) -> tuple[str, ...]:
+        """Return the versions of a source that the gateway has itself, as an embedded one does."""
         end = self._gateway
         try:
             seen = scrape(end.address.rpartition(":")[0], end.metrics_port)
         except OSError:
-            return False
-        return bool(seen.values("plait_model_info", "version", source=source))
+            return ()
+        return seen.values("plait_model_info", "version", source=source, **labels)
+
+    def stays(self, source: str, version: str, address: str) -> str:
+        """Say what is with a version of a server that does not answer; "" where it has gone."""
+        if not self._inside(source):
+            return f"{address} does not answer, so version {version} may still be loaded there"
+        if version not in self._inside(source, role="beside"):
+            return ""
+        return (
+            f"version {version} stays loaded: {source} is a part of the gateway at "
+            f"{self._gateway.address}, whose versions change with a restart"
+        )
 
 
 def _fleet(options: dict[str, Any]) -> Fleet:
@@ -211,8 +222,8 @@ def rollback(source: str, **options: Any) -> None:
         ended = gateway.call(gateway.rollouts.EndCanary, pb.EndCanaryRequest(source=source))
         if ended.HasField("canary"):
             version = ended.canary.model_version
-            for server in servers:
-                _forget(server, version)
+            for said in filter(None, (_forget(fleet, server, version) for server in servers)):
+                sys.stderr.write(f"{said}\n")
             said = f"{source}: the canary of version {version} has ended"
             _tell(options, f"{said}, the default answers everybody", source=source, ended=version)
             return
@@ -262,15 +273,20 @@ def _canary_version(gateway: Gateway, source: str) -> str:
     )
 
 
-def _forget(server: ModelServer, version: str) -> None:
-    """Unload a version nobody is sent to any more; its memory is no reason to fail."""
+def _forget(fleet: Fleet, server: ModelServer, version: str) -> str:
+    """Unload a version nobody is sent to any more; return why it stays, which is no failure."""
     try:
-        if version in server.versions()[:-1]:
-            server.unload(version)
+        if version not in server.versions()[:-1]:
+            return ""
     except ServerUnreachable:  # a model within the gateway, or one that is down
-        sys.stderr.write(f"version {version} stays loaded: {server.address} does not answer\n")
+        return fleet.stays(server.name, version, server.address)
     except UserError as error:
-        sys.stderr.write(f"version {version} stays loaded: {error.message}\n")
+        return f"version {version} may still be loaded: {error.message}"
+    try:
+        server.unload(version)
+    except UserError as error:
+        return f"version {version} stays loaded: {error.message}"
+    return ""
 
 
 def _tell(options: dict[str, Any], said: str, **facts: object) -> None:

@@ -18,6 +18,8 @@ GATEWAY = "gateway"
 # What the gateway itself reads from the model repository.
 FUSION = "fusion"
 NAMES = (GATEWAY, *SOURCES)
+# The gateway's health name that says whether its state file takes what it is told (gateway/app.py).
+STORE = "store"
 # Runs the gateway with the four models inside.
 EMBEDDED = ("-m", "cli.embedded")
 # A gateway that waits for a processor keeps all callers waiting, refused ones too; a model

@@ -27,7 +27,8 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.gateway_rows import ANSWERS, DATA, LOAD, STAGES, STORE, WEIGHTS
+from dashboards.gateway_rows import ANSWERS, LOAD, STAGES
+from dashboards.kept_rows import DATA, STORE, WEIGHTS
 from dashboards.panels import Panel, Row, Target
 from dashboards.source_rows import INSIDE, REPLICAS, SOURCES
 

@@ -6,6 +6,7 @@ serves trends before any model is up, and each model as it comes.
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -64,6 +65,7 @@ class GatewayApplication:
         # Whether the file was repaired before there was anything to give it from.
         self._lacking = False
         self._restoring: asyncio.Task[None] | None = None
+        self._stopping = threading.Event()
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the five services."""
@@ -93,7 +95,7 @@ class GatewayApplication:
         _log.info("fusion loaded", extra=what)
         try:
             tell = await self._watch_store()
-            self._state = await asyncio.to_thread(load_state, config, fusion, tell)
+            self._state = await asyncio.to_thread(load_state, config, fusion, tell, self._stopping)
         except StoreError as error:
             raise StartError(str(error)) from None
         # The catalogue holds what is known of its items by now; a copy would be as large.
@@ -110,6 +112,7 @@ class GatewayApplication:
 
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
+        self._stopping.set()  # also for a start that is under way in its thread
         assembled, self._assembled = self._assembled, None
         if assembled is not None:
             await assembled.embedder.stop()

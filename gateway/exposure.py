@@ -71,6 +71,7 @@ class ExposureLog:
     def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _MOST_WAITING:  # a disk that stands still must not fill the memory
             EXPOSURES_LOST.inc()
+            self._complain(f"a write has not ended, {_MOST_WAITING} lines wait for it")
             return
         self._lines.append(json.dumps(line, ensure_ascii=False))
         if self._task is None or self._task.done():
@@ -102,13 +103,16 @@ class ExposureLog:
             self._append("".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             EXPOSURES_LOST.inc(len(lines))
-            if not self._complained:  # a full disk must not fill the log as well
-                _log.error("exposures are not written", extra={"reason": str(error)})
-            self._complained = True
+            self._complain(str(error))
             return
         if self._complained:
             _log.info("exposures are written again")
         self._complained = False
+
+    def _complain(self, reason: str) -> None:
+        if not self._complained:  # a full disk must not fill the log as well
+            _log.error("exposures are not written", extra={"reason": reason})
+        self._complained = True
 
     def _append(self, text: bytes) -> None:
         """Append all of it or nothing: half a line would spoil the one that comes next."""

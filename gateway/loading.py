@@ -1,6 +1,7 @@
 """From the state file to the state in memory, at start."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,16 +37,20 @@ class State:
 
 
 def load_state(
-    config: GatewayConfig, fusion: FusionArtifact, tell: Callable[[Condition], None] | None = None
+    config: GatewayConfig,
+    fusion: FusionArtifact,
+    tell: Callable[[Condition], None] | None = None,
+    stopping: threading.Event | None = None,
 ) -> State:
     """Open the store and build everything from it; blocks for seconds per million events.
 
     A damaged file is replaced by what can be saved of it. `tell` hears of every
-    change of the store's condition from here on, in the thread that finds it.
-    Raises StoreError naming the file and what to do.
+    change of the store's condition from here on, in the thread that finds it; once
+    `stopping` is set no repair is waited for. Raises StoreError naming the file and what to do.
     """
     settings = StoreSettings(config.trail_length, config.event_sync_ms, config.event_keep_days)
-    store = Store(config.state, settings, observe=EVENT_SECONDS.observe, tell=tell)
+    observe = EVENT_SECONDS.observe
+    store = Store(config.state, settings, observe=observe, tell=tell, stopping=stopping)
     store.start()
     try:
         try:

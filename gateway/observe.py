@@ -6,10 +6,12 @@ observation.
 
 import contextlib
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from gateway.types import Outcome, Page, Ranking
+from gateway.config import SURFACES
+from gateway.types import Outcome, Page, Ranking, SourceAnswer
 from services.runtime import metrics
 
 # Never asked, so there is no time to speak of.
@@ -19,6 +21,8 @@ _UNTIMED = (Outcome.SKIPPED,)
 _MOST_VERSIONS, _UNUSED = 16, 3600.0
 # Source -> version -> when it answered last.
 _versions: dict[str, dict[str, float]] = {}
+for _surface in SURFACES:
+    metrics.UNREAD_HISTORIES.labels(_surface)  # from 0, so that the first is seen as one
 
 
 @lru_cache(maxsize=1024)
@@ -42,22 +46,28 @@ def note_ranking(ranking: Ranking) -> None:
     _child(metrics.MERGE_SECONDS, surface).observe(ranking.timings.merge)
     for stage, seconds in ranking.timings.stages:
         _child(metrics.STAGE_SECONDS, stage).observe(seconds)
-    for answer in ranking.answers:
+    _note_answers(ranking.answers)
+    if ranking.partial:
+        _child(metrics.PARTIAL_ANSWERS, surface).inc()
+    if ranking.fallback:
+        _child(metrics.FALLBACKS, surface, fallback_reason(ranking)).inc()
+    if ranking.unread:
+        _child(metrics.UNREAD_HISTORIES, surface).inc()
+    for reason, count in ranking.dropped_counts:
+        _child(metrics.DROPPED_CANDIDATES, reason).inc(count)
+    unknown = ranking.unknown_items + ranking.unknown_candidates
+    if unknown:
+        _child(metrics.UNKNOWN_ITEMS, "catalogue").inc(unknown)
+
+
+def _note_answers(answers: Iterable[SourceAnswer]) -> None:
+    for answer in answers:
         if answer.outcome not in _UNTIMED:
             version = bounded(answer.source, answer.version)
             labels = (answer.source, version, answer.outcome.value.lower())
             _child(metrics.SOURCE_SECONDS, *labels).observe(answer.seconds)
         if answer.invalid:
             _child(metrics.INVALID_SCORES, answer.source).inc(answer.invalid)
-    if ranking.partial:
-        _child(metrics.PARTIAL_ANSWERS, surface).inc()
-    if ranking.fallback:
-        _child(metrics.FALLBACKS, surface, fallback_reason(ranking)).inc()
-    for reason, count in ranking.dropped_counts:
-        _child(metrics.DROPPED_CANDIDATES, reason).inc(count)
-    unknown = ranking.unknown_items + ranking.unknown_candidates
-    if unknown:
-        _child(metrics.UNKNOWN_ITEMS, "catalogue").inc(unknown)
 
 
 def note_failure(surface: str, seconds: float) -> None:

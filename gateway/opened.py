@@ -43,7 +43,7 @@ class Opened:
         self._syncer: Syncer | None = None
         if sync_ms:
             self._syncer = Syncer(path, sync_ms / 1000, self.writer, condition)
-        self._watch = Watch(self.writer, condition)
+        self._watch = Watch(self.writer, self._syncer, condition)
         self.writer.start()
 
     def quiet(self) -> None:
@@ -66,8 +66,9 @@ class Watch:
     A thread of its own, which touches no disk.
     """
 
-    def __init__(self, writer: GroupCommit, condition: Condition) -> None:
+    def __init__(self, writer: GroupCommit, syncer: "Syncer | None", condition: Condition) -> None:
         self._writer = writer
+        self._syncer = syncer
         self._condition = condition
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-watch", daemon=True)
@@ -80,11 +81,20 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
-            since = self._writer.writing_since
-            if since is not None and time.monotonic() - since > STILL_SECONDS:
-                # Once it ends, writing that goes well says that all is well again.
-                problem = f"a write has not ended for {STILL_SECONDS:g} s"
-                self._condition.ill(TimeoutError(errno.ETIMEDOUT, problem))
+            # Once it ends, writing that goes well says that all is well again.
+            if _lasts(self._writer.writing_since):
+                self._condition.ill(_still("a write has not ended"))
+            # Commits do not wait for a sync, so they say nothing of it: only its own end does.
+            if self._syncer is not None and _lasts(self._syncer.syncing_since):
+                self._condition.unsynced(_still("a sync of what was written has not ended"))
+
+
+def _lasts(since: float | None) -> bool:
+    return since is not None and time.monotonic() - since > STILL_SECONDS
+
+
+def _still(what: str) -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, f"{what} for {STILL_SECONDS:g} s")
 
 
 class Syncer:
@@ -99,6 +109,8 @@ class Syncer:
         self._log = os.open(schema.log_of(path), os.O_RDWR)
         self._pause = pause
         self._writer = writer
+        # Since when a sync has been under way, by time.monotonic(); None: none is.
+        self.syncing_since: float | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-syncer", daemon=True)
         self._thread.start()
@@ -116,9 +128,12 @@ class Syncer:
             stopping = self._stopping.wait(self._pause)
             written = self._writer.rows
             if written != synced:
+                self.syncing_since = time.monotonic()
                 try:
                     _sync(self._log)
                     synced = written
                     self._condition.synced()
                 except OSError as error:
                     self._condition.unsynced(error)
+                finally:
+                    self.syncing_since = None

@@ -53,6 +53,11 @@ class MarketTrend:
     weights: Doubles  # [m]
     time_ms: int
 
+    def row(self, market: str) -> tuple[str, bytes, bytes, int]:
+        """Return it as the table trends keeps it."""
+        keys, weights = self.keys.astype("<i8"), self.weights.astype("<f8")
+        return market, keys.tobytes(), weights.tobytes(), self.time_ms
+
 
 class StoredEvent(NamedTuple):
     """One event as it was recorded; `key` 0: it names no item, `price` None: unknown."""
@@ -73,6 +78,11 @@ class AdaptedRow:
     learned: dict[str, float]  # the artifact's
     strengths: dict[str, float]
     updates: int
+
+    def row(self) -> tuple[int, str, str, str, int]:
+        """Return it as the table adapted_weights keeps it."""
+        learned, strengths = json.dumps(self.learned), json.dumps(self.strengths)
+        return self.version, self.surface, learned, strengths, self.updates
 
 
 def adapted(connection: sqlite3.Connection) -> list[AdaptedRow]:

@@ -5,10 +5,12 @@ keeps a second name: whatever goes wrong in between, nothing is worse than befor
 a person can look for more in it later.
 """
 
+import contextlib
 import json
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,20 +19,22 @@ from pathlib import Path
 from gateway.errors import StoreCorrupt, StoreFailed
 
 _log = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.1  # between looks whether the gateway stops
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
 
 @contextmanager
-def repaired(path: Path) -> Iterator[None]:
+def repaired(path: Path, stopping: threading.Event) -> Iterator[None]:
     """Save, then set the old files aside, run the block, and put the new file in place.
 
     The block lets go of the old files. Raises StoreCorrupt where nothing in the file
-    can be recognised, and StoreFailed where there is no room; then nothing has changed.
+    can be recognised, and StoreFailed where there is no room, or once `stopping` is set;
+    then nothing has changed.
     """
     draft = path.with_name(f".{path.name}.repair")
     draft.unlink(missing_ok=True)
     try:
-        saved = _save(path, draft)
+        saved = _save(path, draft, stopping)
         if not saved["items"] and not saved["events"]:
             raise StoreCorrupt(
                 f"{path}: not a state file, or nothing in it can be read; restore a copy, or "
@@ -48,18 +52,30 @@ def repaired(path: Path) -> Iterator[None]:
     _log.error("a damaged state file was replaced", extra={"set_aside": str(aside), **saved})
 
 
-def _save(path: Path, draft: Path) -> dict[str, int]:
-    done = subprocess.run(  # noqa: S603 -- our own module
+def _save(path: Path, draft: Path, stopping: threading.Event) -> dict[str, int]:
+    with subprocess.Popen(  # noqa: S603 -- our own module
         [sys.executable, "-m", "gateway.salvage", str(path), str(draft)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        why = done.stderr.strip().rsplit("\n", 1)[-1]
+    ) as salvaging:
+        printed, complaint = _said(salvaging, stopping)
+    if stopping.is_set() and salvaging.returncode != 0:
+        raise StoreFailed(f"{path}: damaged; its repair is given up, the next start begins anew")
+    if salvaging.returncode != 0:
+        why = complaint.strip().rsplit("\n", 1)[-1]
         raise StoreFailed(f"{path}: damaged, and cannot be repaired ({why}); make room beside it")
-    saved: dict[str, int] = json.loads(done.stdout)
+    saved: dict[str, int] = json.loads(printed)
     return saved
+
+
+def _said(process: subprocess.Popen[str], stopping: threading.Event) -> tuple[str, str]:
+    """Wait for what a process prints; kill it where the gateway is not to wait for its end."""
+    while not stopping.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_LOOK_SECONDS)
+    process.kill()
+    return process.communicate()
 
 
 def _set_aside(path: Path) -> Path:

@@ -17,6 +17,7 @@ gateway that is serving keeps its time. Prints counts as JSON.
 
 import json
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ from gateway import schema
 from gateway.pages import INDEX_INNER, INDEX_LEAF, TABLE_LEAF, Pages, Row, rows
 from gateway.rows import IMAGE, PUT_VECTOR
 from gateway.types import EventType
+from services.runtime.leash import die_with_parent
 
 # A repair takes a core for seconds; shoppers come first.
 _NICENESS = 10
@@ -204,6 +206,8 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 def main(damaged: str, new: str) -> None:
     """Salvage and print the counts, standing back for those who serve."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the gateway says when it ends
     os.nice(_NICENESS)
     sys.stdout.write(json.dumps(asdict(salvage(Path(damaged), Path(new)))))
 

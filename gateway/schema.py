@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from gateway import reserve
 from gateway.errors import StoreCorrupt, StoreDamaged, StoreFailed, StoreInUse
 
 SCHEMA_VERSION = 1
@@ -110,7 +111,9 @@ def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
             _prepare(path, connection, strict=strict)
             failed.pop_all()
     except sqlite3.DatabaseError as error:
-        raise _explained(path, error) from None
+        if not reserve.give_back(path, error):
+            raise _explained(path, error) from None
+        return open_state(path, strict=strict)
     except OSError as error:
         raise StoreFailed(f"{path}: cannot be opened ({error.strerror})") from None
     return connection
@@ -208,5 +211,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 
 def _explained(path: Path, error: sqlite3.DatabaseError) -> StoreDamaged | StoreFailed:
     if isinstance(error, sqlite3.OperationalError):
-        return StoreFailed(f"{path}: cannot be opened ({error}); is the directory writable?")
+        return StoreFailed(
+            f"{path}: cannot be opened ({error}); is the directory writable, and is there room?"
+        )
     return StoreDamaged(f"{path}: damaged or not a state file ({error})")

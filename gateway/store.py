@@ -8,7 +8,6 @@ is small on purpose: a shared store for several gateways would stand beside this
 """
 
 import asyncio
-import json
 import os
 import sqlite3
 import threading
@@ -61,8 +60,12 @@ class Store:
         *,
         observe: Callable[[float], None] | None = None,
         tell: Callable[[State], None] | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
-        """`observe` gets the seconds of every commit, `tell` every change of condition."""
+        """`observe` gets the seconds of every commit, `tell` every change of condition.
+
+        A repair under way is given up once `stopping` is set, which `stop` does too.
+        """
         # SQLite keeps its log beside the file that a link leads to, and that file is the one
         # to be locked and replaced.
         self._path = path = path.resolve()
@@ -72,6 +75,7 @@ class Store:
         self._opened: Opened | None = None
         self._retired: Opened | None = None
         self._repairing = threading.Lock()
+        self._stopping = stopping or threading.Event()
         self.condition = Condition(tell)
         self._upkeep = Upkeep(
             path, self.condition, lambda: self._opened, self.repair, settings.keep_days
@@ -97,6 +101,7 @@ class Store:
 
     def stop(self) -> None:
         """Finish queued writes and let go of the file; blocks for at most some commits."""
+        self._stopping.set()
         if self._lock is None:
             return
         self._upkeep.stop()
@@ -117,7 +122,7 @@ class Store:
             if self.condition.state is not State.DAMAGED:
                 return  # another thread has done it
             self._retire()
-            with repaired(self._path):
+            with repaired(self._path, self._stopping):
                 if self._retired is not None:
                     self._retired.close()
                     self._retired = None
@@ -278,10 +283,7 @@ class Store:
 
     async def put_trends(self, markets: Mapping[str, MarketTrend], last_seq: int) -> None:
         """Replace the snapshots; they include every event up to `last_seq`."""
-        rows = [
-            (name, t.keys.astype("<i8").tobytes(), t.weights.astype("<f8").tobytes(), t.time_ms)
-            for name, t in markets.items()
-        ]
+        rows = [trend.row(name) for name, trend in markets.items()]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM trends")
@@ -292,10 +294,7 @@ class Store:
 
     async def put_adapted(self, rows: Sequence[AdaptedRow]) -> None:
         """Keep adapted weights, each in the place of its version's and surface's."""
-        values = [
-            (r.version, r.surface, json.dumps(r.learned), json.dumps(r.strengths), r.updates)
-            for r in rows
-        ]
+        values = [row.row() for row in rows]
 
         def work(connection: sqlite3.Connection) -> None:
             # Made when first needed: a file without it is as good.

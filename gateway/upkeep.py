@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway import schema
+from gateway import reserve, schema
 from gateway.condition import Condition, State, diagnosis
 from gateway.errors import StoreError
 from gateway.opened import Opened
@@ -129,6 +129,8 @@ class Upkeep:
         if time.monotonic() - self._measured > _MEASURE:
             self._measured = time.monotonic()
             measure(self._path)
+            if self._condition.state is State.OK:
+                reserve.keep(self._path)
         if self._condition.state is State.DAMAGED:
             self._follow(None)
             self._repair()

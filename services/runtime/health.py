@@ -5,6 +5,8 @@ draining. `live` is SERVING from bind to stop: a process that loads, drains or h
 a model unloaded must not be restarted for it.
 """
 
+from collections.abc import Callable
+
 from grpc_health.v1 import health
 
 from services.runtime.health_service import HealthServicer
@@ -16,7 +18,9 @@ LIVE = "live"
 class Health:
     """Who is ready. While the process drains, nothing becomes ready again."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[bool], None] = lambda _: None) -> None:
+        """`tell` hears whether the process as a whole is ready, whenever that is set."""
+        self._tell = tell
         self.servicer = HealthServicer()
         self._ready: dict[str, bool] = {}
         self._draining = False
@@ -31,7 +35,7 @@ class Health:
         if self._draining:
             return
         self._ready[name] = ready
-        self.servicer.set(name, serving=ready)
+        self._say(name, serving=ready)
 
     def ready(self, name: str = "") -> bool:
         """Is this model, or the process, ready? Unknown names are not."""
@@ -41,8 +45,13 @@ class Health:
         """Set everything but `live` to NOT_SERVING, for good."""
         self._draining = True
         for name in self._ready:
-            self.servicer.set(name, serving=False)
+            self._say(name, serving=False)
 
     def close(self) -> None:
         """End the streams of those who watch: what they were told last is final."""
         self.servicer.close()
+
+    def _say(self, name: str, *, serving: bool) -> None:
+        if not name:
+            self._tell(serving)
+        self.servicer.set(name, serving=serving)

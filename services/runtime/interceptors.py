@@ -28,6 +28,8 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 # Status, message, trailing metadata.
 _Refusal: TypeAlias = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
+# Seconds before a deadline in which its end is heard of: the caller's clock has begun earlier.
+_NEARLY = 0.02
 # Streaming methods that answer each message with one.
 _PAIRED = frozenset({"/inference.GRPCInferenceService/ModelStreamInfer"})
 
@@ -72,7 +74,7 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
         try:
             return await behaviour(decode_request(method, decode, raw), context)
         except asyncio.CancelledError:
-            outcome = "CANCELLED"
+            outcome = "DEADLINE_EXCEEDED" if _over(context) else "CANCELLED"
             raise
         except Exception as error:
             refusal = _refusal(method, error)
@@ -89,6 +91,12 @@ def _wrap(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
     return grpc.unary_unary_rpc_method_handler(
         call, request_deserializer=None, response_serializer=handler.response_serializer
     )
+
+
+def _over(context: _Context) -> bool:
+    """Say whether a call was ended by its deadline, as its caller hears, and not by its caller."""
+    left: float | None = context.time_remaining()
+    return left is not None and left < _NEARLY
 
 
 def _wrap_stream(

@@ -38,6 +38,9 @@ REQUEST_SECONDS = Histogram(
 BUILD_INFO = Gauge(
     "plait_build_info", "Always 1; the release and role of the process.", ["role", "release"]
 )
+SERVING = Gauge(
+    "plait_serving", "1 while the process says that it serves; 0 while it starts, drains or cannot."
+)
 
 # Model services.
 QUEUE_SECONDS = Histogram(
@@ -146,6 +149,11 @@ PARTIAL_ANSWERS = Counter(
 )
 FALLBACKS = Counter(
     "plait_fallbacks_total", "Rankings that no model had a part in.", ["surface", "reason"]
+)
+UNREAD_HISTORIES = Counter(
+    "plait_unread_histories_total",
+    "Rankings made without the shopper's recorded events, which could not be read in time.",
+    ["surface"],
 )
 DROPPED_CANDIDATES = Counter(
     "plait_dropped_candidates_total", "Candidates left out of a ranking, by reason.", ["reason"]

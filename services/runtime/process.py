@@ -6,10 +6,8 @@ Exit 0 after SIGTERM or Ctrl-C, 1 where the start fails (one log line says why),
 
 import asyncio
 import contextlib
-import ctypes
 import importlib.metadata
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,6 +17,7 @@ from artifacts.errors import ArtifactError
 from services.runtime import allocator, garbage, logs
 from services.runtime import config as configuration
 from services.runtime.errors import StartError
+from services.runtime.leash import die_with_parent
 from services.runtime.loop import Loop
 from services.runtime.metrics import BUILD_INFO
 from services.runtime.server import Application, Server, ServerConfig
@@ -26,7 +25,6 @@ from services.runtime.workers.parent import supervise
 from services.runtime.workers.place import place_of
 
 C = TypeVar("C", bound=ServerConfig)
-_PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
 
 
@@ -107,16 +105,6 @@ async def serve(server: Server) -> None:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         await server.stop()
-
-
-def die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent process ends; nothing off Linux."""
-    parent = os.getppid()
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended in between
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def release() -> str:

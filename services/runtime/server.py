@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime import accepting, health, logs
 from services.runtime.config import MOST, require
 from services.runtime.interceptors import CallInterceptor
+from services.runtime.metrics import SERVING
 from services.runtime.metrics_server import MetricsServer
 from services.runtime.ports import check_port, check_socket, joined, listening
 from services.runtime.streams import Streams
@@ -104,7 +105,7 @@ class Server:
         self._grpc: grpc.aio.Server | None = None
         self._streams = Streams()
         self._metrics: MetricsServer | None = None
-        self.health = health.Health()
+        self.health = health.Health(SERVING.set)
         # The ports really bound, once started.
         self.port = 0
         self.metrics_port = 0

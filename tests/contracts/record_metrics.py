@@ -42,6 +42,7 @@ def gateway() -> None:
     m.IDLE_LOOKUPS.labels("hit").inc(ROUND)
     m.FALLBACKS.labels("HOME", "nothing_to_ask").inc(3)
     m.FALLBACKS.labels("HOME", "no_source").inc(2)
+    m.UNREAD_HISTORIES.labels("HOME").inc()
     m.DROPPED_CANDIDATES.labels("unavailable").inc(ROUND)
     m.INVALID_SCORES.labels("text").inc()
     m.CANARY_SHARE.labels("cf", VERSION).set(0.1)

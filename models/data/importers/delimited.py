@@ -44,12 +44,21 @@ class Delimited:
         return self.rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The first line that is neither blank nor says the separator."""
+
+    separator: str
+    names: tuple[str, ...]
+    line: int  # 1-based
+
+
 def header_of(file: Path) -> list[str]:
     """Return the column names of a delimited file, empty if the file is.
 
     Raises SourceError if it is no UTF-8 text.
     """
-    return _header(read_text(file))[1]
+    return list(_header(read_text(file)).names)
 
 
 def read_delimited(file: Path) -> Delimited:
@@ -59,20 +68,18 @@ def read_delimited(file: Path) -> Delimited:
     Raises SourceError if it is empty, no UTF-8 text, or has no usable header.
     """
     text = read_text(file)
-    separator, columns = _header(text)
-    above = 1 if _SAID.match(text) else 0
-    _check_header(file, columns)
+    header = _header(text)
+    _check_header(file, header)
     read = _quoted if '"' in text else _plain
-    table = read(file, text, separator).slice(above + 1)
-    width = len(columns)
-    fits = pl.col("values").list.len() == width
+    table = read(file, text, header.separator).filter(pl.col(LINE) > header.line)
+    fits = pl.col("values").list.len() == len(header.names)
     rows = table.filter(fits).select(
-        LINE, *(_value(at).alias(name) for at, name in enumerate(columns))
+        LINE, *(_value(at).alias(name) for at, name in enumerate(header.names))
     )
     ragged = table.filter(~fits).select(
         LINE, pl.col("values").list.len().cast(pl.Int64).alias("count")
     )
-    return Delimited(file, rows, ragged, tuple(columns))
+    return Delimited(file, rows, ragged, header.names)
 
 
 def _value(at: int) -> pl.Expr:
@@ -80,27 +87,30 @@ def _value(at: int) -> pl.Expr:
     return pl.when(value != "").then(value)
 
 
-def _header(text: str) -> tuple[str, list[str]]:
+def _header(text: str) -> _Header:
     said = _SAID.match(text)
-    rest = text[said.end() :] if said else text
-    first = next((line for line in rest.split("\n", 100) if line.strip()), "")
-    separator = said[1] if said else max(_SEPARATORS, key=first.count)
-    names = next(csv.reader([first], delimiter=separator), [])
-    return separator, [name.strip() for name in names]
+    start = said.end() if said else 0
+    lines = text[start:].split("\n", 100)
+    blank = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    separator = said[1] if said else max(_SEPARATORS, key=lines[blank].count)
+    names = next(csv.reader([lines[blank]], delimiter=separator), [])
+    line = text.count("\n", 0, start) + blank + 1
+    return _Header(separator, tuple(name.strip() for name in names), line)
 
 
-def _check_header(file: Path, columns: list[str]) -> None:
+def _check_header(file: Path, header: _Header) -> None:
+    columns, where = header.names, f"{file} line {header.line}"
     if not columns:
         raise SourceError(f"{file}: is empty; it needs a header line with column names")
     if not any(any(c.isalpha() for c in name) for name in columns):
         raise SourceError(
-            f"{file} line 1: {','.join(columns)!r} looks like data; add a header line of names"
+            f"{where}: {','.join(columns)!r} looks like data; add a header line of names"
         )
     repeated = {name for name in columns if columns.count(name) > 1}
     if repeated or "" in columns:
         odd = sorted(repeated)[0] if repeated else ""
         why = "is named twice" if repeated else "has no name"
-        raise SourceError(f"{file} line 1: column {odd!r} {why}; rename it")
+        raise SourceError(f"{where}: column {odd!r} {why}; rename it")
 
 
 def _plain(file: Path, text: str, separator: str) -> pl.DataFrame:  # noqa: ARG001

@@ -112,7 +112,7 @@ class TableReader:
         for field in _REQUIRED[table]:
             if field not in found:
                 unnamed = [name for name in names if not any(map(str.isalpha, name))]
-                data = "; if line 1 is data, add a header line of names" if unnamed else ""
+                data = "; if these are data, add a header line of names" if unnamed else ""
                 raise SourceError(
                     f"{file}: no column for {field} (there are: {', '.join(names)}); "
                     f"name it with --map {table}.{field}=COLUMN{data}"

@@ -1,13 +1,14 @@
 """A prepared shop, and one with its gateway and four sources running."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.integration.gateway.world import Shop, open_shop, prepare
+from tests.support.disks import Disk, small_disk
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,13 @@ async def shop(directory: Path) -> AsyncIterator[Shop]:
     """A running gateway with four sources that are well."""
     async with open_shop(directory) as running:
         yield running
+
+
+@pytest.fixture
+def disk(directory: Path, tmp_path: Path) -> Iterator[Disk]:
+    """The shop's directory on a disk of its own."""
+    with small_disk(tmp_path / "disk", 4) as made:
+        if made is None:
+            pytest.skip("mounting a small file system takes root")
+        shutil.copytree(directory, made.root / "shop")
+        yield made

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
@@ -203,10 +204,18 @@ async def test_only_what_came_since_the_models_learned_is_called_new(shop: Shop)
     assert reasons == {"60": "You might like this", "late": "New in the shop"}
 
 
+def unread_histories() -> float:
+    labels = {"surface": "HOME"}
+    counted = REGISTRY.get_sample_value("plait_unread_histories_total", labels)
+    assert counted is not None, "it is there before the first"
+    return counted
+
+
 async def test_an_answer_says_where_the_shoppers_events_could_not_be_read(
     shop: Shop,
 ) -> None:
     """What was disliked may be in it, and a storefront can ask again."""
+    before = unread_histories()
     well = await shop.recommend("ann")
     state = shop.application._state
     assert state is not None
@@ -215,3 +224,4 @@ async def test_an_answer_says_where_the_shoppers_events_could_not_be_read(
     assert unread.items
     told = [one.coverage.history_unread for one in (well, known, unread, stranger)]
     assert told == [False, False, True, False]
+    assert unread_histories() == before + 1

@@ -1,5 +1,6 @@
 """What stops a start, and what does not."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,17 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from artifacts.errors import ArtifactError
+from gateway.app import GatewayApplication
+from gateway.config import GatewayConfig
 from gateway.schema import SCHEMA_VERSION
 from gateway.store import Store, StoreSettings
 from gateway.types import Item
 from services.runtime.errors import StartError
 from services.runtime.health import SERVICE
+from services.runtime.server import Server
 from tests.integration.gateway.fakes import WIDTH
 from tests.integration.gateway.world import Shop, open_shop, publish_fusion
-from tests.support.servers import eventually
+from tests.support.servers import channel_to, eventually
+from tests.unit.gateway.damage import spoil
 
 
 async def refusal(directory: Path, **settings: Any) -> str:
@@ -148,3 +155,36 @@ async def test_a_gateway_without_sources_shows_trends_and_finds_words(directory:
         found = await shop.search("yogurt")
         assert found.items
         assert all("yogurt" in item.item.title.lower() for item in found.items)
+
+
+def salvaging() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if p.name() == "sleep"]
+
+
+async def test_a_gateway_that_repairs_its_file_at_the_start_hears_that_it_is_to_stop(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(directory / "state.sqlite", [1])
+    forever = directory / "salvages"
+    forever.write_text("#!/bin/sh\nexec sleep 600\n")
+    forever.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(forever))
+    config = GatewayConfig(
+        repository=directory / "models", state=directory / "state.sqlite", sources=(),
+        item_encoders=(), exposure_log=None,
+    )  # fmt: skip
+    server = Server(config, GatewayApplication(config))
+    starting = asyncio.create_task(server.start())
+    await eventually(salvaging, "the repair")
+    async with channel_to(server.port) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        said = {
+            name: (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
+            for name in ("live", "", "store")
+        }
+    status = health_pb2.HealthCheckResponse.ServingStatus
+    names = {name: status.Name(number) for name, number in said.items()}
+    assert names == {"live": "SERVING", "": "NOT_SERVING", "store": "NOT_SERVING"}
+    starting.cancel()
+    await server.stop()
+    await eventually(lambda: not salvaging(), "its end")

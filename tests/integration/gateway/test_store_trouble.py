@@ -1,11 +1,10 @@
-"""A full disk, a damaged state file: rankings go on, and nobody is told an untruth."""
+"""A damaged state file, a disk that fails: rankings go on, and nobody is told an untruth."""
 
 import asyncio
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import DeleteItemsRequest, GetItemRequest, UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
 from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
-from tests.support.disks import Disk, small_disk
+from tests.support.disks import Disk
 from tests.support.servers import eventually
 from tests.unit.gateway.damage import pages_of, spoil
 
@@ -61,16 +60,6 @@ def stored_ids(path: Path) -> list[str]:
         return [row[0] for row in connection.execute(query)]
 
 
-@pytest.fixture
-def disk(directory: Path, tmp_path: Path) -> Iterator[Disk]:
-    """The shop's directory on a disk of its own."""
-    with small_disk(tmp_path / "disk", 4) as made:
-        if made is None:
-            pytest.skip("mounting a small file system takes root")
-        shutil.copytree(directory, made.root / "shop")
-        yield made
-
-
 async def test_a_ranking_does_not_wait_for_a_disk_that_stands_still(directory: Path) -> None:
     async with open_shop(directory) as shop:
         state = shop.application._state
@@ -84,47 +73,6 @@ async def test_a_ranking_does_not_wait_for_a_disk_that_stands_still(directory: P
         let.set()
         rules = t.Rules(exclude_purchased=True)
         assert not {"2", "8", "14"} & set(ids(await shop.recommend("bob", rules=rules)))
-
-
-async def test_on_a_full_disk_rankings_go_on_and_events_are_refused_until_there_is_room(
-    disk: Disk,
-) -> None:
-    refused = metric("plait_events_refused_total", reason="full")
-    lost = metric("plait_exposures_lost_total")
-    async with open_shop(disk.root / "shop") as shop:
-        assert await health(shop, "store") == "SERVING"
-        acknowledged = []
-        disk.fill()
-        failure = None
-        for number in range(5_000):
-            try:
-                await record(shop, bought("carl", "6", f"{number:04}"))
-                acknowledged.append(f"{number:04}")
-            except grpc.aio.AioRpcError as error:
-                failure = error
-                break
-        assert failure is not None
-        assert failure.code() == grpc.StatusCode.UNAVAILABLE
-        assert "the disk is full" in str(failure.details())
-        pushback = {str(k): str(v) for k, v in failure.trailing_metadata() or ()}
-        assert pushback["grpc-retry-pushback-ms"] == "1000"
-
-        await until_health(shop, "NOT_SERVING")
-        assert await health(shop, "") == "SERVING"
-        assert metric("plait_store_state", reason="full") == 1
-        with pytest.raises(grpc.aio.AioRpcError, match="the disk is full"):
-            await record(shop, bought("carl", "6", "at once"))
-        assert metric("plait_events_refused_total", reason="full") > refused
-        assert len((await shop.recommend("ann")).items) == 20
-        await eventually(lambda: metric("plait_exposures_lost_total") > lost, "a lost exposure")
-
-        disk.free()
-        await until_health(shop, "SERVING")  # by itself: nobody wrote meanwhile
-        again = await record(shop, *(bought("carl", "6", f"{n:04}") for n in range(number + 1)))
-        assert again.duplicate_count == len(acknowledged)
-        await shop.recommend("ann")
-    assert stored_ids(disk.root / "shop" / "state.sqlite") == [f"{n:04}" for n in range(number + 1)]
-    assert (disk.root / "shop" / "exposures.jsonl").read_text().splitlines()[-1].endswith("}")
 
 
 def damaged(directory: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from services.cf.server import SOURCE as CF
 from services.cf.server import open_models
 from services.runtime.engine_model import EngineModel
 from services.runtime.errors import StartError
+from services.runtime.health import Health
 from services.runtime.process import serve
 from services.runtime.server import Server
 from services.runtime.service import ModelService, ServiceConfig
@@ -109,6 +110,42 @@ async def test_a_loading_service_is_live_and_not_ready(shared: Path) -> None:
         await task
         assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
         assert await _health(server.port) == SERVING
+
+
+async def test_metrics_say_whether_the_process_serves(shared: Path) -> None:
+    gated = Gated()
+    async with _starting(gated, shared) as (server, task):
+        assert REGISTRY.get_sample_value("plait_serving") == 0
+        # Of a model within another process, as an embedded gateway's: no word of the whole.
+        await Health().set("", ready=True)
+        assert REGISTRY.get_sample_value("plait_serving") == 0
+        gated.load.set()
+        await task
+        assert REGISTRY.get_sample_value("plait_serving") == 1
+        await server.health.drain()
+        assert REGISTRY.get_sample_value("plait_serving") == 0
+
+
+async def test_a_call_whose_time_ran_out_is_counted_as_its_caller_hears_of_it(
+    shared: Path,
+) -> None:
+    gated = Gated()
+    gated.load.set()
+    late, gone = _count("DEADLINE_EXCEEDED"), _count("CANCELLED")
+    async with _starting(gated, shared) as (server, task), stub_for(server.port) as stub:
+        await task
+        hasty = asyncio.create_task(infer(stub, "cf", QUESTION, timeout=0.5))
+        await eventually(gated.computing.is_set, "the inference")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await hasty
+        assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        await eventually(lambda: _count("DEADLINE_EXCEEDED") > late, "the count")
+        assert _count("CANCELLED") == gone
+        leaving = asyncio.create_task(infer(stub, "cf", QUESTION, timeout=60.0))
+        await asyncio.sleep(0.2)
+        leaving.cancel()
+        await eventually(lambda: _count("CANCELLED") > gone, "the other count")
+        assert _count("DEADLINE_EXCEEDED") == late + 1
 
 
 async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: Path) -> None:

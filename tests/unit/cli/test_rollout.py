@@ -117,12 +117,31 @@ def test_rollback_ends_a_canary_and_frees_its_version(fleet: Fleet) -> None:
 
 
 def test_a_canary_ends_where_the_service_takes_no_orders(fleet: Fleet) -> None:
-    fleet.models("load", "cf", "2")
-    fleet.models("canary", "cf", "2", "--share", "50")
-    away = fleet.run("models", "rollback", "cf", "--base-port", "1", "--at", fleet.at[-1], "--json")
-    assert away.exit_code == 0
-    assert json.loads(away.stdout) == {"source": "cf", "ended": "2"}
-    assert "version 2 stays loaded" in away.stderr
+    """The processes of these tests are one, so the gateway says it has cf, as an embedded one."""
+    gateway, nowhere = fleet.at[-1], ("--base-port", "1", "--json")
+    blind = f"{gateway.rpartition('/')[0]}/1"
+    for at, said in (
+        (gateway, "version 2 stays loaded: cf is a part of the gateway"),
+        # Nobody says what is within it.
+        (blind, "127.0.0.1:2 does not answer, so version 2 may still be loaded there"),
+    ):
+        fleet.models("load", "cf", "2")
+        fleet.models("canary", "cf", "2", "--share", "50")
+        away = fleet.run("models", "rollback", "cf", "--at", at, *nowhere)
+        assert away.exit_code == 0
+        assert json.loads(away.stdout) == {"source": "cf", "ended": "2"}
+        assert said in away.stderr
+
+
+def test_a_version_that_the_gateway_has_no_more_is_not_said_to_stay(fleet: Fleet) -> None:
+    """As after a start of an embedded gateway without what it had beside the default version."""
+    publish(fleet.repository, tiny(5))
+    fleet.models("load", "cf", "3")
+    fleet.models("canary", "cf", "3", "--share", "50")
+    fleet.models("unload", "cf", "3")
+    ended = fleet.run("models", "rollback", "cf", "--at", fleet.at[-1], "--base-port", "1")
+    assert "the canary of version 3 has ended" in ended.output
+    assert "loaded" not in ended.stderr
 
 
 def test_what_is_refused_is_one_line_that_says_why(fleet: Fleet) -> None:

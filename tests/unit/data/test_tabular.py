@@ -162,13 +162,16 @@ def test_an_unclosed_quote_is_named(tmp_path: Path) -> None:
         ("1,2\n3,4\n", "line 1: '1,2' looks like data; add a header line"),
         ("user,user\na,1\n", "line 1: column 'user' is named twice"),
         ("user,\na,1\n", "line 1: column '' has no name"),
+        ("sep=;\nuser;user\na;1\n", "line 2: column 'user' is named twice"),
+        ('"sep=;"\n1;2\n3;4\n', "line 2: '1,2' looks like data"),
+        ("\n\nuser,\na,1\n", "line 3: column '' has no name"),
         (
             "user,price\na,1\n",
             r"no column for item_id \(there are: user, price\).*--map events.item_id=",
         ),
         (
             "A39H,0205616461,5.0,1369699200\nA3JM,0558925278,3.0,1355443200\n",
-            r"no column for user_id .*; if line 1 is data, add a header line of names",
+            r"no column for user_id .*; if these are data, add a header line of names",
         ),
         ("user,item\n", "no events in it"),
     ],

@@ -1,6 +1,7 @@
 """What was shown is written down, and never fills the disk."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -61,11 +62,16 @@ async def test_writing_goes_on_once_the_disk_takes_it_again_and_what_was_lost_is
 
 
 async def test_pages_that_wait_for_a_disk_that_stands_still_take_bounded_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(exposure, "_MOST_WAITING", 3)
     log = ExposureLog(tmp_path / "log.jsonl", 1 << 20)
     for n in range(5):
         log.add(page(), [str(n)])
+    # Who looks for the reason finds it, once: the write itself may never say one.
+    assert [r.message for r in caplog.records] == ["exposures are not written"]
+    assert "a write has not ended" in caplog.records[0].__dict__["reason"]
     await log.stop()
+    assert caplog.records[-1].message == "exposures are written again"
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3

@@ -264,6 +264,29 @@ async def test_a_write_that_does_not_end_says_that_the_disk_stands_still(
     store.stop()
 
 
+async def test_a_sync_that_does_not_end_says_that_the_disk_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened_file, "STILL_SECONDS", 0.05)
+    monkeypatch.setattr(opened_file, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(condition_of_store, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_TICK", 0.001)
+    let = threading.Event()
+    monkeypatch.setattr(opened_file, "_sync", lambda _: let.wait(30))
+    told: list[State] = []
+    store = Store(tmp_path / "state.sqlite", StoreSettings(5, sync_ms=10.0), tell=told.append)
+    store.start()
+    await store.record([event(1, 1)], ignore)
+    await eventually(lambda: told == [State.FAILING], "the alarm")
+    # The upkeep writes all the while, and its writes go well: they wait for no sync.
+    before = store._use().writer.rows
+    await eventually(lambda: store._use().writer.rows > before + 3, "three writes that go well")
+    assert told == [State.FAILING]
+    let.set()
+    await eventually(lambda: told == [State.FAILING, State.OK], "recovery")
+    store.stop()
+
+
 async def test_a_disk_that_takes_writes_and_syncs_none_is_not_well_in_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
