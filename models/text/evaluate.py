@@ -85,7 +85,9 @@ def ndcgs(
 
     A rating below 0 says no more than 0: who hides such a product would be above the ideal.
     """
-    gains = 2.0 ** np.maximum(ratings, 0) - 1
+    # All by the largest, which changes no quotient: 2^1024 is beyond what a number can be.
+    top = ratings.max()
+    gains = 2.0 ** (np.maximum(ratings, 0) - top) - 2.0**-top
     best = np.sort(gains)[::-1]
     scores = engine.run(_question(query, candidates=keys)).scores[0]
     condensed = gains[np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]
