@@ -27,12 +27,14 @@ def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
         read = _read(value)
         if not _fits(read, hints[name], getattr(config, name)):
             usual = getattr(config, name)
-            like = "true, false or null" if usual is None else f"something like {usual!r}"
+            other = "true, false" if bool in typing.get_args(hints[name]) else "a number"
+            like = f"{other} or null" if usual is None else f"something like {usual!r}"
             raise OptionError(f"{what}: {name} is {value!r}, expected {like}")
         # The usual seed is 0, which of other settings says nothing about what is below it.
         if why := _beyond(read, 1 if name == "seed" else getattr(config, name)):
             raise OptionError(f"{what}: {name} is {value!r}, {why}")
-        given[name] = float(read) if isinstance(getattr(config, name), float) else read
+        fraction = float in (hints[name], *typing.get_args(hints[name]))
+        given[name] = float(read) if fraction and isinstance(read, int) else read
     try:
         return dataclasses.replace(config, **given)  # type: ignore[type-var]
     except ValueError as error:
@@ -63,12 +65,13 @@ def _beyond(value: object, usual: object) -> str:
 def _fits(value: object, hint: Any, usual: object) -> bool:
     """Say whether a value has the type of a field: that of its usual value, or None.
 
-    Where None is usual, a truth value is the other.
+    Where None is usual, a truth value or a number is the other, as the hint says.
     """
     if value is None:
         return usual is None or type(None) in typing.get_args(hint)
     if usual is None:
-        return isinstance(value, bool)
+        other = bool if isinstance(value, bool) else float
+        return isinstance(value, int | float) and other in typing.get_args(hint)
     if isinstance(usual, bool) or isinstance(value, bool):
         return isinstance(usual, bool) and isinstance(value, bool)
     if isinstance(usual, float):

@@ -31,6 +31,8 @@ WIDTH = 384
 MAX_TOKENS = 64
 # A word is rarely longer than six characters, so this bounds the tokenizer's work too.
 _MAX_CHARACTERS = 12 * MAX_TOKENS
+# What the tokenizer says of a word that no pieces make up.
+_UNKNOWN = "[UNK]"
 
 
 class TextEncoder:
@@ -73,9 +75,25 @@ class TextEncoder:
 
     def token_ids(self, text: str) -> list[int]:
         """Return what the encoder reads of a text: at most `MAX_TOKENS` ids."""
-        # A lone surrogate is no character and would make the tokenizer raise.
-        clean = text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-        return list(self._tokenizer.encode(clean).ids)
+        return list(self._tokenizer.encode(_clean(text)).ids)
+
+    def reads(self, text: str) -> float:
+        """Return which share of a text's pieces it has learned, 1 where there is no letter.
+
+        Not unknown words, nor letters beyond ASCII by themselves: Chinese, Russian or Greek
+        falls apart into them, and they mean nothing to an encoder of English.
+        """
+        if text.isascii():
+            return 1.0
+        found = self._tokenizer.encode(_clean(text))
+        known = unknown = 0
+        for token, (start, end) in zip(found.tokens, found.offsets, strict=True):
+            if any(c.isalpha() for c in text[start:end]):
+                piece = token.removeprefix("##")
+                alone = len(piece) == 1 and not piece.isascii()
+                unknown += alone or token == _UNKNOWN
+                known += not alone and token != _UNKNOWN
+        return known / (known + unknown) if known or unknown else 1.0
 
     def _encode(self, text: str) -> Scores:
         ids = np.array([self.token_ids(text)], np.int64)
@@ -83,6 +101,11 @@ class TextEncoder:
             return np.zeros(WIDTH, np.float32)
         found: Scores = self._session.run(None, {"ids": ids, "mask": np.ones_like(ids)})[0][0]
         return found
+
+
+def _clean(text: str) -> str:
+    # A lone surrogate is no character and would make the tokenizer raise.
+    return text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 
 class _Cache:

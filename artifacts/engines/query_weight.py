@@ -14,6 +14,11 @@ from dataclasses import dataclass
 
 # The manifest's engine_parameters are named so: "dense_weight.brand".
 PREFIX = "dense_weight."
+# The manifest's engine_parameters of a catalogue whose encoder does not read every script: the
+# weight of what it does not read, and which share of the catalogue it reads.
+UNREAD_WEIGHT, CATALOGUE_READ = "unread_weight", "catalogue_read"
+# A text of which it reads so much is read: names and numbers fall apart in any language.
+_READ = 0.5
 # Neither half is ever left out: each finds what the other cannot.
 LEAST, MOST = 0.05, 0.95
 
@@ -55,6 +60,16 @@ def weight_of(found: Mapping[str, float], learned: Mapping[str, float]) -> float
     exponent = sum(learned[name] * value for name, value in found.items())
     weight = 1 / (1 + math.exp(-min(max(exponent, -30.0), 30.0)))
     return min(max(weight, LEAST), MOST)
+
+
+def weight_read(weight: float, unread: float, share: float) -> float:
+    """Return the dense half's weight where the encoder reads a share 0..1 of query or catalogue.
+
+    `weight` where it reads them, `unread` (if that is less) where it reads nothing.
+    """
+    if share >= _READ or unread >= weight:
+        return weight
+    return unread + (weight - unread) * share / _READ
 
 
 def learned_in(parameters: Mapping[str, float]) -> dict[str, float] | None:

@@ -48,6 +48,10 @@ class Config:
     # shop can act on and is less noisy.
     horizon: int = 40
     targets: int = 10
+    # They are drawn by their distance to minus this power: 0 draws all alike, for shops where
+    # people buy what they like in any order, more the soonest first, where one thing leads to
+    # the next. None: as held-out events say.
+    nearness: float | None = None
     # Shoppers buy again where shops sell groceries; where they do not, leave copying out.
     # None: as the events say.
     repeats: bool | None = True
@@ -98,6 +102,8 @@ class Config:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"dropout is {self.dropout}, expected a share from 0 to 1")
+        if self.nearness is not None and not 0 <= self.nearness < float("inf"):
+            raise ValueError(f"nearness is {self.nearness}, expected a number from 0")
         if self.encoder not in ENCODERS:
             raise ValueError(
                 f"there is no encoder {self.encoder!r}; there are: {', '.join(ENCODERS)}"
@@ -142,7 +148,8 @@ def fixed(config: Config, metrics: Mapping[str, float]) -> Config:
     It stops where that one was best and holds nothing out, so it may learn from the
     events that one was judged by.
     """
-    return replace(config, stop_after=int(metrics["steps"]))
+    near = metrics.get("nearness", config.nearness)
+    return replace(config, stop_after=int(metrics["steps"]), nearness=near)
 
 
 def windows(config: Config) -> Windows:
@@ -153,6 +160,7 @@ def windows(config: Config) -> Windows:
         places=config.places,
         targets=config.targets,
         horizon=config.horizon,
+        nearness=config.nearness or 0.0,
     )
 
 

@@ -43,6 +43,8 @@ class Windows:
     places: int
     targets: int
     horizon: int
+    # Targets are drawn by their distance to minus this power; 0: all alike.
+    nearness: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def epoch(data: Interactions, windows: Windows, random: np.random.Generator) -> 
     """Yield every user's history once in windows, in random order; long ones cut at random."""
     slots = _slots(data, windows)
     random.shuffle(slots)
-    moment = _moments(data)
+    moment = moments(data)
     batches = _batches(slots, np.minimum(_offered(data)[slots], windows.length), windows)
     for at in random.permutation(len(batches)):
         yield _batch(data, moment, batches[at], windows, random)
@@ -97,7 +99,7 @@ def _batches(slots: Rows, lengths: Rows, windows: Windows) -> list[Rows]:
     return np.split(slots[order], starts[1:]) if len(slots) else []
 
 
-def _moments(data: Interactions) -> Rows:
+def moments(data: Interactions) -> Rows:
     """Number the moments: events of one user at one time share a number, int64 [E]."""
     fresh = (np.diff(data.time) != 0) | (np.diff(data.user) != 0)
     return np.concatenate([[0], np.cumsum(fresh)]).astype(np.int64)
@@ -161,8 +163,18 @@ def _ahead(windows: Windows, shape: tuple[int, int, int], random: np.random.Gene
     """Draw which of the next 1 .. horizon events are targets, int64 [B, P, M]."""
     if windows.targets >= windows.horizon:
         return np.broadcast_to(np.arange(1, windows.horizon + 1), shape)
+    if windows.nearness:
+        most = np.full((*shape[:2], windows.targets), windows.horizon)
+        return distances(most, windows.nearness, random)
     drawn = np.argpartition(random.random(shape), windows.targets - 1, axis=2)
     return drawn[:, :, : windows.targets] + 1
+
+
+def distances(most: Rows, power: float, random: np.random.Generator) -> Rows:
+    """Draw numbers from 1 to each of `most`, with chances of the number to minus `power`."""
+    chance = np.cumsum(np.arange(1.0, most.max(initial=1) + 1) ** -power)
+    lot = random.random(most.shape) * chance[most - 1]
+    return np.minimum(np.searchsorted(chance, lot, side="right") + 1, most)
 
 
 def come_back(data: Interactions) -> bool:

@@ -40,6 +40,7 @@ from models.sequence.graph import (
     user_vectors,
 )
 from models.sequence.model import SequenceModel, Shape
+from models.sequence.order import nearness, worth
 from models.sequence.prepare import come_back, spectral_vectors
 from models.sequence.told import Told
 from models.threads import torch_threads
@@ -96,12 +97,15 @@ def _learn(
     known = _same_rows(items, _not_judged(held, judges), data)
     judged = not config.stop_after and held.wanted.height and (np.diff(known.starts) > 1).any()
     learn = known if judged else data
+    if config.nearness is None:
+        progress(0, 1000, "counting what follows what")
+        found = nearness(known, judges, config.horizon, items=items.height, seed=config.seed)
+        config = replace(config, nearness=found)
     progress(0, 1000, "starting point")
     model = new_model(config, items, learn)
 
     def judge(candidate: SequenceModel) -> float:
-        found = measure(TorchEngine(candidate, data.item_keys), judges, items.height)
-        return found.get("ndcg@10", 0.0) + found.get("ndcg_next@10", 0.0)
+        return worth(measure(TorchEngine(candidate, data.item_keys), judges, items.height))
 
     chosen: Callable[[SequenceModel], float] | None = judge if learn is known else None
     curves = Curves()
@@ -114,7 +118,7 @@ def _learn(
         curves=curves,
         progress=part(progress, 0.01, 0.85),
     )
-    metrics: dict[str, float] = {"steps": float(steps), **curves.metrics()}
+    metrics = {"steps": float(steps), "nearness": config.nearness or 0.0, **curves.metrics()}
     if chosen is not None:
         metrics.update(measure(TorchEngine(model, data.item_keys), judges, items.height))
     if (chosen is not None or config.stop_after) and config.finishing_steps:

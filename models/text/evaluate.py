@@ -16,7 +16,7 @@ import polars as pl
 
 from artifacts import manifest as manifests
 from artifacts.engine import Engine, Question, Scores
-from artifacts.engines.query_weight import NAMES, PREFIX, learned_in
+from artifacts.engines.query_weight import NAMES, PREFIX, UNREAD_WEIGHT, learned_in
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import Keys
 from models.progress import Progress, silent
@@ -40,6 +40,8 @@ def halves(artifact_dir: Path) -> dict[str, TextEngine]:
         changed.CopyFrom(manifest)
         for trait in NAMES:
             changed.engine_parameters.pop(PREFIX + trait, None)
+        if name in _HALVES:
+            changed.engine_parameters.pop(UNREAD_WEIGHT, None)
         changed.engine_parameters["dense_weight"] = weight
         found[name] = TextEngine(artifact_dir, changed, keys)
     return {**found, "hybrid": TextEngine(artifact_dir, manifest, keys)}
@@ -83,7 +85,9 @@ def ndcgs(
 
     A rating below 0 says no more than 0: who hides such a product would be above the ideal.
     """
-    gains = 2.0 ** np.maximum(ratings, 0) - 1
+    # All by the largest, which changes no quotient: 2^1024 is beyond what a number can be.
+    top = ratings.max()
+    gains = 2.0 ** (np.maximum(ratings, 0) - top) - 2.0**-top
     best = np.sort(gains)[::-1]
     scores = engine.run(_question(query, candidates=keys)).scores[0]
     condensed = gains[np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]

@@ -19,8 +19,8 @@ from artifacts import layout
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, PIECES, LexicalIndex, build_lexical
-from artifacts.engines.query_weight import PREFIX
-from artifacts.engines.text import DENSE_WEIGHT, TextEngine
+from artifacts.engines.query_weight import CATALOGUE_READ, PREFIX, UNREAD_WEIGHT
+from artifacts.engines.text import DENSE_WEIGHT, UNREAD, TextEngine
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.data.errors import DatasetError
@@ -53,6 +53,8 @@ from models.text.weigh import Weighed, weigh
 # The metric of an artifact that reads queries only: which part of its index's lists the
 # profiles of shoppers would have needed.
 LEFT_OUT = "profiles_left_out"
+# So many items say how much of the catalogue the encoder reads.
+_LOOKED_AT = 2_000
 # Pairs that are made for a fine-tuning.
 _PAIRS = 4_000
 
@@ -63,9 +65,13 @@ class Config:
 
     # Share of the dense half in a score. More finds what means the same in other words;
     # less keeps to the words themselves, which names and numbers need, and catalogues in other
-    # languages than English, which the packaged encoder reads hardly or not at all: try .2.
+    # languages than English, which the packaged encoder reads hardly.
     # This is the weight where none is learned for each query.
     dense_weight: float = DENSE_WEIGHT
+    # The same where the encoder reads next to nothing of the query or of the catalogue, such as
+    # Chinese, Japanese, Korean, Russian or Greek; in between where it reads less than half.
+    # As much as dense_weight: one weight for all.
+    unread_weight: float = UNREAD
     # Searches of every kind that are made up of the catalogue to learn that weight for each
     # query. More: steadier, a minute for a thousand; 0: the same weight for all.
     made_up: int = 0
@@ -91,7 +97,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a share beyond 0 to 1."""
-        for name in ("dense_weight", "most_lists"):
+        for name in ("dense_weight", "unread_weight", "most_lists"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
 
@@ -144,8 +150,7 @@ def train(
             },
             tolerance=EXPORT_TOLERANCE,
             engine_parameters={
-                "dense_weight": config.dense_weight,
-                **{PREFIX + name: value for name, value in weighed.learned.items()},
+                **_weights(config, items, weighed, directory),
                 "max_history": config.max_history,
                 PIECES: 1,
                 **settings(index),
@@ -203,6 +208,20 @@ def _weighed(config: Config, items: pl.DataFrame, vectors: Scores, directory: Pa
         return Weighed({}, {})
     encode = TextEncoder(directory).encode
     return weigh(items, vectors, encode, each=config.made_up, seed=config.seed)
+
+
+def _weights(
+    config: Config, items: pl.DataFrame, weighed: Weighed, directory: Path
+) -> dict[str, float]:
+    """Return what an engine's weight of meaning is made of."""
+    encoder = TextEncoder(directory, cache_size=0)
+    sample = items.sample(min(_LOOKED_AT, items.height), seed=config.seed)
+    return {
+        "dense_weight": config.dense_weight,
+        UNREAD_WEIGHT: config.unread_weight,
+        CATALOGUE_READ: float(np.mean([encoder.reads(text) for text in item_texts(sample)])),
+        **{PREFIX + name: value for name, value in weighed.learned.items()},
+    }
 
 
 def _index(

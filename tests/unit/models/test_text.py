@@ -212,6 +212,14 @@ def test_condensed_ndcg_leaves_out_the_unjudged_and_full_ndcg_counts_them_as_wro
     assert found["full_ndcg@1"] == 0
 
 
+def test_ratings_of_any_scale_have_a_quality():
+    keys, ratings = np.array([2, 4, 5]), np.array([3.0, 0.0, 1.0])
+    far = ndcgs(Fixed(), "x", keys, ratings * 1000, (1, 10))
+    assert all(0 <= value <= 1 for value in far.values())
+    # Beside so high a rating no other counts for anything.
+    assert far == pytest.approx(ndcgs(Fixed(), "x", keys, np.array([100.0, 0.0, 1.0]), (1, 10)))
+
+
 def test_a_rating_below_0_is_worth_what_0_is():
     keys = np.array([2, 4, 5])
     below, zero = (ndcgs(Fixed(), "x", keys, np.array([3.0, r, 1.0]), (3, 10)) for r in (-1.0, 0.0))
