@@ -68,6 +68,10 @@ class Slates:
         self._idle.keep(ask, moment, ranking)
         return self._rankings.first_page(ranking, ask.page_size)
 
+    def shorter(self, page: Page, size: int, ask: Ask) -> Page:
+        """Return the first `size` places of a page, with the token for those behind them."""
+        return self._rankings.shorter(page, size, kept=bool(ask.page_token))
+
     async def _disliked(self, ask: Ask, until: float) -> Container[int]:
         """Return the catalogue rows of what the shopper has come to dislike."""
         trail = await self._trails.get(ask.user_id, until)

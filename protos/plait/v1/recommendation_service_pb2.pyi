@@ -65,7 +65,10 @@ class RecommendRequest(_message.Message):
     DIVERSITY_FIELD_NUMBER: _builtins.int
     surface: _types_pb2.Surface.ValueType
     page_size: _builtins.int
-    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise."""
+    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise. No
+    answer has more than 4 MB, what gRPC's clients take: a page of long cards ends sooner, and
+    its token goes on.
+    """
     page_token: _builtins.str
     """From the previous page; the ranking stays the same across pages, but for what was deleted,
     sold out or disliked since, which is left out. So must the request stay, but for page_size

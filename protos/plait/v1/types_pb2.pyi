@@ -459,7 +459,9 @@ class RankedItem(_message.Message):
     score: _builtins.float
     @_builtins.property
     def item(self) -> Global___Item:
-        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item."""
+        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item,
+        or an answer of Rank has no room for it.
+        """
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
