@@ -13,6 +13,7 @@ import numpy as np
 
 from artifacts.compiled import INTS, ROWS, compiled
 from gateway.catalogue import Catalogue
+from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import Floats, Ints, Query, Rows
 from gateway.left_out import NOTHING, LeftOut, left_out
 from gateway.new_items import NewItems
@@ -83,7 +84,7 @@ class Retrieval:
         else:
             question = self._question(situation)
             asked, others = self._asked.get(situation.query.surface, (self._sources, ()))
-            out = left_out(situation.query, situation.ask.rules)
+            out = self._left_out(situation)
             answers = await self._ask(asked, question, until, situation.ask.user_id, out)
             answers |= {s.name: s.skipped("not asked on this surface") for s in others}
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
@@ -105,10 +106,13 @@ class Retrieval:
         others = tuple(s for s in self._sources if not s.reads_text)
         now, user = time.perf_counter(), situation.ask.user_id
         find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k(situation))
-        found = await self._ask(finders, find, now + (until - now) * self._search_share, user)
+        time_to_find, out = now + (until - now) * self._search_share, self._left_out(situation)
+        found = await self._ask(finders, find, time_to_find, user, out)
         words: tuple[Rows, Floats] | None = None
         if any(a.outcome is Outcome.OK for a in found.values()):
-            keys = np.unique(np.concatenate([a.keys for a in found.values()]))
+            # What must not be shown has no score, and wants none.
+            shown = [a.keys[~np.isnan(a.scores)] for a in found.values()]
+            keys = np.unique(np.concatenate(shown))
         else:
             words = self._by_words(situation)
             keys = situation.query.columns.keys[words[0]]
@@ -123,6 +127,8 @@ class Retrieval:
         rows, coverage = self._catalogue.find_words(situation.text)
         inside = rows < len(columns.keys)
         rows, coverage = rows[inside], coverage[inside]
+        fine = allowed(situation.query, rows)
+        rows, coverage = rows[fine], coverage[fine]
         best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k(situation)]
         return rows[best], coverage[best]
 
@@ -136,6 +142,9 @@ class Retrieval:
             history_type=situation.history_type,
             history_age=situation.history_age,
         )
+
+    def _left_out(self, situation: Situation) -> LeftOut:
+        return left_out(situation.query, situation.ask.rules, self._catalogue.sold_out)
 
     def _k(self, situation: Situation) -> int:
         """Candidates asked of each source: fewer under load, but a page full."""
@@ -162,9 +171,14 @@ class Retrieval:
         }
         answers = await self._fan_out.ask(sources, questions, until, user_id)
         return {
-            name: self._new_items.extend(out.cut(a, question.k), question)
+            name: self._new_items.extend(self._cut(a, question.k, out), question)
             for name, a in answers.items()
         }
+
+    def _cut(self, answer: SourceAnswer, k: int, out: LeftOut) -> SourceAnswer:
+        if not out.cuts(answer):
+            return answer
+        return out.cut(answer, k, self._catalogue.rows(answer.keys))
 
     def _to_rows(self, answers: list[SourceAnswer]) -> tuple[Candidates, int]:
         """Map all answers' keys to catalogue rows in one go; also return how many have none."""
