@@ -35,7 +35,7 @@ class Catalogue:
         self._late, self._fusion = self._trained, fusion
         # Grows with every change.
         self.changes = 0
-        # Items that models know and the catalogue has never had; see `sold_out`.
+        # Items that models know and no row is of; see `sold_out`.
         self._missing = 0
         self._sold_out: tuple[int, float] = -1, 0.0
         self._shelf = Shelf()

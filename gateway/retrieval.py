@@ -129,7 +129,8 @@ class Retrieval:
         rows, coverage = rows[inside], coverage[inside]
         fine = allowed(situation.query, rows)
         rows, coverage = rows[fine], coverage[fine]
-        best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k(situation)]
+        order = np.lexsort((columns.keys[rows], -columns.popularity[rows], -coverage))
+        best = order[: self._k(situation)]
         return rows[best], coverage[best]
 
     def _question(self, situation: Situation) -> Question:

@@ -7,7 +7,7 @@ comparison of items is the same and an event costs one addition.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,15 @@ class TrendThen:
 class Trends:
     """Decayed popularity by market. All methods belong to the event loop."""
 
-    def __init__(self, half_life_days: float, max_markets: int, now_ms: int) -> None:
+    def __init__(
+        self,
+        half_life_days: float,
+        max_markets: int,
+        now_ms: int,
+        keys: Callable[[], Ints] | None = None,
+    ) -> None:
+        """`keys` returns the item key of each row, by which equals are told apart."""
+        self._keys = keys
         self._half_life_ms = max(half_life_days, 1e-3) * 86_400_000.0
         self._max_markets = max_markets
         self._start_ms = now_ms
@@ -221,7 +229,8 @@ class Trends:
         """
         found = self._markets.get(market, self._markets[COMMON])
         if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
-            found.strongest = strongest(found.weights, _TRENDING)
+            keys = None if self._keys is None else self._keys()
+            found.strongest = strongest(found.weights, _TRENDING, keys)
             found.leading = found.strongest[:LEADING]
             found.made_ms = now_ms
             found.risen.clear()

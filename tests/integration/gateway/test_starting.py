@@ -17,10 +17,12 @@ from artifacts.errors import ArtifactError
 from gateway.schema import SCHEMA_VERSION
 from gateway.store import Store, StoreSettings
 from gateway.types import Item
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from services.runtime.errors import StartError
 from services.runtime.health import SERVICE
 from tests.integration.gateway.fakes import WIDTH
-from tests.integration.gateway.world import Shop, open_shop, publish_fusion
+from tests.integration.gateway.world import Shop, ids, open_shop, publish_fusion
 from tests.support.servers import eventually
 
 
@@ -148,3 +150,27 @@ async def test_a_gateway_without_sources_shows_trends_and_finds_words(directory:
         found = await shop.search("yogurt")
         assert found.items
         assert all("yogurt" in item.item.title.lower() for item in found.items)
+
+
+async def test_items_alike_rank_the_same_after_a_restart(directory: Path) -> None:
+    """They lie in other rows then: what came through the API is read in the order it changed."""
+    alike = [
+        t.Item(item_id=f"new{n}", title="Cheese", category="CHEESE", domain="GROCERY", price=1)
+        for n in (*range(5, 30), *range(5))
+    ]
+
+    async def asked(shop: Shop) -> list[list[str]]:
+        found = [ids(await shop.recommend("ann", page_size=200, surface=t.SURFACE_HOME))]
+        found.append(ids(await shop.search("cheese", "bob", page_size=60)))
+        for source in shop.sources.values():
+            await source.stop()
+        found.append(ids(await shop.search("cheese", "bob", page_size=60)))
+        return [*found, ids(await shop.recommend("bob", page_size=60))]
+
+    async with open_shop(directory) as shop:
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=alike))
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=alike[3:1:-1]))
+        before = await asked(shop)
+    async with open_shop(directory) as shop:
+        assert await asked(shop) == before
+    assert {item.item_id for item in alike} & set(before[0])

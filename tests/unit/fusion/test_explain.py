@@ -37,7 +37,7 @@ def test_a_fallback_has_no_shares_but_a_named_term() -> None:
 
 def test_ranks_count_from_one_and_skip_the_absent() -> None:
     scores = np.array([[0.1, NAN, 0.9], [NAN, NAN, NAN]], np.float32)
-    assert ranks(scores).tolist() == [[2, 0, 1], [0, 0, 0]]
+    assert ranks(scores, np.arange(3)).tolist() == [[2, 0, 1], [0, 0, 0]]
 
 
 def test_what_diversity_moved_is_told() -> None:
