@@ -71,9 +71,10 @@ class RecommendRequest(_message.Message):
     """
     page_token: _builtins.str
     """From the previous page; the ranking stays the same across pages, but for what was deleted,
-    sold out or disliked since, which is left out. So must the request stay, but for page_size
-    and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
-    more, which it is for some minutes and over no restart; ask again without a token.
+    sold out or disliked since, or bought where exclude_purchased is set, which is left out. So
+    must the request stay, but for page_size and the shopper's events. FAILED_PRECONDITION: the
+    ranking is not kept any more, which it is for some minutes and over no restart; ask again
+    without a token.
     """
     explain: _builtins.bool
     diversity: _builtins.float

@@ -57,6 +57,27 @@ async def test_a_ranking_stays_the_same_while_the_shop_moves_on(shop: Shop) -> N
     assert len(whole) == len(set(whole)) == 60
 
 
+async def test_what_was_bought_since_is_on_no_later_page_of_who_wants_it_left_out(
+    shop: Shop,
+) -> None:
+    rules = t.Rules(exclude_purchased=True)
+    whole = ids(await shop.recommend("ann", page_size=40, rules=rules))
+    for wanted in (rules, t.Rules()):
+        first = await shop.recommend("ann", page_size=5, rules=wanted)
+        buys = [
+            t.Event(user_id="ann", item_id=whole[8], type=t.EVENT_TYPE_PURCHASE),
+            t.Event(user_id="ann", item_id=whole[9], type=t.EVENT_TYPE_PURCHASE),
+        ]
+        await shop.events.RecordEvents(RecordEventsRequest(events=buys[:1]))
+        token = first.next_page_token
+        later = ids(
+            await shop.recommend(
+                "ann", page_size=40, page_token=token, rules=wanted, events=buys[1:]
+            )
+        )
+        assert (whole[8] in later, whole[9] in later) == (wanted != rules,) * 2
+
+
 async def lengthen(shop: Shop, size: int) -> None:
     """Give every card some `size` thousand characters."""
     more = {f"name {n}": "x" * 1_000 for n in range(size)}
