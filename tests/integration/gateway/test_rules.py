@@ -111,12 +111,27 @@ async def test_what_is_sold_out_does_not_cost_a_source_its_candidates(directory:
         await shop.recommend("ann", page_size=10, rules=all_of_them)
         usual = int(shop.sources["cf"].asked[-1]["k"].item())
         found = await shop.search("number", page_size=10)
-    # A quarter of the shop is left: four are asked for to have one, or about that.
-    assert (wanted, usual) == (40, 10)
+    # A quarter of the shop is left: five are asked for to have one, or about that.
+    assert (wanted, usual) == (50, 10)
     assert min(s.candidate_count for s in answer.sources if s.source != "text") > 6
     assert len(answer.items) == 10
     assert {item.reason for item in answer.dropped} == {"unavailable"}
     assert len(found.items) == 10
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [t.Rules(categories=["APPLES"]), t.Rules(domains=["PRODUCE"], brands=["brand 0", "brand 2"])],
+)
+async def test_a_page_of_one_department_is_the_models_not_of_best_sellers(
+    directory: Path, rules: t.Rules
+) -> None:
+    async with open_shop(directory, candidates=9) as shop:
+        answer = await shop.recommend("ann", page_size=9, rules=rules, explain=True)
+    assert min(s.candidate_count for s in answer.sources if s.source != "text") > 6
+    told = [[c.rank for c in item.explanation.contributions] for item in answer.items]
+    assert all(any(ranks) for ranks in told)
+    assert {item.reason for item in answer.dropped} <= {"category", "domain", "brand"}
 
 
 @pytest.mark.parametrize("by_words", [False, True])
