@@ -101,7 +101,9 @@ class _SourceOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceO
     SOURCE_OUTCOME_OPEN: _SourceOutcome.ValueType  # 5
     """Not called: its breaker is open."""
     SOURCE_OUTCOME_SKIPPED: _SourceOutcome.ValueType  # 6
-    """Not called: it reads what this request does not have."""
+    """Not called: it reads what this request does not have, nothing was found for it to score, or
+    the server is set not to ask it on this surface. It does not count as asked.
+    """
 
 class SourceOutcome(_SourceOutcome, metaclass=_SourceOutcomeEnumTypeWrapper):
     """How one source did."""
@@ -117,7 +119,9 @@ SOURCE_OUTCOME_SHED: SourceOutcome.ValueType  # 4
 SOURCE_OUTCOME_OPEN: SourceOutcome.ValueType  # 5
 """Not called: its breaker is open."""
 SOURCE_OUTCOME_SKIPPED: SourceOutcome.ValueType  # 6
-"""Not called: it reads what this request does not have."""
+"""Not called: it reads what this request does not have, nothing was found for it to score, or
+the server is set not to ask it on this surface. It does not count as asked.
+"""
 Global___SourceOutcome: _TypeAlias = SourceOutcome  # noqa: Y015
 
 @_typing.final
