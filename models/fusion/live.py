@@ -94,7 +94,8 @@ def _items(task: Task, sizes: Sequence[int]) -> Keys:
 
 def _session(task: Task, visit: pl.DataFrame) -> tuple[Ragged, Floats, Keys]:
     """Return Live.session, session_weight and session_items from the visits' events."""
-    index = pl.DataFrame({"user_id": task.user_ids, "user": range(len(task.user_ids))})
+    named = pl.Series("user_id", task.user_ids, pl.String)
+    index = pl.DataFrame([named]).with_row_index("user")
     told = visit.join(index, on="user_id").sort("user", "order")
     liked = pl.col("type") != "dislike"
     fresh = liked & pl.struct("user", "item_key", liked).is_first_distinct()
