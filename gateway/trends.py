@@ -31,8 +31,8 @@ _MOST_QUANTITY = 5.0
 _LEAST_PEAK = 5.0
 # Past this many half-lives an event is worth nothing (2^-8).
 FORGOTTEN = 8.0
-# What is left of an item's events then, and as little of any: nothing too.
-_LEAST = 2.0**-FORGOTTEN
+# What is left of a view then, and as little of anything: nothing too, here and in the file.
+_LEAST = 2.0**-FORGOTTEN * _TYPE_WEIGHT[EventType.VIEW]
 # Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
 _MOST_GROWTH = 500.0
 # A clock that is wrong may be asked about what floats do not hold.

@@ -212,7 +212,7 @@ def test_a_market_of_events_that_count_nothing_has_the_trend_of_all_after_a_star
 def test_what_a_restart_forgets_counts_nothing_before_it_either() -> None:
     made = trends(1.0)
     buy(made, "m", 0, 9)
-    buy(made, "m", 1, 1, NOW - 6 * DAY)
+    buy(made, "m", 1, 1, NOW - 9 * DAY)
     keys, rows = np.array([10, 20], np.int64), np.arange(2, dtype=np.int32)
     for days in (1, 3):
         later = NOW + days * DAY
