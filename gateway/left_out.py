@@ -23,7 +23,7 @@ _FEW = 0.05
 # Rows that tell which part of a large shop filters let through.
 _SAMPLE = 4_096
 # How many are asked for to have one: few steps, so that no item more or less changes an order.
-_STEPS = (1.0, 2.0, 5.0)
+_STEPS = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 
 
 class LeftOut(NamedTuple):
@@ -70,6 +70,8 @@ def left_out(query: Query, spec: RuleSpec, sold_out: float) -> LeftOut:
 
     `sold_out`: the part of what models name that is not on sale.
     """
+    if query.surface == "RANK":  # the caller's own candidates: there are no more
+        return NOTHING
     bought, excluded = query.rules.purchased, query.rules.exclude
     # Everything that was ever deleted may be among the excluded.
     more = len(bought) + min(len(spec.exclude), len(excluded))

@@ -159,12 +159,7 @@ class Retrieval:
         user_id: str,
         out: LeftOut = NOTHING,
     ) -> dict[str, SourceAnswer]:
-        """Ask sources one question, and let new items take their place in the answers.
-
-        Of candidates of the caller's own, nothing is left `out` here.
-        """
-        if question.candidates is not None:
-            out = NOTHING
+        """Ask sources one question, and let new items take their place in the answers."""
         plain = question._replace(k=out.asked(question.k))
         with_vector = plain._replace(embedding=True)
         questions = {
