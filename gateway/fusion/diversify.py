@@ -30,7 +30,7 @@ def diversify(query: Query, pool: Pool) -> Pool:
         return pool
     score = pool.total[open_places]
     # Twice the places asked for is choice enough, and bounds the work.
-    best = best_first(query, pool.rows[open_places], score)[: max(2 * query.limit, 50)]
+    best = best_first(query, pool.rows[open_places], score, max(2 * query.limit, 50))
     head = open_places[best]
     chosen = head[_chosen(query, pool, (pool.rows[head], score[best]))]
     place = pool.place.copy()

@@ -55,17 +55,36 @@ def _keyed(
     return kept, key
 
 
-def best_first(query: Query, rows: Rows, score: Floats) -> Ints:
-    """Return the places of scores [m], greatest first; of equals the more popular, then by key.
+def best_first(query: Query, rows: Rows, score: Floats, most: int) -> Ints:
+    """Return the places of the `most` greatest scores [m], greatest first.
 
-    `rows`: which of the catalogue's they are [m].
+    Of equals the more popular, then by key; `rows`: which of the catalogue's they are [m].
     """
     best = np.argsort(-score, kind="stable")
-    ordered = score[best]
-    if (ordered[1:] == ordered[:-1]).any():
-        popularity = np.nan_to_num(query.columns.popularity[rows])
-        best = np.lexsort((query.columns.keys[rows], -popularity, -score))
-    return best
+    columns = query.columns
+    found: Ints = _settled(best, score, rows, columns.popularity, columns.keys, most)
+    return found
+
+
+@compiled(INTS, FLOATS, ROWS, FLOATS, INTS, NUMBER)
+def _settled(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    best: Ints, score: Floats, rows: Rows, popularity: Floats, keys: Ints, most: int
+) -> Ints:
+    """Return the first `most` of `best`, equals by popularity, unknown counting 0, and key."""
+    found, start = best.copy(), 0
+    for i in range(1, len(found) + 1):
+        if i < len(found) and score[found[i]] == score[found[start]]:
+            continue
+        if i - start > 1:
+            equals = found[start:i].copy()
+            equals = equals[np.argsort(keys[rows[equals]])]
+            popular = popularity[rows[equals]]
+            popular = np.where(np.isnan(popular), np.float32(0), popular)
+            found[start:i] = equals[np.argsort(-popular, kind="mergesort")]
+        if i >= most:
+            break
+        start = i
+    return found[:most].copy()
 
 
 @compiled(ROWS, INTS, INTS, INTS, ROWS, NUMBER)
