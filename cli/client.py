@@ -28,8 +28,10 @@ class Gateway:
     def __init__(self, address: str = DEFAULT_GATEWAY, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.address = address
         self.timeout = timeout
-        # A machine-wide HTTP proxy must not stand between the command and a local gateway.
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        # A machine-wide HTTP proxy must not stand between the command and a local gateway, nor
+        # gRPC's own bound between a person and an answer.
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, options=options)
         self.recommendations = RecommendationServiceStub(self._channel)
         self.events = EventServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)

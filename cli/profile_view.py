@@ -111,7 +111,7 @@ def _likes(profile: pb.Profile) -> Table:
         others = interests.distinct_count - len(shown)
         if others:
             rest = 1 - sum(one.share for one in shown)
-            made.add_row("", f"[dim]{others:,} others[/dim]", f"{rest:.0%}", "", "")
+            made.add_row("", f"[dim]{_counted(others, 'other')}[/dim]", f"{rest:.0%}", "", "")
         made.add_section()
     made.caption = "Share of all that was done, by what it was and how long ago."
     return made

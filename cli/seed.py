@@ -121,7 +121,8 @@ def _timed(events: pl.DataFrame, *, align_now: bool) -> tuple[pl.DataFrame, time
     made = events.with_columns(time_ms=pl.col("time").dt.epoch("ms") + added)
     if shift is None:
         return made.sort("user_id", "time_ms", "order"), None, "Times are the dataset's own."
-    note = f"All times were moved by {shift.days:,} days, so that the last event is now."
+    by = "1 day" if shift.days == 1 else f"{shift.days:,} days"
+    note = f"All times were moved by {by}, so that the last event is now."
     return made.sort("user_id", "time_ms", "order"), shift, note
 
 

@@ -73,7 +73,9 @@ class GatewayApplication:
         return [
             add_to_server(server, servicer)
             for servicer in (
-                RecommendationServicer(self._ready, self._config.default_page_size),
+                RecommendationServicer(
+                    self._ready, self._config.default_page_size, self._config.max_message_bytes
+                ),
                 EventServicer(self._ready),
                 CatalogServicer(self._ready),
                 ProfileServicer(self._ready),

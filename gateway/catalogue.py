@@ -35,6 +35,9 @@ class Catalogue:
         self._late, self._fusion = self._trained, fusion
         # Grows with every change.
         self.changes = 0
+        # Items that models know and no row is of; see `sold_out`.
+        self._missing = 0
+        self._sold_out: tuple[int, float] = -1, 0.0
         self._shelf = Shelf()
         # Which rows were deleted, with room to grow.
         self._gone: Bools = np.zeros(0, np.bool_)
@@ -50,6 +53,7 @@ class Catalogue:
         # What is here has its vectors in the columns; the rest waits for its item.
         self._fusion = fusion.only(self._index.rows(fusion.item_keys) < 0)
         self._late = RowIndex(self._fusion.item_keys)
+        self._missing = len(self._fusion.item_keys)
         self._snapshot()
 
     def _snapshot(self) -> None:
@@ -80,6 +84,7 @@ class Catalogue:
         for name in learned.fusion.domain_names:
             self._columns.domains.add(name)
         self._columns.relearn(learned.popularity, learned.vectors)
+        self._missing = len(learned.fusion.item_keys)
         self._know(np.arange(learned.rows, self._columns.size, dtype=np.int32))
         self._columns.count_sellers()
         self._snapshot()
@@ -136,6 +141,16 @@ class Catalogue:
     def on_sale(self, row: int) -> bool:
         """Say whether a row's item is available."""
         return bool(self.columns.available[row])
+
+    @property
+    def sold_out(self) -> float:
+        """Which part of what models may name is not for sale: unavailable, deleted or not here."""
+        changes, part = self._sold_out
+        if changes != self.changes:
+            there, known = np.count_nonzero(self.columns.available), len(self.columns.keys)
+            part = 1 - there / max(known + self._missing, 1)
+            self._sold_out = self.changes, part
+        return part
 
     @property
     def pictured(self) -> Rows:
@@ -250,6 +265,7 @@ class Catalogue:
             self._fusion.popularity[trained[known]],
             self._fusion.vectors[trained[known]],
         )
+        self._missing -= int(np.count_nonzero(known))
         return bool(known.any())
 
 

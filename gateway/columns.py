@@ -129,7 +129,7 @@ class GrowingColumns:
     def count_sellers(self) -> None:
         """Find the most popular rows anew, after `learned`."""
         popularity = self._arrays["popularity"][: self.size]
-        self._sellers = strongest(popularity, _SELLERS)
+        self._sellers = strongest(popularity, _SELLERS, self._arrays["keys"])
 
     def set_vectors(self, rows: Rows, vectors: Floats) -> None:
         """Give rows [m] unit vectors [m, d], also in snapshots: a copy would be of all vectors."""

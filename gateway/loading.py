@@ -108,7 +108,12 @@ def _load_trends(
     config: GatewayConfig, fusion: FusionArtifact, store: Store, catalogue: Catalogue
 ) -> Trends:
     now_ms = int(time.time() * 1000)
-    trends = Trends(fusion.settings.trend_half_life_days, config.max_markets, now_ms)
+    trends = Trends(
+        fusion.settings.trend_half_life_days,
+        config.max_markets,
+        now_ms,
+        keys=lambda: catalogue.columns.keys,
+    )
     middle_ms, (snapshots, last_seq) = store.middle_ms(), store.trends()
     # Before half of what is in the file: then it is not set yet.
     behind = middle_ms is not None and middle_ms > now_ms

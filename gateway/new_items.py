@@ -77,6 +77,8 @@ class NewItems:
         self._keys: Ints = np.zeros(0, np.int64)  # by slot; 0: empty
         self._vectors = {name: _Vectors() for name in self.sources}
         self._words = Words()
+        # By source: the slots by key, and of which mask.
+        self._ordered: dict[str, tuple[Bools, Ints]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -181,7 +183,7 @@ class NewItems:
             return answer
         if len(answer.embedding) != vectors.matrix.shape[1] or not answer.embedding.any():
             return answer
-        slots = np.flatnonzero(vectors.usable(answer.version))
+        slots = self._by_key(vectors.usable(answer.version), answer.source)
         if not len(slots):
             return answer
         scores = vectors.matrix[slots] @ answer.embedding
@@ -196,6 +198,14 @@ class NewItems:
         best = order[: question.k]
         best = np.concatenate([best, mine[~np.isin(mine, best)]])
         return answer._replace(keys=keys[best], scores=scores[best])
+
+    def _by_key(self, usable: Bools, source: str) -> Ints:
+        """Return the usable slots by ascending key, by which equals rank; slots are chance."""
+        kept = self._ordered.get(source)
+        if kept is None or kept[0] is not usable:  # it is made anew with every change
+            slots = np.flatnonzero(usable)
+            kept = self._ordered[source] = usable, slots[np.argsort(self._keys[slots])]
+        return kept[1]
 
     def _with_words(self, text: str, slots: Ints, dense: Floats, answered: Floats) -> Floats:
         """Blend in the words of a query, as the text model does for the items it has indexed.

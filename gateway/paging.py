@@ -87,6 +87,14 @@ class Rankings:
             )
         return self._cut(ranking, start, ask.page_size, hidden)
 
+    def shorter(self, page: Page, size: int, *, kept: bool) -> Page:
+        """Return a page's first `size` places, fewer than it has; `kept`: a token named it."""
+        if not kept and not page.next_token:
+            self._keep(page.ranking)
+        end = int(page.places[size])
+        token = self._token(page.ranking.ranking_id, end)
+        return Page(page.ranking, page.places[:size], token)
+
     def _cut(self, ranking: Ranking, start: int, size: int, hidden: Container[int] = ()) -> Page:
         """Take the next `size` places whose items were neither deleted nor sold out since."""
         sold_out_too = ranking.ask.rules.include_unavailable

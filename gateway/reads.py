@@ -20,16 +20,17 @@ from gateway.types import EventType, Item, Times, Trail, Types
 Doubles = npt.NDArray[np.float64]
 # Bounds what one shopper may hold in memory: items bought, and items disliked, the latest.
 MOST_KEYS = 5_000
+# And of which there is an opinion, of either kind.
+MOST_JUDGED = 2 * MOST_KEYS
 _PURCHASED = (
     "SELECT item_key FROM events WHERE user_id = ? AND type = ? GROUP BY item_key "
     "ORDER BY max(time_ms) DESC LIMIT ?"
 )
 # The newest like or dislike of an item decides, of the same moment the last to come.
-_DISLIKED = (
-    "SELECT item_key FROM (SELECT item_key, type, time_ms, row_number() OVER ("
+_JUDGED = (
+    "SELECT item_key, time_ms, type FROM (SELECT item_key, type, time_ms, row_number() OVER ("
     "PARTITION BY item_key ORDER BY time_ms DESC, seq DESC) AS place FROM events "
-    "WHERE user_id = ? AND type IN (?, ?)) WHERE place = 1 AND type = ? "
-    "ORDER BY time_ms DESC LIMIT ?"
+    "WHERE user_id = ? AND type IN (?, ?)) WHERE place = 1 ORDER BY time_ms DESC LIMIT ?"
 )
 
 
@@ -183,9 +184,9 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
     bought = (user_id, int(EventType.PURCHASE), MOST_KEYS)
     purchased = connection.execute(_PURCHASED, bought).fetchall()
     like, dislike = int(EventType.LIKE), int(EventType.DISLIKE)
-    disliked = connection.execute(
-        _DISLIKED, (user_id, like, dislike, dislike, MOST_KEYS)
-    ).fetchall()
+    judged = connection.execute(_JUDGED, (user_id, like, dislike, MOST_JUDGED)).fetchall()
+    judged.reverse()
+    disliked = [key for key, _, kind in judged if kind == dislike][-MOST_KEYS:]
     return Trail(
         keys=np.array([e[0] for e in events], np.int64),
         types=np.array([e[1] for e in events], np.int8),
@@ -193,7 +194,9 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         ids=np.array([hash(e[3]) if e[3] else -e[4] for e in events], np.int64),
         # The latest last, as trails.py adds to them and lets go of the first.
         purchased=np.array([p[0] for p in reversed(purchased)], np.int64),
-        disliked=np.array([d[0] for d in reversed(disliked)], np.int64),
+        disliked=np.array(disliked, np.int64),
+        judged=np.array([j[0] for j in judged], np.int64),
+        judged_ms=np.array([j[1] for j in judged], np.int64),
     )
 
 

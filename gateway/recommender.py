@@ -88,7 +88,7 @@ class Recommender:
         self, situation: Situation, gathered: Gathered, pool: Pool, timings: Timings
     ) -> Ranking:
         answers = tuple(gathered.answers[name] for name in situation.query.sources)
-        dropped = _dropped(pool) if situation.ask.explain else ()
+        dropped = _dropped(gathered.query, pool) if situation.ask.explain else ()
         forbidden = situation.forbidden_ids[: _MOST_DROPPED - len(dropped)]
         return Ranking(
             ranking_id=new_ranking_id(),
@@ -125,10 +125,11 @@ def _slim(answer: SourceAnswer) -> SourceAnswer:
     return answer._replace(keys=_NO_KEYS, scores=_NO_SCORES, embedding=None)
 
 
-def _dropped(pool: Pool) -> tuple[tuple[int, str], ...]:
+def _dropped(query: Query, pool: Pool) -> tuple[tuple[int, str], ...]:
     """Return (row, reason) of what was left out, what would have stood highest first."""
     out = np.flatnonzero(pool.dropped)
-    best = out[np.argsort(-pool.total[out], kind="stable")][:_MOST_DROPPED]
+    keys = query.columns.keys[pool.rows[out]]
+    best = out[np.lexsort((keys, -pool.total[out]))][:_MOST_DROPPED]
     return tuple((int(pool.rows[at]), pool.reasons[pool.dropped[at]]) for at in best)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from artifacts.compiled import INTS, ROWS, compiled
 from gateway.catalogue import Catalogue
+from gateway.fusion.hard_rules import allowed
 from gateway.fusion.types import Floats, Ints, Query, Rows
 from gateway.left_out import NOTHING, LeftOut, left_out
 from gateway.new_items import NewItems
@@ -83,7 +84,7 @@ class Retrieval:
         else:
             question = self._question(situation)
             asked, others = self._asked.get(situation.query.surface, (self._sources, ()))
-            out = left_out(situation.query, situation.ask.rules)
+            out = self._left_out(situation)
             answers = await self._ask(asked, question, until, situation.ask.user_id, out)
             answers |= {s.name: s.skipped("not asked on this surface") for s in others}
         usable = [a for a in answers.values() if a.outcome is Outcome.OK and len(a.keys)]
@@ -105,10 +106,13 @@ class Retrieval:
         others = tuple(s for s in self._sources if not s.reads_text)
         now, user = time.perf_counter(), situation.ask.user_id
         find = Question(_NO_KEYS, _NO_WEIGHTS, text=situation.text, k=self._k(situation))
-        found = await self._ask(finders, find, now + (until - now) * self._search_share, user)
+        time_to_find, out = now + (until - now) * self._search_share, self._left_out(situation)
+        found = await self._ask(finders, find, time_to_find, user, out)
         words: tuple[Rows, Floats] | None = None
         if any(a.outcome is Outcome.OK for a in found.values()):
-            keys = np.unique(np.concatenate([a.keys for a in found.values()]))
+            # What must not be shown has no score, and wants none.
+            shown = [a.keys[~np.isnan(a.scores)] for a in found.values()]
+            keys = np.unique(np.concatenate(shown))
         else:
             words = self._by_words(situation)
             keys = situation.query.columns.keys[words[0]]
@@ -123,7 +127,10 @@ class Retrieval:
         rows, coverage = self._catalogue.find_words(situation.text)
         inside = rows < len(columns.keys)
         rows, coverage = rows[inside], coverage[inside]
-        best = np.lexsort((-columns.popularity[rows], -coverage))[: self._k(situation)]
+        fine = allowed(situation.query, rows)
+        rows, coverage = rows[fine], coverage[fine]
+        order = np.lexsort((columns.keys[rows], -columns.popularity[rows], -coverage))
+        best = order[: self._k(situation)]
         return rows[best], coverage[best]
 
     def _question(self, situation: Situation) -> Question:
@@ -137,6 +144,9 @@ class Retrieval:
             history_age=situation.history_age,
         )
 
+    def _left_out(self, situation: Situation) -> LeftOut:
+        return left_out(situation.query, situation.ask.rules, self._catalogue.sold_out)
+
     def _k(self, situation: Situation) -> int:
         """Candidates asked of each source: fewer under load, but a page full."""
         return self._candidates(situation.ask.page_size)
@@ -149,12 +159,7 @@ class Retrieval:
         user_id: str,
         out: LeftOut = NOTHING,
     ) -> dict[str, SourceAnswer]:
-        """Ask sources one question, and let new items take their place in the answers.
-
-        Of candidates of the caller's own, nothing is left `out` here.
-        """
-        if question.candidates is not None:
-            out = NOTHING
+        """Ask sources one question, and let new items take their place in the answers."""
         plain = question._replace(k=out.asked(question.k))
         with_vector = plain._replace(embedding=True)
         questions = {
@@ -162,9 +167,14 @@ class Retrieval:
         }
         answers = await self._fan_out.ask(sources, questions, until, user_id)
         return {
-            name: self._new_items.extend(out.cut(a, question.k), question)
+            name: self._new_items.extend(self._cut(a, question.k, out), question)
             for name, a in answers.items()
         }
+
+    def _cut(self, answer: SourceAnswer, k: int, out: LeftOut) -> SourceAnswer:
+        if not out.cuts(answer):
+            return answer
+        return out.cut(answer, k, self._catalogue.rows(answer.keys))
 
     def _to_rows(self, answers: list[SourceAnswer]) -> tuple[Candidates, int]:
         """Map all answers' keys to catalogue rows in one go; also return how many have none."""

@@ -140,7 +140,8 @@ class Situations:
             return None, NO_PAST, _NO_ROWS
         past = _past(self._catalogue, theirs)
         again = ask.surface in OWN_ON and not ask.rules.exclude_purchased
-        return ranker, past, own_rows(past) if again else _NO_ROWS
+        own = own_rows(past, keys=self._catalogue.columns.keys) if again else _NO_ROWS
+        return ranker, past, own
 
     def _cost(self, settings: FusionSettings, theirs: History) -> tuple[float, PricePlaces | None]:
         """Return what the cost weighs for this shopper, and where prices stand if it does."""

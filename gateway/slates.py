@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Container
 
+import numpy as np
+
 from gateway import observe
 from gateway.adaptive import AdaptiveWeights
 from gateway.admission.gate import Gate
@@ -58,7 +60,7 @@ class Slates:
         start = time.perf_counter()
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         if ask.page_token:
-            return self._rankings.next_page(ask, await self._disliked(ask, until))
+            return self._rankings.next_page(ask, await self._unwanted(ask, until))
         kept, moment = await self._idle.find(ask, until)
         if kept is not None:
             return self._rankings.first_page(kept, ask.page_size)
@@ -68,12 +70,19 @@ class Slates:
         self._idle.keep(ask, moment, ranking)
         return self._rankings.first_page(ranking, ask.page_size)
 
-    async def _disliked(self, ask: Ask, until: float) -> Container[int]:
-        """Return the catalogue rows of what the shopper has come to dislike."""
+    def shorter(self, page: Page, size: int, ask: Ask) -> Page:
+        """Return the first `size` places of a page, with the token for those behind them."""
+        return self._rankings.shorter(page, size, kept=bool(ask.page_token))
+
+    async def _unwanted(self, ask: Ask, until: float) -> Container[int]:
+        """Return the catalogue rows of what the shopper has come to dislike, or bought if asked."""
         trail = await self._trails.get(ask.user_id, until)
         if ask.events:
             trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
-        return frozenset(self._catalogue.rows(trail.disliked).tolist())
+        keys = trail.disliked
+        if ask.rules.exclude_purchased:
+            keys = np.concatenate([keys, trail.purchased])
+        return frozenset(self._catalogue.rows(keys).tolist())
 
     async def _rank(self, ask: Ask, until: float, expires: float) -> Ranking:
         start = time.perf_counter()

@@ -16,8 +16,8 @@ import numpy as np
 
 from gateway.errors import StoreError
 from gateway.fusion.types import Ints
-from gateway.reads import MOST_KEYS
-from gateway.types import Event, EventType, Trail
+from gateway.reads import MOST_JUDGED, MOST_KEYS
+from gateway.types import Event, EventType, Times, Trail
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
@@ -33,6 +33,8 @@ EMPTY = Trail(
     ids=np.zeros(0, np.int64),
     purchased=np.zeros(0, np.int64),
     disliked=np.zeros(0, np.int64),
+    judged=np.zeros(0, np.int64),
+    judged_ms=np.zeros(0, np.int64),
 )
 # As empty, but what there is is not known: callers tell the two apart by identity.
 UNREAD = replace(EMPTY)
@@ -130,9 +132,9 @@ class Trails:
 
     def _tells(self, trail: Trail, events: Sequence[Event]) -> bool:
         """Say whether a trail reaches back far enough to tell which opinion is the newest."""
-        if len(trail.times) < self._length:
+        if len(trail.judged) < MOST_JUDGED:
             return True  # it is all there is
-        return all(e.time_ms >= trail.times[0] for e in events if e.type in _OPINIONS)
+        return all(e.time_ms >= trail.judged_ms[0] for e in events if e.type in _OPINIONS)
 
 
 def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
@@ -157,6 +159,7 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     opinions = _newest_opinions(trail, [e for e, _ in fresh if e.type in _OPINIONS])
     liked = {e.key for e in opinions if e.type == EventType.LIKE}
     disliked = {e.key for e in opinions if e.type == EventType.DISLIKE}
+    judged, judged_ms = _judged(trail, opinions)
     return Trail(
         keys=keys[newest],
         types=types[newest],
@@ -164,6 +167,8 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
         ids=ids[newest],
         purchased=_union(trail.purchased, purchased),
         disliked=_union(trail.disliked[~np.isin(trail.disliked, _ints(liked))], disliked),
+        judged=judged,
+        judged_ms=judged_ms,
     )
 
 
@@ -183,8 +188,19 @@ def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
 
 def _opinion_ms(trail: Trail, key: int) -> int:
     """Return when an item was liked or disliked last, 0 where the trail does not tell."""
-    mine = (trail.keys == key) & np.isin(trail.types, _OPINIONS)
-    return int(trail.times[mine].max(initial=0))
+    return int(trail.judged_ms[trail.judged == key].max(initial=0))
+
+
+def _judged(trail: Trail, opinions: Sequence[Event]) -> tuple[Ints, Times]:
+    """Return of which items there is an opinion, these among them, and when: the latest last."""
+    if not opinions:
+        return trail.judged, trail.judged_ms
+    fresh = _ints(e.key for e in opinions)
+    others = ~np.isin(trail.judged, fresh)
+    keys = np.concatenate([trail.judged[others], fresh])
+    times = np.concatenate([trail.judged_ms[others], _ints(e.time_ms for e in opinions)])
+    latest = np.argsort(times, kind="stable")[-MOST_JUDGED:]
+    return keys[latest], times[latest]
 
 
 def _holds(trail: Trail, event: Event, marker: int) -> bool:

@@ -7,7 +7,7 @@ comparison of items is the same and an event costs one addition.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ _MOST_QUANTITY = 5.0
 _LEAST_PEAK = 5.0
 # Past this many half-lives an event is worth nothing (2^-8).
 FORGOTTEN = 8.0
+# What is left of a view then, and as little of anything: nothing too, here and in the file.
+_LEAST = 2.0**-FORGOTTEN * _TYPE_WEIGHT[EventType.VIEW]
 # Half-lives after which the scale starts anew, before its numbers grow beyond 2^500.
 _MOST_GROWTH = 500.0
 # A clock that is wrong may be asked about what floats do not hold.
@@ -61,11 +63,13 @@ class MarketNow:
     rows would be made anew after every event; this is as of the moment it is read.
     """
 
-    def __init__(self, market: _Market, size: int, least_peak: float) -> None:
-        """`size` rows count; the strongest item counts as at least `least_peak`."""
+    def __init__(self, market: _Market, size: int, growth: float) -> None:
+        """`size` rows count; `growth`: what an event counts now."""
         self._market = market
         self._size = size
-        self._least_peak = least_peak
+        self._least_peak = _LEAST_PEAK * growth
+        # As little is not kept over a restart.
+        self._least = _LEAST * growth
 
     def __len__(self) -> int:
         return self._size
@@ -73,6 +77,7 @@ class MarketNow:
     def __getitem__(self, rows: Any, /) -> Any:
         """Return the trend of a row or of rows of any shape, float32; rows below len()."""
         weights = self._market.weights[: self._size][rows]
+        weights = np.where(weights > self._least, weights, 0.0)
         return np.sqrt(weights / max(self._market.peak, self._least_peak)).astype(np.float32)
 
 
@@ -95,7 +100,15 @@ class TrendThen:
 class Trends:
     """Decayed popularity by market. All methods belong to the event loop."""
 
-    def __init__(self, half_life_days: float, max_markets: int, now_ms: int) -> None:
+    def __init__(
+        self,
+        half_life_days: float,
+        max_markets: int,
+        now_ms: int,
+        keys: Callable[[], Ints] | None = None,
+    ) -> None:
+        """`keys` returns the item key of each row, by which equals are told apart."""
+        self._keys = keys
         self._half_life_ms = max(half_life_days, 1e-3) * 86_400_000.0
         self._max_markets = max_markets
         self._start_ms = now_ms
@@ -199,7 +212,7 @@ class Trends:
         """
         found = self._markets.get(market, self._markets[COMMON])
         self._fit(found, size)
-        return MarketNow(found, size, _LEAST_PEAK * self._growth(self._present(now_ms)))
+        return MarketNow(found, size, self._growth(self._present(now_ms)))
 
     def trending(self, market: str, now_ms: int) -> Rows:
         """Return the rows that sell most in a market, no order; the array never changes."""
@@ -221,7 +234,10 @@ class Trends:
         """
         found = self._markets.get(market, self._markets[COMMON])
         if not 0 <= now_ms - found.made_ms < _STALE_MS:  # older, or the clock was set back
-            found.strongest = strongest(found.weights, _TRENDING)
+            keys = None if self._keys is None else self._keys()
+            least = _LEAST * self._growth(self._present(now_ms))
+            weights = np.where(found.weights > least, found.weights, 0.0)
+            found.strongest = strongest(weights, _TRENDING, keys)
             found.leading = found.strongest[:LEADING]
             found.made_ms = now_ms
             found.risen.clear()
@@ -231,11 +247,10 @@ class Trends:
         """Return every market decayed to `now_ms`; `keys` are the catalogue's, by row."""
         self._keep_in_range(now_ms)
         now_ms = self._present(now_ms)
-        least = 2.0**-FORGOTTEN
         found = {}
         for name, market in self._markets.items():
             weights = market.weights[: len(keys)] / self._growth(now_ms)
-            rows = np.flatnonzero(weights > least)
+            rows = np.flatnonzero(weights > _LEAST)
             found[name] = MarketTrend(keys[rows], weights[rows], now_ms)
         return found
 

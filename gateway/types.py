@@ -91,7 +91,7 @@ class Event:
 class Trail:
     """A shopper's newest events that name an item, oldest first; L of them.
 
-    `purchased` and `disliked` reach back over all events, not only these.
+    `purchased`, `disliked` and `judged` reach back over all events, not only these.
     """
 
     keys: Ints  # [L]
@@ -101,6 +101,9 @@ class Trail:
     ids: Ints
     purchased: Ints  # item keys, the latest last
     disliked: Ints  # item keys, the latest last
+    # Items liked or disliked, the latest last, and when last: an older opinion changes nothing.
+    judged: Ints  # item keys [J]
+    judged_ms: Times  # ascending [J]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,32 @@ WIDTH = len(OF_SOURCE)
 _MOST = 8.0
 
 
-@compiled(TABLE, TABLE, WRITTEN_TABLE)
-def sources(scores: Floats, calibrated: Floats, out: Floats) -> int:
+@compiled(FLOATS, INTS)
+def best_first(scores: Floats, keys: Keys) -> Keys:
+    """Return the places of scores [m], greatest first, of equals the smaller key.
+
+    `keys` [m]; empty: they ascend already.
+    """
+    order = np.argsort(-scores, kind="mergesort")
+    if not len(keys):
+        return order
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end < len(order) and scores[order[end]] == scores[order[start]]:
+            continue
+        if end - start > 1:
+            equals = order[start:end].copy()
+            order[start:end] = equals[np.argsort(keys[equals])]
+        start = end
+    return order
+
+
+@compiled(TABLE, TABLE, INTS, WRITTEN_TABLE)
+def sources(scores: Floats, calibrated: Floats, keys: Keys, out: Floats) -> int:
     """Fill OF_SOURCE, source by source [4 S, A]; return how many sources answered.
 
-    The lead is the score's distance from the mean of the answer, in its deviations.
+    The lead is the score's distance from the mean of the answer, in its deviations. Of
+    equal scores the smaller of `keys` [A] ranks first; empty: they ascend.
     """
     answering = 0
     for source in range(len(scores)):
@@ -32,9 +53,9 @@ def sources(scores: Floats, calibrated: Floats, out: Floats) -> int:
         given = scores[source][at].astype(np.float64)
         mean = given.mean()
         spread = np.sqrt(((given - mean) ** 2).mean())
-        best_first = np.argsort(-scores[source][at], kind="mergesort")
+        order = best_first(scores[source][at], keys[at] if len(keys) else keys)
         for place in range(len(at)):
-            p = at[best_first[place]]
+            p = at[order[place]]
             out[WIDTH * source, p] = calibrated[source, p]
             # 1 for the first of an answer, a half for the eleventh.
             out[WIDTH * source + 1, p] = np.float32(10) / np.float32(10 + place)

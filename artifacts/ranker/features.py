@@ -18,6 +18,7 @@ from artifacts.ranker.answers import OF_SOURCE, WIDTH
 from artifacts.ranker.own import Doubles, Ints
 
 Bools = npt.NDArray[np.bool_]
+_ASCENDING: Ints = np.zeros(0, np.int64)
 
 # Days after which an event counts half: this week's, this month's, this season's habits.
 _HALF_LIVES = np.array([7.0, 28.0, 112.0], np.float32)
@@ -60,6 +61,8 @@ class Candidates:
     # Which of the answered they are, ascending [P]; None: all of them. Ranks and leads are
     # among the answered, whoever of them is asked about.
     of_answered: Rows | None = None
+    # Item keys of the answered, by which equals rank [A]; None: they ascend, as in training.
+    answered_keys: Ints | None = None
 
 
 # Columns of what is known of an item's buyers (see models/fusion/habits.py): the share of
@@ -94,7 +97,8 @@ def features(candidates: Candidates, past: Past, shelf: Shelf) -> Floats:
     table = np.zeros((WIDTH * sources + len(_OF_ITEM), size), np.float32)
     said = np.zeros((WIDTH * sources, c.scores.shape[1]), np.float32)
     if size:
-        answering = answers.sources(c.scores, c.calibrated, said)
+        keys = _ASCENDING if c.answered_keys is None else c.answered_keys
+        answering = answers.sources(c.scores, c.calibrated, keys, said)
         table[: len(said)] = said if c.of_answered is None else said[:, c.of_answered]
         answers.together(table, sources, answering)
         had, item = _gathered(past), table[WIDTH * sources :]
@@ -161,15 +165,16 @@ def _packed(candidates: Candidates) -> Candidates:
     )
 
 
-def own_rows(past: Past, most: int = OWN) -> Rows:
+def own_rows(past: Past, most: int = OWN, keys: Ints | None = None) -> Rows:
     """Return the rows of the items that a shopper has most and latest, these first [<= most].
 
     They are candidates whatever the sources name: with the best source gone, what people
-    buy again is still there to be ranked.
+    buy again is still there to be ranked. Of equals the smaller of the catalogue's `keys` [n]
+    comes first; None: they ascend.
     """
     which, items, _ = own.numbered(past.rows.astype(np.int64))
     weight = np.bincount(which, past.worth * np.exp2(past.age / np.float32(-_HALF_LIVES[-1])))
-    first: Ints = np.lexsort((items, -weight))[:most]
+    first: Ints = np.lexsort((items if keys is None else keys[items], -weight))[:most]
     return items[first].astype(np.int32)
 
 

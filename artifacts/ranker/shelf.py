@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artifacts.formulas import Floats, Rows
+from artifacts.keys import Keys
 
 # Trends lead; popularity orders what does not trend (and a market without events).
 _TREND_PART = 0.8
@@ -32,16 +33,19 @@ def selling(popularity: Floats, trend: Floats | None) -> Floats:
     return shown
 
 
-def strongest(values: npt.NDArray[np.floating[Any]], most: int) -> Rows:
-    """Return the rows of the `most` greatest values above 0, greatest first, of equals the first.
+def strongest(values: npt.NDArray[np.floating[Any]], most: int, keys: Keys | None = None) -> Rows:
+    """Return the rows of the `most` greatest values above 0, greatest first.
 
-    `values` [n].
+    `values` [n]. Of equals the smaller of `keys` [n] first; None: they ascend.
     """
     rows = np.flatnonzero(values > 0)
     if len(rows) > most:
         least = np.partition(values[rows], len(rows) - most)[len(rows) - most]
         rows = rows[values[rows] >= least]
-    best = np.argsort(-values[rows], kind="stable")[:most]
+    if keys is None:
+        best = np.argsort(-values[rows], kind="stable")[:most]
+    else:
+        best = np.lexsort((keys[rows], -values[rows]))[:most]
     return rows[best].astype(np.int32)
 
 
@@ -50,13 +54,15 @@ def leading(trend: Floats) -> Rows:
     return strongest(trend, LEADING)
 
 
-def shelf(sells: Floats, kinds: Rows, taken: Rows) -> Rows:
+def shelf(sells: Floats, kinds: Rows, taken: Rows, keys: Keys | None = None) -> Rows:
     """Return places of what sells most [<= 200], ascending and unique.
 
     `sells` and `kinds` (categories; -1 unknown) are of the items to choose from [m];
     `taken` are the kinds of the shopper's events, oldest first. What does not sell at all
-    is left out.
+    is left out; of equals the smaller of `keys` [m] counts, None: they ascend.
     """
     theirs = np.unique(taken[-_NEWEST:])
     alike = np.flatnonzero(np.isin(kinds, theirs[theirs >= 0])).astype(np.int32)
-    return np.union1d(strongest(sells, _SELLING), alike[strongest(sells[alike], _OF_KINDS)])
+    best = strongest(sells, _SELLING, keys)
+    of_kinds = strongest(sells[alike], _OF_KINDS, None if keys is None else keys[alike])
+    return np.union1d(best, alike[of_kinds])

@@ -90,9 +90,12 @@ def _write_tastes(target: pb.Profile | pb.SessionFocus, tastes: Tastes, columns:
 def _write_interests(target: pb.Interests, found: Interests, names: Sequence[str]) -> None:
     target.distinct_count = len(found.values)
     target.other_share = float(found.shares[_MOST_SHOWN:].sum())
-    for number, value in enumerate(found.values[:_MOST_SHOWN].tolist()):
+    # Equal ones by name: numbers of names are others after a restart.
+    called = [names[value] for value in found.values.tolist()]
+    ordered = sorted(range(len(called)), key=lambda n: (-found.shares[n], called[n]))
+    for number in ordered[:_MOST_SHOWN]:
         made = target.interests.add(
-            name=names[value],
+            name=called[number],
             share=float(found.shares[number]),
             event_count=int(found.counts[number]),
         )

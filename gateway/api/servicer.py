@@ -18,7 +18,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.admission.lanes import CATALOGUE, EVENTS, Lanes
-from gateway.api import read
+from gateway.api import read, sizes
 from gateway.api.write import Cards, Reply, write_item, write_page
 from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
@@ -28,7 +28,7 @@ from gateway.profiles import Profiles
 from gateway.rollouts.canaries import Canaries
 from gateway.rollouts.fusion import FusionVersions
 from gateway.slates import Slates
-from gateway.types import Ask
+from gateway.types import Ask, Page
 from plait.v1 import catalog_service_pb2 as catalog
 from plait.v1 import event_service_pb2 as events
 from plait.v1 import recommendation_service_pb2 as api
@@ -56,9 +56,16 @@ class RecommendationServicer:
 
     DESCRIPTOR = api.DESCRIPTOR.services_by_name["RecommendationService"]
 
-    def __init__(self, parts: Callable[[], Parts], default_page_size: int) -> None:
+    def __init__(
+        self,
+        parts: Callable[[], Parts],
+        default_page_size: int,
+        most_bytes: int = sizes.MOST_BYTES,
+    ) -> None:
+        """No answer has more than `most_bytes`, nor than callers take."""
         self._parts = parts
         self._page_size = default_page_size
+        self._most_bytes = min(most_bytes, sizes.MOST_BYTES)
         self._cards = Cards()
 
     async def Recommend(
@@ -83,8 +90,24 @@ class RecommendationServicer:
         page = await parts.slates.page(ask, context.time_remaining())
         start = time.perf_counter()
         write_page(reply, page, parts.catalogue, self._cards)
+        if sizes.may_exceed(reply, self._cards, self._most_bytes):
+            page = self._cut(reply, page, ask)
         parts.slates.shown(page, time.perf_counter() - start, first=not ask.page_token)
         return reply
+
+    def _cut(self, reply: Reply, page: Page, ask: Ask) -> Page:
+        """Cut a reply to what callers take; return the page that is left."""
+        if isinstance(reply, api.RankResponse):
+            sizes.leave_out_cards(reply, self._most_bytes)
+            return page
+        count = sizes.fitting(reply, self._most_bytes)
+        if count >= len(page.places):
+            return page
+        parts = self._parts()
+        page = parts.slates.shorter(page, count, ask)
+        reply.Clear()
+        write_page(reply, page, parts.catalogue, self._cards)
+        return page
 
 
 class EventServicer:

@@ -16,8 +16,9 @@ _OUTCOMES = {o: t.SourceOutcome.Value(f"SOURCE_OUTCOME_{o.value}") for o in Outc
 Reply = TypeVar("Reply", api.RecommendResponse, api.SearchResponse, api.RankResponse)
 
 
-# Cards kept, about 1 kB each; beyond it they are made anew.
-_MOST_CARDS = 8_192
+# Cards kept, about 1 kB each, and their bytes where shops write more on them; beyond it they
+# are made anew.
+_MOST_CARDS, _MOST_BYTES = 8_192, 32 << 20
 
 
 class Cards:
@@ -25,18 +26,28 @@ class Cards:
 
     def __init__(self) -> None:
         self._cards: dict[int, tuple[Item, bytes]] = {}
+        self._bytes = 0
+        # The most that any card ever had.
+        self.largest = 0
 
     def write(self, target: t.RankedItem, row: int, item: Item) -> None:
         """Fill an item into the message of its place, which says nothing else yet."""
         card = self._cards.get(row)
         if card is None or card[0] is not item:
-            if len(self._cards) >= _MOST_CARDS:
-                self._cards.clear()
             target.item_id, target.item_key = item.item_id, item.key
             write_card(target.item, item)
-            self._cards[row] = item, target.SerializeToString()
+            self._keep(row, item, target.SerializeToString())
         else:
             target.MergeFromString(card[1])
+
+    def _keep(self, row: int, item: Item, card: bytes) -> None:
+        if len(self._cards) >= _MOST_CARDS or self._bytes > _MOST_BYTES:
+            self._cards.clear()
+            self._bytes = 0
+        before = self._cards.get(row)
+        self._bytes += len(card) - (len(before[1]) if before else 0)
+        self._cards[row] = item, card
+        self.largest = max(self.largest, len(card))
 
 
 def write_page(reply: Reply, page: Page, catalogue: Catalogue, cards: Cards) -> Reply:

@@ -8,6 +8,7 @@ score stays the sum of its terms.
 import numpy as np
 
 from artifacts.slate import Bound, Mix, Variety, choose
+from gateway.fusion.order import best_first
 from gateway.fusion.types import NORMAL, PINNED, Floats, Pool, Query, Rows
 
 # Results of a query resemble each other because they match; RANK is the caller's own list.
@@ -28,9 +29,8 @@ def diversify(query: Query, pool: Pool) -> Pool:
     if len(open_places) < 2 or query.limit < 1:
         return pool
     score = pool.total[open_places]
-    # Twice the places asked for is choice enough, and bounds the work; a stable sort
-    # over ascending rows makes ties deterministic.
-    best = np.argsort(-score, kind="stable")[: max(2 * query.limit, 50)]
+    # Twice the places asked for is choice enough, and bounds the work.
+    best = best_first(query, pool.rows[open_places], score, max(2 * query.limit, 50))
     head = open_places[best]
     chosen = head[_chosen(query, pool, (pool.rows[head], score[best]))]
     place = pool.place.copy()

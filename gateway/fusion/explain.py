@@ -13,7 +13,7 @@ import numpy as np
 
 from gateway.fusion.fuse import convex_parts
 from gateway.fusion.reason import Reason, find_reason, reason_text
-from gateway.fusion.types import NORMAL, Floats, Pool, Query, Rows
+from gateway.fusion.types import NORMAL, Floats, Ints, Pool, Query, Rows
 
 __all__ = ["Contribution", "Explanation", "Reason", "explain", "ranks", "reason_text"]
 
@@ -48,7 +48,7 @@ class Explanation:
 def explain(query: Query, pool: Pool, positions: Rows) -> list[Explanation]:
     """Explain the candidates at `positions` (indices into the pool, as in pool.order)."""
     total = pool.total
-    rank = ranks(pool.scores)
+    rank = ranks(pool.scores, query.columns.keys[pool.rows])
     moved = _moved(pool)
     parts, rest = _parts(query, pool, positions)
     added = np.maximum(parts, 0)
@@ -68,12 +68,13 @@ def explain(query: Query, pool: Pool, positions: Rows) -> list[Explanation]:
     ]
 
 
-def ranks(scores: Floats) -> Rows:
+def ranks(scores: Floats, keys: Ints) -> Rows:
     """Return each candidate's rank within each source, 1 first, 0 where absent [S, P].
 
-    Equal scores rank by pool index.
+    Equal scores rank by key [P], as the learned ranker reads them.
     """
-    best_first = np.argsort(-scores, axis=1, kind="stable")  # NaN sorts to the end
+    some = np.broadcast_to(keys, scores.shape)
+    best_first = np.lexsort((some, -scores), axis=1)  # NaN sorts to the end
     numbers = np.broadcast_to(np.arange(1, scores.shape[1] + 1, dtype=np.int32), scores.shape)
     rank = np.empty(scores.shape, np.int32)
     np.put_along_axis(rank, best_first, numbers, axis=1)

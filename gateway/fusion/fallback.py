@@ -23,7 +23,8 @@ def shelf_rows(query: Query) -> Rows:
     rows = np.unique(_sellers(query))
     rows = rows[allowed(query, rows)]
     kinds = query.columns.category
-    return rows[shelf(preference(query, rows), kinds[rows], kinds[query.past.rows])]
+    keys = query.columns.keys[rows]
+    return rows[shelf(preference(query, rows), kinds[rows], kinds[query.past.rows], keys)]
 
 
 def popular_rows(query: Query) -> Rows:
@@ -47,12 +48,17 @@ def _best(query: Query, rows: Rows, limit: int) -> Rows:
     """Return the `limit` rows that sell most of those allowed; none is given more than twice."""
     rows = rows[allowed(query, rows)]
     score = preference(query, rows)
+    keys = query.columns.keys
     # Thousands sell, some dozens are wanted: only these are put in order.
     if len(rows) > 2 * limit:
-        some = np.argpartition(-score, 2 * limit)[: 2 * limit]
+        least = np.partition(score, len(score) - 2 * limit)[len(score) - 2 * limit]
+        equal = np.flatnonzero(score == least)
+        if len(equal) > 2 * limit:
+            equal = equal[np.argpartition(keys[rows[equal]], 2 * limit)[: 2 * limit]]
+        some = np.concatenate([np.flatnonzero(score > least), equal])
         rows, score = rows[some], score[some]
     rows, first = np.unique(rows, return_index=True)
-    return rows[np.argsort(-score[first], kind="stable")[:limit]]
+    return rows[np.lexsort((keys[rows], -score[first]))[:limit]]
 
 
 def _named(query: Query) -> Rows:

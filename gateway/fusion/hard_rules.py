@@ -86,9 +86,24 @@ def _judge(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hol
 def allowed(query: Query, rows: Rows) -> Bools:
     """Say which rows no hard rule forbids [len(rows)]."""
     fine: Bools = _by_item(query, rows) == 0
-    for _, out in _filtered(query, rows):
-        fine &= ~out
+    if has_filters(query):
+        fine &= ~filtered(query, rows)
     return fine
+
+
+def has_filters(query: Query) -> bool:
+    """Say whether the caller lets through some prices, categories, domains or brands only."""
+    rules = query.rules
+    given = (rules.min_price, rules.max_price, rules.categories, rules.domains, rules.brands)
+    return any(one is not None for one in given)
+
+
+def filtered(query: Query, rows: Rows) -> Bools:
+    """Say which rows the caller's filters put out [len(rows)]."""
+    found = np.zeros(len(rows), np.bool_)
+    for _, out in _filtered(query, rows):
+        found |= out
+    return found
 
 
 def member(rows: Rows, listed: Rows, size: int) -> Bools:

@@ -2,8 +2,8 @@
 
 Tier by tier (pinned, normal, sunk, buried); within a tier the places a stage
 has fixed, then by score. Ties among the first places fall to the more popular item
-and then to the smaller key, the others to the catalogue's order, so equal requests
-get equal slates.
+and then to the smaller key, the others to the key alone: rows are others after a restart,
+and equal requests get equal slates all the same.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ def order(query: Query, pool: Pool) -> Pool:
     total = pool.total
     kept, key = _keyed(pool.dropped, pool.tier, pool.place, total, total.view(np.int32))
     by_key = key.argsort(kind="stable")
-    # Behind the first places lie many whose score is 0; their order is not worth its price.
-    found, tied = _taken(kept, key, by_key, query.limit)
+    # Behind the first places lie many whose score is 0: popularity is not worth its price.
+    found, tied = _taken(kept, key, by_key, query.columns.keys, pool.rows, query.limit)
     if tied:
         rows = pool.rows[kept]
         popularity = np.nan_to_num(query.columns.popularity[rows])
@@ -55,12 +55,59 @@ def _keyed(
     return kept, key
 
 
-@compiled(ROWS, INTS, INTS, NUMBER)
-def _taken(kept: Rows, key: Ints, by_key: Ints, limit: int) -> tuple[Rows, bool]:
-    """Return the kept in order, and whether two of the first `limit` + 1 are equals."""
-    found, tied = np.empty(len(kept), np.int32), False
+def best_first(query: Query, rows: Rows, score: Floats, most: int) -> Ints:
+    """Return the places of the `most` greatest scores [m], greatest first.
+
+    Of equals the more popular, then by key; `rows`: which of the catalogue's they are [m].
+    """
+    best = np.argsort(-score, kind="stable")
+    columns = query.columns
+    found: Ints = _settled(best, score, rows, columns.popularity, columns.keys, most)
+    return found
+
+
+@compiled(INTS, FLOATS, ROWS, FLOATS, INTS, NUMBER)
+def _settled(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    best: Ints, score: Floats, rows: Rows, popularity: Floats, keys: Ints, most: int
+) -> Ints:
+    """Return the first `most` of `best`, equals by popularity, unknown counting 0, and key."""
+    found, start = best.copy(), 0
+    for i in range(1, len(found) + 1):
+        if i < len(found) and score[found[i]] == score[found[start]]:
+            continue
+        if i - start > 1:
+            equals = found[start:i].copy()
+            equals = equals[np.argsort(keys[rows[equals]])]
+            popular = popularity[rows[equals]]
+            popular = np.where(np.isnan(popular), np.float32(0), popular)
+            found[start:i] = equals[np.argsort(-popular, kind="mergesort")]
+        if i >= most:
+            break
+        start = i
+    return found[:most].copy()
+
+
+@compiled(ROWS, INTS, INTS, INTS, ROWS, NUMBER)
+def _taken(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    kept: Rows, key: Ints, by_key: Ints, items: Ints, rows: Rows, limit: int
+) -> tuple[Rows, bool]:
+    """Return the kept in order, and whether two of the first `limit` + 1 are equals.
+
+    Of equals behind those the smaller of `items` comes first, the catalogue's keys; `rows`:
+    which of them the candidates are.
+    """
+    found, start = np.empty(len(kept), np.int32), 0
     for i in range(len(kept)):
         found[i] = kept[by_key[i]]
-        if 0 < i <= limit and key[by_key[i]] == key[by_key[i - 1]]:
-            tied = True
-    return found, tied
+        if i and key[by_key[i]] == key[by_key[i - 1]]:
+            if i <= limit:
+                return found, True
+            continue
+        if i - start > 1:
+            equals = found[start:i].copy()
+            found[start:i] = equals[np.argsort(items[rows[equals]])]
+        start = i
+    if len(kept) - start > 1:
+        equals = found[start:].copy()
+        found[start:] = equals[np.argsort(items[rows[equals]])]
+    return found, False

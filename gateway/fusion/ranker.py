@@ -14,7 +14,7 @@ from artifacts.ranker.features import Candidates, Shelf, features
 from artifacts.ranker.ranker import LearnedRanker
 from gateway.fusion.cross_domain import log_ratio
 from gateway.fusion.fuse import convex, convex_parts
-from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
+from gateway.fusion.types import Bools, Floats, Ints, Pool, Query, Rows
 
 # Length of the shortlist: for each place that is filled with care, and at least. Less is
 # faster, and loses behind the first page before it does on it (docs/fusion.md).
@@ -93,14 +93,16 @@ class PoolRanker:
         columns = query.columns
         rows = pool.rows if best is None else pool.rows[best]
         crossing = log_ratio(query, rows)
+        keys = columns.keys[pool.rows]
         candidates = Candidates(
             rows=rows,
             scores=_at(pool.scores, place),
             calibrated=_at(pool.calibrated, place),
             trend=_trend(query, rows),
             crossing=np.zeros(len(rows), np.float32) if crossing is None else crossing,
-            habits=self._learned.habits_of(columns.keys[rows]),
+            habits=self._learned.habits_of(keys if best is None else keys[best]),
             of_answered=best,
+            answered_keys=keys,
         )
         shelf = Shelf(
             domain=columns.domain,
@@ -135,18 +137,27 @@ def _shortlist(query: Query, pool: Pool, summed: Floats) -> Rows:
     """
     size = shortlist_length(query)
     known = np.concatenate([query.own[: size // 2], query.leading[: size // 8]])
-    return shortlist(summed, pool.kept, pool.rows, known, size)
+    return shortlist(summed, pool.kept, pool.rows, known, size, keys=query.columns.keys)
 
 
-def shortlist(summed: Floats, fine: Bools, rows: Rows, known: Rows, size: int) -> Rows:
+def shortlist(
+    summed: Floats, fine: Bools, rows: Rows, known: Rows, size: int, *, keys: Ints | None = None
+) -> Rows:
     """Return `size` of more candidates, ascending indices.
 
     Those that are not `fine` [P] come last, `known` rows first: the shopper's own, up to half,
     and some of what sells just now. The others are the weighted sum's best [P]. `rows`
-    ascending [P].
+    ascending [P]; of equals the smaller of the catalogue's `keys` [n], None: they ascend.
     """
     last = _lastness(summed, fine, rows, known)
-    return np.sort(np.argpartition(last, size)[:size]).astype(np.int32)
+    parted = np.argpartition(last, (size - 1, size))
+    found, least = parted[:size], last[parted[size - 1]]
+    if last[parted[size]] == least:
+        below, equal = np.flatnonzero(last < least), np.flatnonzero(last == least)
+        ties = rows[equal] if keys is None else keys[rows[equal]]
+        equal = equal[np.argsort(ties)[: size - len(below)]]
+        found = np.concatenate([below, equal])
+    return np.sort(found).astype(np.int32)
 
 
 @compiled(FLOATS, BOOLS, ROWS, ROWS)

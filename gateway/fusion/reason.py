@@ -75,12 +75,13 @@ def _from_history(query: Query, row: int) -> Reason | None:
         liked = query.session[query.session_weight > 0]
         near, cosine = _nearest(query, row, liked)
         if cosine >= _RELATED:
-            return Reason("because_viewed", near)
+            return _because(near, history[bought])
     near, cosine = _nearest(query, row, history)
-    if cosine < _RELATED:
-        return None
-    kind = "because_bought" if np.any((history == near) & bought) else "because_viewed"
-    return Reason(kind, near)
+    return _because(near, history[bought]) if cosine >= _RELATED else None
+
+
+def _because(near: int, bought: Rows) -> Reason:
+    return Reason("because_bought" if np.any(bought == near) else "because_viewed", near)
 
 
 def _from_market(query: Query, row: int) -> Reason:

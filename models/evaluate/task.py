@@ -92,7 +92,7 @@ def make_task(
     task = Task(
         user_ids=tuple(ids.to_list()),
         history=_ragged(history, len(ids)),
-        history_weight=_certain(history),
+        history_weight=certain(history),
         history_time=history["clock"].to_numpy().astype(np.float64),
         timed=timed,
         now=now,
@@ -246,7 +246,7 @@ def _draw(ids: pl.Series, users: int | None, seed: int) -> pl.Series:
     return ids.gather(np.sort(drawn))
 
 
-def _certain(events: pl.DataFrame) -> Floats:
+def certain(events: pl.DataFrame) -> Floats:
     """Return how certainly each event says that its item is wanted, below 0 that it is not [E].
 
     As in serving: the most certain type of event weighs 1.
@@ -277,7 +277,7 @@ def _in_session(task: Task, told: pl.DataFrame) -> Task:
     since = task.now[told["user"].to_numpy()] - SESSION_SECONDS
     recent = told.filter(pl.Series(told["clock"].to_numpy() >= since))
     session = _ragged(recent, len(task.user_ids))
-    weight = _certain(recent)
+    weight = certain(recent)
     for start, stop in pairwise(session.starts.tolist()):
         weight[start:stop] = by_step(weight[start:stop])
     return replace(task, session=session, session_weight=weight)

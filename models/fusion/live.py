@@ -15,7 +15,7 @@ from artifacts.formulas import by_step
 from models.evaluate.fused import Fuse, shopper_of
 from models.evaluate.metrics import Bools, Keys, Ragged
 from models.evaluate.ranking import Asking, Lists, batches, padded_history
-from models.evaluate.task import Floats, Task, make_task, with_history
+from models.evaluate.task import Floats, Task, certain, make_task, with_history
 from models.fusion.surfaces import (
     SESSION,
     cut,
@@ -43,6 +43,10 @@ class Live:
     task: Task
     # Of each event of the histories: how many items its visit held with it; 0 before it [N].
     items: Keys
+    # The visits so far, oldest event first: what a session in serving holds, dislikes too.
+    session: Ragged  # [M]
+    session_weight: Floats  # by type, below 0 for a dislike [M]
+    session_items: Keys  # how many items its visit held with each event, 1 at least [M]
 
 
 def live_task(
@@ -57,21 +61,24 @@ def live_task(
     """Ask for the rest of each shopper's first visit in `wanted`, `live` items into it.
 
     The histories end with the visit until then, those items that the shopper came back to as
-    often as that happened, as a session in serving holds them; dislikes apart. Before it lies
-    all that the shopper did before the visit, in `wanted` too. Events of one moment have no
-    order (the lines of a basket): which of them come first is drawn (seeded). Shoppers
-    without an earlier event, or without a visit of more items, are not asked.
+    often as that happened, as a session in serving holds them; dislikes are in the session
+    alone. Before it lies all that the shopper did before the visit, in `wanted` too. Events
+    of one moment have no order (the lines of a basket): which of them come first is drawn
+    (seeded). Shoppers without an earlier event, or without a visit of more items, are not
+    asked.
     """
     begun, starts = _begun(known, wanted, live, seed)
-    place = pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
-    begun = begun.filter(pl.col("type") != "dislike").with_columns(order=place)
+    begun = begun.with_columns(
+        order=pl.int_range(pl.len()).over("user_id").cast(known.schema["order"])
+    )
     visit, rest = (part.select(known.columns) for part in cut(begun, live, None))
     events = pl.concat([known, wanted]).rename({"user_id": "shopper"})
     past = events.join(starts, on="shopper").filter(pl.col("time") < pl.col("start"))
     told = pl.concat([past.select(known.columns), visit])
     task = make_task(told, rest, exclude_seen=exclude_seen, users=users, seed=seed, together=False)
-    sizes = dict(visit.group_by("user_id").len().iter_rows())
-    return Live(task, _items(task, [sizes[user] for user in task.user_ids]))
+    liked = visit.filter(pl.col("type") != "dislike")
+    sizes = dict(liked.group_by("user_id").len().iter_rows())
+    return Live(task, _items(task, [sizes[user] for user in task.user_ids]), *_session(task, visit))
 
 
 def _items(task: Task, sizes: Sequence[int]) -> Keys:
@@ -83,6 +90,20 @@ def _items(task: Task, sizes: Sequence[int]) -> Keys:
         fresh[np.unique(task.history.keys[visit], return_index=True)[1]] = 1
         found[visit] = np.cumsum(fresh)
     return found
+
+
+def _session(task: Task, visit: pl.DataFrame) -> tuple[Ragged, Floats, Keys]:
+    """Return Live.session, session_weight and session_items from the visits' events."""
+    named = pl.Series("user_id", task.user_ids, pl.String)
+    index = pl.DataFrame([named]).with_row_index("user")
+    told = visit.join(index, on="user_id").sort("user", "order")
+    liked = pl.col("type") != "dislike"
+    fresh = liked & pl.struct("user", "item_key", liked).is_first_distinct()
+    items = told.select(fresh.cast(pl.Int64).cum_sum().over("user").clip(lower_bound=1))
+    starts = np.searchsorted(told["user"].to_numpy(), np.arange(len(task.user_ids) + 1))
+    keys = told["item_key"].to_numpy().astype(np.int64)
+    session = Ragged(keys, starts.astype(np.int64))
+    return session, certain(told), items.to_series().to_numpy().astype(np.int64)
 
 
 def session_task_of_strangers(
@@ -110,16 +131,21 @@ def _begun(
 
 def first_of(live: Live, shown: int) -> Live:
     """Return the question when the visit has come to `shown` items only."""
-    return _some(live, live.items <= shown)
+    return _some(live, live.items <= shown, live.session_items <= shown)
 
 
 def only_visit(live: Live) -> Live:
     """Return the question where nothing is known but the visit."""
-    return _some(live, live.items > 0)
+    return _some(live, live.items > 0, live.session_items > 0)
 
 
-def _some(live: Live, kept: Bools) -> Live:
-    return Live(with_history(live.task, kept), live.items[kept])
+def _some(live: Live, kept: Bools, in_session: Bools) -> Live:
+    before = np.concatenate([[0], np.cumsum(in_session)])
+    session = Ragged(live.session.keys[in_session], before[live.session.starts])
+    return Live(
+        with_history(live.task, kept), live.items[kept], session,
+        live.session_weight[in_session], live.session_items[in_session],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,15 +154,15 @@ class Visit:
 
     before: Task
     now: Task
-    live: Ragged  # the visit's events so far [U lists]
-    weight: Floats  # of each, by type
+    live: Ragged  # the visit's events so far, dislikes too [U lists]
+    weight: Floats  # of each, by type; below 0 for a dislike
     hidden: Ragged  # items that are not shown [U lists]
 
     @classmethod
     def of(cls, live: Live) -> "Visit":
         """Return one question from before the visit and in it."""
-        own, before = only_visit(live).task, first_of(live, 0).task
-        return cls(before, live.task, own.history, own.history_weight, own.history)
+        before = first_of(live, 0).task
+        return cls(before, live.task, live.session, live.session_weight, live.session)
 
 
 def rank_live(

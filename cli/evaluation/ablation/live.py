@@ -150,8 +150,7 @@ def _counts(bench: Bench, view: _View, live: Live) -> Ablation:
     for shown in (*_SHOWN, SESSION):
         told = first_of(live, shown)
         answers = _answers(bench, told.task, "now" if shown == SESSION else f"{shown} items")
-        new = only_visit(told).task
-        visit = replace(view.visit, now=told.task, live=new.history, weight=new.history_weight)
+        visit = replace(view.visit, now=told.task, live=told.session, weight=told.session_weight)
         keys = {label: a.key for label, a in answers.items()}
         more = replace(view, visit=visit, now=bench.lists(answers), answered=keys)
         tried.append(_tried(bench, more, f"{shown} items of the visit", _ALL, lambda own: own))

@@ -65,12 +65,16 @@ class RecommendRequest(_message.Message):
     DIVERSITY_FIELD_NUMBER: _builtins.int
     surface: _types_pb2.Surface.ValueType
     page_size: _builtins.int
-    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise."""
+    """Items per page, 1 to 200; 0 means the server's default, 20 unless it is set otherwise. No
+    answer has more than 4 MB, what gRPC's clients take: a page of long cards ends sooner, and
+    its token goes on.
+    """
     page_token: _builtins.str
     """From the previous page; the ranking stays the same across pages, but for what was deleted,
-    sold out or disliked since, which is left out. So must the request stay, but for page_size
-    and the shopper's events. FAILED_PRECONDITION: the ranking is not kept any
-    more, which it is for some minutes and over no restart; ask again without a token.
+    sold out or disliked since, or bought where exclude_purchased is set, which is left out. So
+    must the request stay, but for page_size and the shopper's events. FAILED_PRECONDITION: the
+    ranking is not kept any more, which it is for some minutes and over no restart; ask again
+    without a token.
     """
     explain: _builtins.bool
     diversity: _builtins.float

@@ -78,6 +78,8 @@ class RecommendationServiceServicer(object):
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
         What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
+        Where cards are so long that the answer would have more than 4 MB, the last places come
+        without theirs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

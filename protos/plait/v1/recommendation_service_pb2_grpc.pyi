@@ -44,6 +44,8 @@ class RecommendationServiceStub:
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
     What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
+    Where cards are so long that the answer would have more than 4 MB, the last places come
+    without theirs.
     """
 
 @_typing.type_check_only
@@ -62,6 +64,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
     is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
     What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
+    Where cards are so long that the answer would have more than 4 MB, the last places come
+    without theirs.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,6 +99,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         """The caller's own candidates, ordered for this shopper. Nothing is added, and nothing
         is left out but what a rule forbids, what is unavailable and what the shopper dislikes.
         What the catalogue lacks stands last; filters by price, category, domain or brand leave it out.
+        Where cards are so long that the answer would have more than 4 MB, the last places come
+        without theirs.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

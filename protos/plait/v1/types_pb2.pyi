@@ -101,7 +101,9 @@ class _SourceOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceO
     SOURCE_OUTCOME_OPEN: _SourceOutcome.ValueType  # 5
     """Not called: its breaker is open."""
     SOURCE_OUTCOME_SKIPPED: _SourceOutcome.ValueType  # 6
-    """Not called: it reads what this request does not have."""
+    """Not called: it reads what this request does not have, nothing was found for it to score, or
+    the server is set not to ask it on this surface. It does not count as asked.
+    """
 
 class SourceOutcome(_SourceOutcome, metaclass=_SourceOutcomeEnumTypeWrapper):
     """How one source did."""
@@ -117,7 +119,9 @@ SOURCE_OUTCOME_SHED: SourceOutcome.ValueType  # 4
 SOURCE_OUTCOME_OPEN: SourceOutcome.ValueType  # 5
 """Not called: its breaker is open."""
 SOURCE_OUTCOME_SKIPPED: SourceOutcome.ValueType  # 6
-"""Not called: it reads what this request does not have."""
+"""Not called: it reads what this request does not have, nothing was found for it to score, or
+the server is set not to ask it on this surface. It does not count as asked.
+"""
 Global___SourceOutcome: _TypeAlias = SourceOutcome  # noqa: Y015
 
 @_typing.final
@@ -459,7 +463,9 @@ class RankedItem(_message.Message):
     score: _builtins.float
     @_builtins.property
     def item(self) -> Global___Item:
-        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item."""
+        """What a card shows: all but text and image_vector. Set unless the catalogue lacks the item,
+        or an answer of Rank has no room for it.
+        """
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:

@@ -1,6 +1,7 @@
 """Pages of one ranking: nothing twice, nothing lost, nothing of somebody else."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
+from plait.v1.recommendation_service_pb2 import RankRequest
 from tests.integration.gateway.world import COUNT, Shop, ids, open_shop
 
 
@@ -53,6 +55,72 @@ async def test_a_ranking_stays_the_same_while_the_shop_moves_on(shop: Shop) -> N
         whole += ids(answer)
         token = answer.next_page_token
     assert len(whole) == len(set(whole)) == 60
+
+
+async def test_what_was_bought_since_is_on_no_later_page_of_who_wants_it_left_out(
+    shop: Shop,
+) -> None:
+    rules = t.Rules(exclude_purchased=True)
+    whole = ids(await shop.recommend("ann", page_size=40, rules=rules))
+    for wanted in (rules, t.Rules()):
+        first = await shop.recommend("ann", page_size=5, rules=wanted)
+        buys = [
+            t.Event(user_id="ann", item_id=whole[8], type=t.EVENT_TYPE_PURCHASE),
+            t.Event(user_id="ann", item_id=whole[9], type=t.EVENT_TYPE_PURCHASE),
+        ]
+        await shop.events.RecordEvents(RecordEventsRequest(events=buys[:1]))
+        token = first.next_page_token
+        later = ids(
+            await shop.recommend(
+                "ann", page_size=40, page_token=token, rules=wanted, events=buys[1:]
+            )
+        )
+        assert (whole[8] in later, whole[9] in later) == (wanted != rules,) * 2
+
+
+async def lengthen(shop: Shop, size: int) -> None:
+    """Give every card some `size` thousand characters."""
+    more = {f"name {n}": "x" * 1_000 for n in range(size)}
+    items = [
+        t.Item(item_id=str(n), title=f"Item {n}", price=1, attributes=more)
+        for n in range(1, COUNT + 1)
+    ]
+    for start in range(0, COUNT, 30):
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=items[start : start + 30]))
+
+
+@pytest.mark.parametrize("explain", [False, True])
+async def test_a_page_of_long_cards_ends_where_clients_take_no_more_and_its_token_goes_on(
+    directory: Path, explain: bool
+) -> None:
+    async with open_shop(directory) as shop:
+        await lengthen(shop, 90)
+        shown: list[str] = []
+        token, pages = "", 0
+        while token or not pages:
+            answer = await shop.recommend(page_size=200, page_token=token, explain=explain)
+            assert [i.position for i in answer.items] == [
+                *range(len(shown) + 1, len(shown) + 1 + len(answer.items))
+            ]
+            shown, token, pages = shown + ids(answer), answer.next_page_token, pages + 1
+        assert len(shown) == len(set(shown)) == COUNT
+        assert pages == 2
+    log = (directory / "exposures.jsonl").read_text().splitlines()
+    noted = [i for line in log for i in json.loads(line)["item_ids"]]
+    assert noted == shown
+
+
+async def test_a_list_of_long_cards_keeps_its_places_and_leaves_out_the_last_cards(
+    shop: Shop,
+) -> None:
+    await lengthen(shop, 90)
+    every = [str(n) for n in range(1, COUNT + 1)]
+    answer = await shop.recommendations.Rank(RankRequest(item_ids=every))
+    assert sorted(ids(answer), key=int) == every
+    carded = [i.HasField("item") for i in answer.items]
+    assert carded == sorted(carded, reverse=True)
+    assert 40 < sum(carded) < COUNT
+    assert all(i.item_key for i in answer.items)
 
 
 async def test_what_was_sold_out_or_disliked_since_is_on_no_later_page(shop: Shop) -> None:

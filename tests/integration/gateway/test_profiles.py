@@ -1,5 +1,6 @@
 """A shopper's profile is that of this second, and shows sums, never the events."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.profile_service_pb2_grpc import ProfileServiceStub
-from tests.integration.gateway.world import Shop
+from tests.integration.gateway.world import CATEGORIES, Shop, items, open_shop
 
 
 async def profile(shop: Shop, user: str, *events: t.Event) -> pb.Profile:
@@ -114,3 +115,20 @@ async def test_a_store_that_cannot_be_read_makes_no_shopper_unknown(
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     assert "cannot be read" in (caught.value.details() or "")
     assert "ann" not in caplog.text
+
+
+async def test_equal_interests_stand_by_name_before_and_after_a_restart(directory: Path) -> None:
+    """What comes through the API is read last at a start, and with it its category."""
+    views = [event(str(n), t.EVENT_TYPE_VIEW) for n in range(1, 7)]
+    for one in views:
+        one.event_time.FromSeconds(1_700_000_000)
+    again = [
+        t.Item(item_id=item.item_id, title=item.title, domain=item.domain, category=item.category)
+        for item in items()
+        if item.category in ("APPLES", "CHEESE")
+    ]
+    for _ in range(2):
+        async with open_shop(directory) as shop:
+            found = await profile(shop, "new", *views)
+            assert [one.name for one in found.categories.interests] == sorted(CATEGORIES)
+            await shop.catalog.UpsertItems(UpsertItemsRequest(items=again))

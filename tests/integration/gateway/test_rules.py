@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
 from tests.integration.gateway.world import Shop, ids, open_shop
 
@@ -97,6 +99,54 @@ async def test_what_is_left_out_does_not_cost_a_source_its_candidates(directory:
     # Three bought and one excluded.
     assert (asked, usual) == ({8}, {4})
     assert {"purchased", "excluded"} >= {item.reason for item in answer.dropped} != set()
+
+
+async def test_what_is_sold_out_does_not_cost_a_source_its_candidates(directory: Path) -> None:
+    async with open_shop(directory, candidates=10) as shop:
+        gone = [t.Item(item_id=str(n), title="gone", available=False) for n in range(1, 46)]
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=gone))
+        answer = await shop.recommend("ann", page_size=10, explain=True)
+        wanted = int(shop.sources["cf"].asked[-1]["k"].item())
+        all_of_them = t.Rules(include_unavailable=True)
+        await shop.recommend("ann", page_size=10, rules=all_of_them)
+        usual = int(shop.sources["cf"].asked[-1]["k"].item())
+        found = await shop.search("number", page_size=10)
+    # A quarter of the shop is left: five are asked for to have one, or about that.
+    assert (wanted, usual) == (50, 10)
+    assert min(s.candidate_count for s in answer.sources if s.source != "text") > 6
+    assert len(answer.items) == 10
+    assert {item.reason for item in answer.dropped} == {"unavailable"}
+    assert len(found.items) == 10
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [t.Rules(categories=["APPLES"]), t.Rules(domains=["PRODUCE"], brands=["brand 0", "brand 2"])],
+)
+async def test_a_page_of_one_department_is_the_models_not_of_best_sellers(
+    directory: Path, rules: t.Rules
+) -> None:
+    async with open_shop(directory, candidates=9) as shop:
+        answer = await shop.recommend("ann", page_size=9, rules=rules, explain=True)
+    assert min(s.candidate_count for s in answer.sources if s.source != "text") > 6
+    told = [[c.rank for c in item.explanation.contributions] for item in answer.items]
+    assert all(any(ranks) for ranks in told)
+    assert {item.reason for item in answer.dropped} <= {"category", "domain", "brand"}
+
+
+@pytest.mark.parametrize("by_words", [False, True])
+async def test_what_was_bought_does_not_shorten_a_search(directory: Path, by_words: bool) -> None:
+    rules = t.Rules(exclude_purchased=True)
+    async with open_shop(directory, candidates=3) as shop:
+        if by_words:
+            await shop.sources["text"].stop()
+        first = await shop.search("yogurt number", "ann", page_size=3)
+        bought = [t.Event(user_id="ann", item_id=i, type=t.EVENT_TYPE_PURCHASE) for i in ids(first)]
+        await shop.events.RecordEvents(RecordEventsRequest(events=bought))
+        again = await shop.search("yogurt number", "ann", page_size=3, rules=rules)
+    assert len(again.items) == 3
+    assert {i.item.category for i in again.items} == {"YOGURT"}
+    assert not set(ids(first)) & set(ids(again))
 
 
 async def test_rules_and_dislikes_hold_for_what_the_catalogue_lacks_too(shop: Shop) -> None:

@@ -22,11 +22,13 @@ from gateway.config import GatewayConfig
 from gateway.schema import SCHEMA_VERSION
 from gateway.store import Store, StoreSettings
 from gateway.types import Item
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from services.runtime.errors import StartError
 from services.runtime.health import SERVICE
 from services.runtime.server import Server
 from tests.integration.gateway.fakes import WIDTH
-from tests.integration.gateway.world import Shop, open_shop, publish_fusion
+from tests.integration.gateway.world import Shop, ids, open_shop, publish_fusion
 from tests.support.servers import channel_to, eventually
 from tests.unit.gateway.damage import spoil
 
@@ -188,3 +190,27 @@ async def test_a_gateway_that_repairs_its_file_at_the_start_hears_that_it_is_to_
     starting.cancel()
     await server.stop()
     await eventually(lambda: not salvaging(), "its end")
+
+
+async def test_items_alike_rank_the_same_after_a_restart(directory: Path) -> None:
+    """They lie in other rows then: what came through the API is read in the order it changed."""
+    alike = [
+        t.Item(item_id=f"new{n}", title="Cheese", category="CHEESE", domain="GROCERY", price=1)
+        for n in (*range(5, 30), *range(5))
+    ]
+
+    async def asked(shop: Shop) -> list[list[str]]:
+        found = [ids(await shop.recommend("ann", page_size=200, surface=t.SURFACE_HOME))]
+        found.append(ids(await shop.search("cheese", "bob", page_size=60)))
+        for source in shop.sources.values():
+            await source.stop()
+        found.append(ids(await shop.search("cheese", "bob", page_size=60)))
+        return [*found, ids(await shop.recommend("bob", page_size=60))]
+
+    async with open_shop(directory) as shop:
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=alike))
+        await shop.catalog.UpsertItems(UpsertItemsRequest(items=alike[3:1:-1]))
+        before = await asked(shop)
+    async with open_shop(directory) as shop:
+        assert await asked(shop) == before
+    assert {item.item_id for item in alike} & set(before[0])

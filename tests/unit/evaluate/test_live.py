@@ -93,6 +93,27 @@ def test_what_a_shopper_comes_back_to_is_told_as_often_as_that_happened() -> Non
     assert lists(only_visit(first_of(made, 1)).task.history) == [[11]]
 
 
+def test_a_dislike_of_the_visit_repels_and_is_never_shown_and_no_model_is_told() -> None:
+    kinds = {11: "dislike", 12: "dislike"}
+    found = events(*(("a", key, 20 + place / 1440) for place, key in enumerate(BASKET)))
+    kind = pl.col("item_key").replace_strict(kinds, default="purchase")
+    made = live_task(known(), found.with_columns(type=kind), live=3)
+    assert lists(made.task.history) == [[*BEFORE, 13, 14, 15]]
+    two = first_of(made, 2)
+    assert lists(two.session) == [[11, 12, 13, 14]]
+    assert two.session_weight.tolist() == [-1, -1, 1, 1]
+    assert lists(first_of(made, 0).session) == [[]]
+    spy, visit = Spy(), Visit.of(made)
+    nothing = Lists(np.zeros((1, 1), np.int64), np.full((1, 1), np.nan, np.float32))
+    ways = Ways(sources=True, habits=True, session=True)
+    ranked = rank_live(spy, visit, ways, {"cf": nothing}, k=8, asking=Asking())
+    (shopper,) = spy.told
+    assert shopper.history.tolist() == shopper.past.tolist() == [*BEFORE, 13, 14, 15]
+    assert shopper.session.tolist() == [11, 12, 13, 14, 15]
+    assert np.sign(shopper.session_weight).tolist() == [-1, -1, 1, 1, 1]
+    assert not {11, 12} & set(ranked[0].tolist())
+
+
 class Spy:
     """A fusion that notes what it is told, and shows the basket."""
 

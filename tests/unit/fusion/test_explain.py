@@ -37,7 +37,7 @@ def test_a_fallback_has_no_shares_but_a_named_term() -> None:
 
 def test_ranks_count_from_one_and_skip_the_absent() -> None:
     scores = np.array([[0.1, NAN, 0.9], [NAN, NAN, NAN]], np.float32)
-    assert ranks(scores).tolist() == [[2, 0, 1], [0, 0, 0]]
+    assert ranks(scores, np.arange(3)).tolist() == [[2, 0, 1], [0, 0, 0]]
 
 
 def test_what_diversity_moved_is_told() -> None:
@@ -76,7 +76,16 @@ def test_no_item_is_its_own_reason() -> None:
     )
     found = told(asked, scored(cf={20: 1.0, 4: 0.5, 3: 0.4}))
     assert [found[row].reason.kind for row in (3, 4)] == ["buy_again", "seen_before"]
-    assert found[20].reason == Reason("because_viewed", 3)
+    assert found[20].reason == Reason("because_bought", 3)
+
+
+@pytest.mark.parametrize(("bought", "kind"), [(True, "because_bought"), (False, "because_viewed")])
+def test_what_a_session_bought_is_not_said_to_have_been_looked_at(bought: bool, kind: str) -> None:
+    asked = near_three()._replace(
+        surface="SESSION", session=rows(3), session_weight=floats(1), history=rows(3),
+        history_weight=floats(1), history_bought=np.array([bought]),
+    )  # fmt: skip
+    assert told(asked, scored(cf={20: 1.0, 4: 0.5}))[20].reason == Reason(kind, 3)
 
 
 @pytest.mark.parametrize(("surface", "kind"), [("ITEM", "similar_to"), ("CART", "goes_with_cart")])

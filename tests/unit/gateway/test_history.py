@@ -126,6 +126,21 @@ def test_a_like_takes_a_dislike_back() -> None:
     assert extended(known, [event(2, EventType.LIKE)], 100).disliked.tolist() == []
 
 
+def test_an_opinion_of_the_request_that_is_older_than_all_that_is_remembered_changes_nothing() -> (
+    None
+):
+    views = [event(n, EventType.VIEW, age_ms=100 - n) for n in range(10, 20)]
+    for newest, older in (
+        (EventType.DISLIKE, EventType.LIKE),
+        (EventType.LIKE, EventType.DISLIKE),
+    ):
+        known = extended(EMPTY, [event(2, newest, DAY), *views], 5)
+        before = known.disliked.tolist()
+        assert read(known, event(2, older, 2 * DAY, "late")).disliked.tolist() == before
+        changed = read(known, event(2, older, DAY - 1, "late")).disliked.tolist()
+        assert changed == ([] if before else [2])
+
+
 def test_purchases_are_remembered_beyond_the_newest_events() -> None:
     events = [event(n, age_ms=DAY) for n in range(1, 50)]
     assert set(extended(EMPTY, events, 5).purchased.tolist()) == set(range(1, 50))

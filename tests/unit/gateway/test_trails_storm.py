@@ -58,9 +58,10 @@ class Storm:
         assert bought <= set(trail.purchased.tolist())
 
 
-def told(trail: Trail) -> tuple[list[tuple[int, ...]], set[int], set[int]]:
+def told(trail: Trail) -> tuple[list[tuple[int, ...]], set[int], set[int], set[tuple[int, int]]]:
     events = zip(trail.keys.tolist(), trail.types.tolist(), trail.times.tolist(), strict=True)
-    return sorted(events), set(trail.purchased.tolist()), set(trail.disliked.tolist())
+    judged = zip(trail.judged.tolist(), trail.judged_ms.tolist(), strict=True)
+    return sorted(events), {*trail.purchased.tolist()}, {*trail.disliked.tolist()}, {*judged}
 
 
 @pytest.mark.parametrize("seed", range(8))
