@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-# As in gateway/__main__.py, before numpy is loaded.
+from services.runtime.early import prepare
+
+# As in gateway/__main__.py.
+prepare()
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from cli.topology import GATEWAY, SOURCES

@@ -149,7 +149,9 @@ def trends(connection: sqlite3.Connection) -> tuple[dict[str, MarketTrend], int]
 def middle_ms(connection: sqlite3.Connection) -> int | None:
     """Return when the event in the middle of all, as they came, happened; None: there is none."""
     row = connection.execute(
-        "SELECT time_ms FROM events WHERE seq >= (SELECT (min(seq) + max(seq)) / 2 FROM events) "
+        # Each end by itself: both in one query read through all events.
+        "SELECT time_ms FROM events WHERE seq >= "
+        "((SELECT min(seq) FROM events) + (SELECT max(seq) FROM events)) / 2 "
         "ORDER BY seq LIMIT 1"
     ).fetchone()
     return None if row is None else int(row[0])

@@ -10,6 +10,7 @@ import re
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,9 +30,11 @@ def terms(text: str, *, searched: bool = False) -> set[str]:
     plain = text.casefold()
     if not plain.isascii():
         plain = folded(spaced(plain, single=searched))
-    return {_stem(word) for word in _WORD.findall(plain)}
+    return set(map(_stem, _WORD.findall(plain)))
 
 
+# A catalogue has few words, each many times: most of the time of a start went here.
+@lru_cache(maxsize=16_384)
 def _stem(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
@@ -52,8 +55,10 @@ class Words:
         """Index an item that is not in the index."""
         self._count += 1
         for term in terms(" ".join(texts), searched=True):
-            rows = self._rows.setdefault(term, array("i"))
-            if not rows or rows[-1] < row:  # as most are
+            rows = self._rows.get(term)
+            if rows is None:
+                self._rows[term] = array("i", [row])
+            elif rows[-1] < row:  # as most are
                 rows.append(row)
             else:
                 insort(rows, row)

@@ -1,12 +1,11 @@
 """Run this service: `python -m services.text`."""
 
 import os
-import signal
 import sys
 
-# Before the imports, which take seconds: process 1 of a container, which has no handler, hears
-# of no SIGTERM, and would serve until it is killed.
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+from services.runtime.early import prepare
+
+prepare()
 
 from services.text.server import main
 
