@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artifacts.compiled import BOOLS, FLAG, FLOATS, INTS, NUMBER, ROWS, compiled
+from artifacts.compiled import BOOLS, FLOATS, INTS, NUMBER, compiled
 from gateway.config import MOST_CANDIDATES
 from gateway.fusion.hard_rules import filtered, has_filters
 from gateway.fusion.types import Bools, Floats, Ints, Query, Rows
@@ -48,12 +48,13 @@ class LeftOut(NamedTuple):
         neither ranks among the others nor sets a scale for them.
         """
         out = rows < 0
+        # The catalogue has others by now than it had when `available` was made.
+        inside = ~out & (rows < len(self.available))
         if self.query is not None:
-            inside = ~out & (rows < len(self.available))
             out[inside] = filtered(self.query, rows[inside])
-        keys, scores = _first(
-            answer.keys, answer.scores, self.keys, k, rows, out, self.available, self.sold_out_too
-        )
+        if not self.sold_out_too:
+            out[inside] |= ~self.available[rows[inside]]
+        keys, scores = _first(answer.keys, answer.scores, self.keys, out, k)
         return answer._replace(keys=keys, scores=scores)
 
     def cuts(self, answer: SourceAnswer) -> bool:
@@ -111,23 +112,15 @@ def _put_out(query: Query) -> float:
     return float(out.mean()) if size else 0.0
 
 
-@compiled(INTS, FLOATS, INTS, NUMBER, ROWS, BOOLS, BOOLS, FLAG)
-def _first(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
-    keys: Ints, scores: Floats, out: Ints, k: int, rows: Rows, put_out: Bools, available: Bools,
-    sold_out_too: bool,
-) -> tuple[Ints, Floats]:  # fmt: skip
-    """Keep the first `k` that may be shown, and those before place `k` that may not, scores NaN.
-
-    The catalogue has others by now than it had when `available` was made.
-    """
+@compiled(INTS, FLOATS, INTS, BOOLS, NUMBER)
+def _first(keys: Ints, scores: Floats, out: Ints, put_out: Bools, k: int) -> tuple[Ints, Floats]:
+    """Keep the first `k` that may be shown, and those before place `k` that may not, scores NaN."""
     found, given = np.empty(len(keys), np.int64), np.empty(len(keys), np.float32)
     count, shown = 0, 0
     for i in range(len(keys)):
         if shown == k:
             break
-        row, hidden = rows[i], put_out[i]
-        if not sold_out_too and 0 <= row < len(available) and not available[row]:
-            hidden = True
+        hidden = put_out[i]
         if not hidden and len(out):
             at = np.searchsorted(out, keys[i])
             hidden = at < len(out) and out[at] == keys[i]

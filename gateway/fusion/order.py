@@ -96,10 +96,9 @@ def _taken(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hol
     Of equals behind those the smaller of `items` comes first, the catalogue's keys; `rows`:
     which of them the candidates are.
     """
-    found, start = np.empty(len(kept), np.int32), 0
-    for i in range(len(kept)):
-        found[i] = kept[by_key[i]]
-        if i and key[by_key[i]] == key[by_key[i - 1]]:
+    found, start = kept[by_key], 0
+    for i in range(1, len(found) + 1):
+        if i < len(found) and key[by_key[i]] == key[by_key[i - 1]]:
             if i <= limit:
                 return found, True
             continue
@@ -107,7 +106,4 @@ def _taken(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hol
             equals = found[start:i].copy()
             found[start:i] = equals[np.argsort(items[rows[equals]])]
         start = i
-    if len(kept) - start > 1:
-        equals = found[start:].copy()
-        found[start:] = equals[np.argsort(items[rows[equals]])]
     return found, False

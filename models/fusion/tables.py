@@ -113,7 +113,7 @@ def tables_of(
     making = _Making(task, known, asking)
     for user in range(len(task.user_ids)):
         answers = [(s, found.keys[user], found.scores[user]) for s, found in lists.items()]
-        yield from making.table(user, answers)
+        yield from making.table(user, answers, making.past(user))
 
 
 def unanswered(
@@ -128,8 +128,10 @@ def unanswered(
     for number, task in enumerate(one.task for one in asked if not one.texts):
         making = _Making(task, known, asking)
         for user in range(number % _UNANSWERED, len(task.user_ids), _UNANSWERED):
-            if len(making.past(user).rows):
-                yield from making.table(user, [(source, *nothing) for source in sources])
+            past = making.past(user)
+            if len(past.rows):
+                answers = [(source, *nothing) for source in sources]
+                yield from making.table(user, answers, past)
 
 
 class _Making:
@@ -145,9 +147,11 @@ class _Making:
         keys, age, worth = past_of(self._task, user)
         return Past(self._catalogue.rows(keys), age, worth)
 
-    def table(self, user: int, answers: Sequence[tuple[str, Keys, Floats]]) -> Iterator[Table]:
+    def table(
+        self, user: int, answers: Sequence[tuple[str, Keys, Floats]], past: Past
+    ) -> Iterator[Table]:
         """Yield the table of a user's question, if there is a target among its candidates."""
-        task, known, past = self._task, self._known, self.past(user)
+        task, known = self._task, self._known
         candidates, shown, leads = self._candidates(user, answers, past)
         mine = slice(task.targets.starts[user], task.targets.starts[user + 1])
         targets = task.targets.keys[mine]
