@@ -31,6 +31,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
+def counted(count: int, what: str) -> str:
+    """Return a count and its word, an s behind it unless there is one of them."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named ">Name" is set to the right."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)

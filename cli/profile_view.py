@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import money, table
+from cli.output import counted, money, table
 from plait.v1 import profile_service_pb2 as pb
 
 # Of each attribute; --json has them all.
@@ -59,7 +59,7 @@ def _buys(activity: pb.Activity) -> str:
         return "nothing so far"
     return (
         f"last {_ago(activity.last_purchase_time)}; "
-        f"{_counted(activity.purchase_count_30_days, 'purchase')} in the last 30 days, "
+        f"{counted(activity.purchase_count_30_days, 'purchase')} in the last 30 days, "
         f"{activity.purchase_count:,} in all; {activity.repeat_share:.0%} of them of what had been "
         "bought before"
     )
@@ -111,18 +111,14 @@ def _likes(profile: pb.Profile) -> Table:
         others = interests.distinct_count - len(shown)
         if others:
             rest = 1 - sum(one.share for one in shown)
-            made.add_row("", f"[dim]{_counted(others, 'other')}[/dim]", f"{rest:.0%}", "", "")
+            made.add_row("", f"[dim]{counted(others, 'other')}[/dim]", f"{rest:.0%}", "", "")
         made.add_section()
     made.caption = "Share of all that was done, by what it was and how long ago."
     return made
 
 
 def _events(count: int) -> str:
-    return _counted(count, "event")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return counted(count, "event")
 
 
 def _day(stamp: Timestamp) -> str:

@@ -16,7 +16,7 @@ import click
 import polars as pl
 
 from cli.options import example
-from cli.output import console, print_json
+from cli.output import console, counted, print_json
 from gateway.seed import EventBatch, check, seed
 from gateway.types import Item
 from models.data.dataset import Dataset, load_dataset
@@ -121,7 +121,7 @@ def _timed(events: pl.DataFrame, *, align_now: bool) -> tuple[pl.DataFrame, time
     made = events.with_columns(time_ms=pl.col("time").dt.epoch("ms") + added)
     if shift is None:
         return made.sort("user_id", "time_ms", "order"), None, "Times are the dataset's own."
-    by = "1 day" if shift.days == 1 else f"{shift.days:,} days"
+    by = counted(shift.days, "day")
     note = f"All times were moved by {by}, so that the last event is now."
     return made.sort("user_id", "time_ms", "order"), shift, note
 
