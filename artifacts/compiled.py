@@ -24,11 +24,14 @@ ROWS = numba.types.Array(numba.int32, 1, "C", readonly=True)
 INTS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 FLOATS = numba.types.Array(numba.float32, 1, "C", readonly=True)
 TABLE = numba.types.Array(numba.float32, 2, "C", readonly=True)
+INT_TABLE = numba.types.Array(numba.int32, 2, "C", readonly=True)
 DOUBLES = numba.types.Array(numba.float64, 2, "C", readonly=True)
 # Arrays that are written to.
 WRITTEN = numba.types.Array(numba.float32, 1, "C")
 WRITTEN_TABLE = numba.types.Array(numba.float32, 2, "C")
 WRITTEN_BYTES = numba.types.Array(numba.uint8, 1, "C")
+WRITTEN_CODES = numba.types.Array(numba.uint8, 2, "C")
+WRITTEN_KEYS = numba.types.Array(numba.int64, 2, "C")
 WRITTEN_INTS = numba.types.Array(numba.int64, 1, "C")
 WRITTEN_ROWS = numba.types.Array(numba.int32, 1, "C")
 NUMBER = numba.int64
@@ -36,13 +39,14 @@ FLAG = numba.bool_
 REAL = numba.float64
 
 
-def compiled(*types: Any, reorder: bool = False) -> Callable[[F], F]:
+def compiled(*types: Any, reorder: bool = False, alone: bool = False) -> Callable[[F], F]:
     """Compile a function for arguments of these types; arrays must be contiguous.
 
     `reorder` lets sums be added up in any order, which makes long ones several times
-    faster and the last digits a matter of the processor.
+    faster and the last digits a matter of the processor. `alone` lets other threads run
+    meanwhile: for what takes long and is not called from the event loop.
     """
-    options: dict[str, Any] = {"error_model": "numpy"}
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": alone}
     if reorder:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
 

@@ -210,6 +210,14 @@ def finish(
     manifests.write(directory, manifest, keys)
 
 
+def diverged(source: str) -> OptionError:
+    """Return what to raise where a trained model's vectors are no numbers."""
+    return OptionError(
+        f"{source}: the trained model gives no numbers, its training has diverged; "
+        "lower its learning_rate"
+    )
+
+
 def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -> Scores:
     """Return the scores of every history's best 200, flat, NaN left out.
 
@@ -234,10 +242,7 @@ def retrieved_scores(engine: Engine, histories: Histories, *, batch: int = 32) -
         question = Question(keys, weight, query=query, k=k, history_type=types, history_age=ages)
         answer = engine.run(question)
         if answer.embedding is not None and not np.isfinite(answer.embedding).all():
-            raise OptionError(
-                f"{engine.manifest.source}: the trained model gives no numbers, its training has "
-                "diverged; lower its learning_rate"
-            )
+            raise diverged(engine.manifest.source)
         return answer.scores
 
     size = len(histories.queries) or len(histories.keys)

@@ -1,4 +1,4 @@
-"""Making the index of a large catalogue, and measuring what it misses.
+"""Making the lists of a large catalogue, and measuring what they miss.
 
 The lists are the clusters of k-means over the item vectors, all made equally long
 (artifacts/engines/nearest.py says why). The one idea: how many lists a search
@@ -8,7 +8,7 @@ fewest lists that find `RECALL` of their best 100 are what the manifest records.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -16,12 +16,14 @@ from onnx import TensorProto
 
 from artifacts.engine import Scores
 from artifacts.engines.nearest import LISTS, PROBES, TABLE, Ints, Lists, NearestSearch
+from artifacts.engines.search import Search
 
-# From this many items on, an artifact gets an index: there it takes half the time of exact
-# scoring (benchmarks/indexes.py); below, exact costs a millisecond and misses nothing.
-INDEX_FROM = 50_000
+# From this many items on, an artifact gets lists: there they take less time than a look at
+# all in 8 bits (benchmarks/indexes.py); below, that misses nothing.
+LISTS_FROM = 50_000
 # Part of the exact best K that a search must find of the average user.
 RECALL, K = 0.985, 100
+RECALL_METRIC = f"index_recall@{K}"
 # Vectors per centre that k-means looks at; more change nothing measurable.
 _SAMPLE = 32
 _ROUNDS = 8
@@ -30,12 +32,30 @@ _BLOCK = 4_096
 _SHARES = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24, 0.32, 0.5)
 
 
+class Finder(Protocol):
+    """How the items of an artifact are found, and how well."""
+
+    @property
+    def order(self) -> Ints:
+        """Which vector given is the table's row i, int64 [m]."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the manifest's metrics say of it."""
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What the engine must know of it: its part of engine_parameters."""
+
+    def write(self, directory: Path) -> None:
+        """Write what a search needs beside the table."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Index:
-    """An index that knows how well it finds."""
+    """Lists that know how well they find: a Finder."""
 
-    # The table's row i is the vector given at order[i].
-    order: Ints  # int64 [m]
+    order: Ints
     lists: Lists
     probes: int
     recall: float  # mean over the users it was measured with
@@ -45,17 +65,22 @@ class Index:
         """Part of the lists that a search reads."""
         return self.probes / max(len(self.lists.centres), 1)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """See Finder."""
+        return {RECALL_METRIC: self.recall, "index_lists": float(len(self.lists.centres))}
 
-def measures(index: Index | None) -> dict[str, float]:
-    """Return what the manifest's metrics say of an index."""
-    if index is None:
-        return {}
-    return {f"index_recall@{K}": index.recall, "index_lists": float(len(index.lists.centres))}
+    @property
+    def settings(self) -> dict[str, float]:
+        """See Finder."""
+        return {PROBES: float(self.probes)}
 
-
-def settings(index: Index | None) -> dict[str, float]:
-    """Return what the engine must know of an index: its part of engine_parameters."""
-    return {} if index is None else {PROBES: float(index.probes)}
+    def write(self, directory: Path) -> None:
+        """See Finder."""
+        lists = self.lists
+        np.savez(
+            directory / LISTS, starts=lists.starts, centres=lists.centres, reserve=lists.reserve
+        )
 
 
 def build_index(vectors: Scores, users: Scores, *, seed: int = 0) -> Index:
@@ -112,23 +137,22 @@ def exact_best(table: Scores, users: Scores, k: int) -> Ints:
     return np.concatenate(found).astype(np.int64)
 
 
-def recall(search: NearestSearch, users: Scores, wanted: Ints) -> float:
+def recall(search: Search, users: Scores, wanted: Ints) -> float:
     """Return the mean part of `wanted` [U, k] that a search for k finds."""
     rows, _ = search.search(users, wanted.shape[1])
     pairs = zip(rows, wanted, strict=True)
     return float(np.mean([np.isin(have, want).mean() for have, want in pairs]))
 
 
-def save_index(directory: Path, vectors: Scores, index: Index) -> None:
-    """Write the table in list order and the lists."""
+def save_index(directory: Path, vectors: Scores, found_by: Finder) -> None:
+    """Write the table of vectors [m, d], in the order wanted, and what finds them."""
     table = np.lib.format.open_memmap(
         directory / TABLE, mode="w+", dtype=np.float32, shape=vectors.shape
     )
     for start in range(0, len(vectors), _BLOCK):
-        table[start : start + _BLOCK] = vectors[index.order[start : start + _BLOCK]]
+        table[start : start + _BLOCK] = vectors[found_by.order[start : start + _BLOCK]]
     table.flush()
-    lists = index.lists
-    np.savez(directory / LISTS, starts=lists.starts, centres=lists.centres, reserve=lists.reserve)
+    found_by.write(directory)
 
 
 def map_table(path: Path, name: str, table: Path) -> None:

@@ -1,8 +1,8 @@
-"""The engine of a model whose catalogue is too large to score every item for every user.
+"""The engine of a model whose score is the product of a user's vector and an item's.
 
-The graph ends at the user's vector; an index (nearest.py) finds the items whose
-products with it are greatest. Candidates are still scored by the graph, exactly, from
-the same table of item vectors, which lies on disk once and is mapped by both.
+The graph ends at the user's vector; a search (search.py) finds the items whose products
+with it are greatest. Candidates are scored by the graph, from the same table of item
+vectors, which lies on disk once and is mapped by both.
 
 Graph inputs:  history INT64 [B, L] (rows 1..n, 0 pads), history_weight FP32 [B, L],
                candidates INT64 [B, C],
@@ -20,7 +20,9 @@ import numpy as np
 
 from artifacts.engine import Answer, Bools, Question, Scores
 from artifacts.engines.graph import left_padded
-from artifacts.engines.nearest import PROBES, NearestSearch
+from artifacts.engines.nearest import PROBES
+from artifacts.engines.scan import SCAN
+from artifacts.engines.search import open_search
 from artifacts.engines.told import TOLD, Column, told
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
@@ -36,18 +38,24 @@ _OUTPUTS = {"candidate_scores", "embedding"}
 
 
 class IndexedEngine:
-    """Runs model.onnx and searches lists.npz; see the module."""
+    """Runs model.onnx and a search; see the module."""
 
     def __init__(self, directory: Path, manifest: Manifest, keys: Keys) -> None:
         self.manifest = manifest
         self._session = open_session(directory / MODEL)
         self._index = KeyIndex(keys)
         parameters = manifest.engine_parameters
-        self._search = NearestSearch.open(directory, int(parameters.get(PROBES, 0)))
+        search = open_search(directory, int(parameters.get(PROBES, 0)))
         self._max_history = int(parameters.get("max_history", 0))
         self._history_scores = bool(parameters.get(HISTORY_SCORES, 0))
         self._inputs = {i.name for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
+        if search is None:
+            raise ArtifactCorrupt(
+                f"{directory / SCAN}: is not there, the manifest's engine '{ENGINE}' searches it; "
+                "copy or train the version anew"
+            )
+        self._search = search
         if not self._inputs <= _INPUTS or "history" not in self._inputs or not outputs >= _OUTPUTS:
             raise ArtifactCorrupt(
                 f"{directory / MODEL}: the graph has inputs {sorted(self._inputs)} and outputs "

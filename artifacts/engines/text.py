@@ -25,7 +25,7 @@ from artifacts.engines.distinct import WHERE, Distinct
 from artifacts.engines.encoder import WIDTH, TextEncoder
 from artifacts.engines.graph import left_pad
 from artifacts.engines.lexical import LEXICAL, MAX_CHARACTERS, PIECES, LexicalIndex
-from artifacts.engines.nearest import PROBES, NearestSearch
+from artifacts.engines.nearest import PROBES
 from artifacts.engines.query_weight import (
     CATALOGUE_READ,
     UNREAD_WEIGHT,
@@ -34,6 +34,7 @@ from artifacts.engines.query_weight import (
     weight_of,
     weight_read,
 )
+from artifacts.engines.search import open_search
 from artifacts.errors import ArtifactCorrupt
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
@@ -103,12 +104,12 @@ class TextEngine:
         self._read = float(parameters.get(CATALOGUE_READ, 1.0))
         self._learned = learned_in(parameters)
         self._max_history = int(parameters.get("max_history", 0))
-        probes = int(parameters.get(PROBES, 0))
-        self._nearest = NearestSearch.open(directory, probes) if probes else None
+        # An artifact of before has a graph that scores every item.
+        self._search = open_search(directory, int(parameters.get(PROBES, 0)))
         inputs = {i.name for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
-        wanted = _INPUTS if probes else _INPUTS | {"k"}
-        promised = {*_OUTPUTS} if probes else {*_FOUND, *_OUTPUTS}
+        wanted = _INPUTS if self._search else _INPUTS | {"k"}
+        promised = {*_OUTPUTS} if self._search else {*_FOUND, *_OUTPUTS}
         if inputs != wanted or outputs != promised:
             raise ArtifactCorrupt(
                 f"{directory / MODEL}: the graph has inputs {sorted(inputs)} and outputs "
@@ -138,7 +139,7 @@ class TextEngine:
     ) -> Answer:
         wanted = self._index.rows(keys)
         unknown = int(np.count_nonzero((keys != 0) & (wanted == 0)))
-        dense, more = self._dense(question, vector, wanted, 1)
+        dense, more = self._dense(question, vector, wanted, 0)
         scores = dense.candidate_scores
         for row, text in enumerate(queries):
             if text:
@@ -222,7 +223,7 @@ class TextEngine:
     def _dense(
         self, question: Question, vector: Scores, candidates: Keys, k: int
     ) -> tuple[_Dense, int]:
-        """Run the graph; also return how many keys of the history are unknown."""
+        """Run the graph and find the best k; also return how many of the history are unknown."""
         rows = self._index.rows(question.history)
         unknown = int(np.count_nonzero((question.history != 0) & (rows == 0)))
         history, weight = left_pad(rows, question.history_weight, self._max_history)
@@ -233,12 +234,12 @@ class TextEngine:
             "candidates": candidates,
         }
         few = max(1, min(k, len(self._texts)))
-        if self._nearest is None:
+        if self._search is None:
             feed["k"] = np.array([few], np.int64)
             found, cosines, scores, used = self._session.run([*_FOUND, *_OUTPUTS], feed)
         else:
             scores, used = self._session.run(_OUTPUTS, feed)
-            found, cosines = self._nearest.search(used, few)
+            found, cosines = self._search.search(used, few if k else 0)
         return _Dense(*self._texts.rows(found, cosines, k), scores, used), unknown
 
 

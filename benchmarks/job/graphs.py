@@ -1,7 +1,11 @@
-"""The four models as ONNX graphs, each for the engine `graph` (artifacts/engines/graph.py).
+"""The four models as ONNX graphs, each in two forms.
 
     history [B, L] -> weighted mean of item vectors [B, d] -> (two small layers) -> user [B, d]
     user x all item vectors [B, n + 1] -> best k
+
+is what everybody can serve (artifacts/engines/graph.py), and what the other systems do.
+Plait's trainers end a graph at the user and leave the rest to a search
+(artifacts/engines/indexed.py); so does the other form.
 
 Row 0, "no item", is zero and masked. The vectors are stored once: the same matrix
 is looked up by row and multiplied from the right.
@@ -19,8 +23,10 @@ _OPSET = 18
 _IR_VERSION = 10
 
 
-def save_recommender(path: Path, vectors: Scores, *, network_seed: int | None = None) -> None:
-    """Write a model over unit item vectors, float32 [n, d].
+def save_recommender(
+    path: Path, vectors: Scores, *, network_seed: int | None = None, whole: bool = True
+) -> None:
+    """Write a model over unit item vectors, float32 [n, d]; not `whole`, it ends at the user.
 
     With `network_seed` the mean passes two dense layers (d to d, tanh between), as
     a model that reads a sequence would end.
@@ -56,13 +62,22 @@ def save_recommender(path: Path, vectors: Scores, *, network_seed: int | None = 
             node("Gemm", ["bent", "second"], ["more"]),
             node("Add", ["mean", "more"], ["thought"]),
         ]
-    nodes += [
-        node("Identity", [user], ["embedding"]),
-        node("Gemm", [user, "vectors", "mask"], ["all"], transB=1),  # [B, n + 1]
-        node("TopK", ["all", "k"], ["scores", "rows"]),
-        node("GatherElements", ["all", "candidates"], ["candidate_scores"], axis=1),
-    ]
-    _save(path, nodes, constants, width)
+    nodes.append(node("Identity", [user], ["embedding"]))
+    if whole:
+        nodes += [
+            node("Gemm", [user, "vectors", "mask"], ["all"], transB=1),  # [B, n + 1]
+            node("TopK", ["all", "k"], ["scores", "rows"]),
+            node("GatherElements", ["all", "candidates"], ["candidate_scores"], axis=1),
+        ]
+    else:
+        nodes += [
+            node("Gather", ["vectors", "candidates"], ["asked"]),  # [B, C, d]
+            node("Unsqueeze", [user, "last"], ["column"]),
+            node("MatMul", ["asked", "column"], ["products"]),
+            node("Squeeze", ["products", "last"], ["candidate_scores"]),
+        ]
+        del constants["mask"]
+    _save(path, nodes, constants, width, whole=whole)
 
 
 def _layers(width: int, seed: int) -> dict[str, np.ndarray]:
@@ -115,7 +130,12 @@ def save_tower(
 
 
 def _save(
-    path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], width: int
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray],
+    width: int,
+    *,
+    whole: bool,
 ) -> None:
     def declare(name: str, shape: list[str | int], *, integer: bool = False) -> onnx.ValueInfoProto:
         kind = TensorProto.INT64 if integer else TensorProto.FLOAT
@@ -125,14 +145,11 @@ def _save(
         declare("history", ["B", "L"], integer=True),
         declare("history_weight", ["B", "L"]),
         declare("candidates", ["B", "C"], integer=True),
-        declare("k", [1], integer=True),
     ]
-    made = [
-        declare("rows", ["B", "K"], integer=True),
-        declare("scores", ["B", "K"]),
-        declare("candidate_scores", ["B", "C"]),
-        declare("embedding", ["B", width]),
-    ]
+    made = [declare("candidate_scores", ["B", "C"]), declare("embedding", ["B", width])]
+    if whole:
+        given.append(declare("k", [1], integer=True))
+        made += [declare("rows", ["B", "K"], integer=True), declare("scores", ["B", "K"])]
     _write(path, nodes, given, made, constants)
 
 

@@ -22,7 +22,7 @@ class Model:
     """A session and a key index."""
 
     def __init__(self, repository: Path, source: str) -> None:
-        """Open the one version of a source that a repository of `publish` holds."""
+        """Open the version of a source that `publish` made for all systems."""
         directory = repository / source / "1"
         self._session = open_session(directory / "model.onnx")
         self._index = KeyIndex(np.load(directory / "item_keys.npy"))

@@ -6,7 +6,14 @@ from pathlib import Path
 from benchmarks.systems.bento import Bento
 from benchmarks.systems.environment import PeersEnvironment
 from benchmarks.systems.plain import Plain, PlainNewest
-from benchmarks.systems.plait import DEFAULTS, Embedded, FurtherGateway, Plait, Through
+from benchmarks.systems.plait import (
+    AS_THE_OTHERS,
+    DEFAULTS,
+    Embedded,
+    FurtherGateway,
+    Plait,
+    Through,
+)  # fmt: skip
 from benchmarks.systems.ray_serve import RayServe
 from benchmarks.systems.system import System
 from benchmarks.systems.triton import Triton
@@ -15,8 +22,8 @@ from cli.failures import UserError
 
 # Those that are measured by default, and those that are where they are named.
 USUAL = (
-    "plait", "plait-events", "plait-whole", "plait-embedded", "plain", "plain-newest", "triton",
-    "ray", "bento",
+    "plait", "plait-events", "plait-whole", "plait-graph", "plait-embedded", "plain",
+    "plain-newest", "triton", "ray", "bento",
 )  # fmt: skip
 ON_REQUEST = ("ray-each", "bento-each")
 
@@ -47,6 +54,7 @@ def line_up(
         "plait": plait,
         "plait-events": Through("Plait, history in the request", plait, codec="events"),
         "plait-whole": FurtherGateway("Plait, whole pipeline", plait, DEFAULTS),
+        "plait-graph": Plait(repository, work / "state.sqlite", work, AS_THE_OTHERS),
         "plait-embedded": Embedded(repository, work / "state.sqlite", work),
         "plain": Plain(repository, work),
         "plain-newest": PlainNewest(repository, work, peers),

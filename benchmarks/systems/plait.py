@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.job import CANDIDATES, HISTORY
-from benchmarks.job.publish import MERGE_ONLY, WHOLE
+from benchmarks.job.publish import MERGE_ONLY, MERGE_SHARED, SHARED, WHOLE
 from benchmarks.job.wire import RECOMMEND
 from benchmarks.systems.process import NotAvailable
 from benchmarks.systems.system import Door
@@ -33,6 +33,13 @@ JOB = {
 # ask again at once, so refusals would only make them ask more often. What refusing is for
 # is measured by benchmarks/overload.py.
 DEFAULTS = {"VERSION": str(WHOLE), "MAX_DEADLINE_MS": JOB["MAX_DEADLINE_MS"]}
+
+# The graphs that the other systems serve, in place of what Plait's trainers export.
+AS_THE_OTHERS = Version(
+    "the others' graphs",
+    {f"PLAIT_{s.upper()}_VERSION": str(SHARED) for s in SOURCES}
+    | {"PLAIT_GATEWAY_VERSION": str(MERGE_SHARED)},
+)
 
 
 class Plait:

@@ -6,8 +6,6 @@ it on held-out events (models/cf/tune.py); a list of one is a decision made alre
 
 from dataclasses import dataclass
 
-from models.index import INDEX_FROM
-
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -60,7 +58,7 @@ class Config:
     max_tuning_items: int = 12_500
     # ease, knn: from this many items on a request adds up only what its history's items
     # name, instead of an array over all items; the answers are the same.
-    index_from: int = INDEX_FROM
+    index_from: int = 50_000
     # Users that settings are judged by: fewer is faster, more is steadier.
     validation_users: int = 1_000
     # Newest events of a history that count, as in serving.

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +11,9 @@ from artifacts.engines.item_tower import TOWER
 from artifacts.engines.nearest import TABLE
 from artifacts.manifest import MODEL
 from artifacts.session import open_session
-from models.content.model import Content, Indexed, Items, Served, Tower
+from models.content.model import Content, Items, Served, Tower
 from models.export import check_parity
-from models.index import Index, map_table, save_index
+from models.index import Finder, map_table, save_index
 from models.onnx import write_onnx
 from models.text.encode import prepare_encoder
 
@@ -28,13 +27,9 @@ _SERVED: Axes = {
     "history": ("B", "L"),
     "history_weight": ("B", "L"),
     "candidates": ("B", "C"),
-    "k": (),
-    "rows": ("B", "K"),
-    "scores": ("B", "K"),
     "candidate_scores": ("B", "C"),
     "embedding": ("B",),
 }
-_INDEXED: Axes = {n: _SERVED[n] for n in _SERVED if n not in {"k", "rows", "scores"}}
 _TOWER: Axes = dict.fromkeys(("text_vector", "fields", "words", "price", "item_vector"), ("M",))
 _SEEN: Axes = dict.fromkeys(
     ("text_vector", "fields", "words", "price", "image_vector", "item_vector"), ("M",)
@@ -67,22 +62,18 @@ def save(
     features: Items,
     directory: Path,
     *,
+    finder: Finder,
     encoder: Path | None = None,
-    index: Index | None = None,
 ) -> float:
     """Write everything but the manifest; return the largest difference from torch.
 
-    vectors [n, d] of all items, features of the same; with an index of them the
-    artifact is one for the indexed engine, its rows in the order of the index. Raises
-    ExportMismatch.
+    vectors [n, d] of all items, features of the same; the artifact's rows are in the
+    order of what finds them. Raises ExportMismatch.
     """
     home = encoder or prepare_encoder()
     for name in (ENCODER, TOKENIZER):
         shutil.copyfile(home / name, directory / name)
-    if index is None:
-        worst = _save_exact(model, vectors, directory)
-    else:
-        worst = _save_indexed(model, vectors, directory, index)
+    worst = _save_served(model, vectors, directory, finder)
     tower = NewItem(model.tower).eval()
     axes = _SEEN if model.shape.image else _TOWER
     given = len(axes) - 1
@@ -92,21 +83,13 @@ def save(
     return max(worst, _compare(tower, directory / TOWER, axes, probe))
 
 
-def _save_exact(model: Content, vectors: Tensor, directory: Path) -> float:
-    np.save(directory / VECTORS, vectors.numpy())
-    served = Served(model, vectors).eval()
-    worst = _export(served, directory / MODEL, _SERVED, (_asked(len(vectors), 2), 4))
-    return max(worst, _compare(served, directory / MODEL, _SERVED, (_asked(len(vectors), 5), 4)))
-
-
-def _save_indexed(model: Content, vectors: Tensor, directory: Path, index: Index) -> float:
-    save_index(directory, vectors.numpy(), index)
-    few = Indexed(model, vectors[:8]).eval()
-    worst = _export(few, directory / MODEL, _INDEXED, (_asked(len(few.vectors), 2)[:3], 3))
+def _save_served(model: Content, vectors: Tensor, directory: Path, finder: Finder) -> float:
+    save_index(directory, vectors.numpy(), finder)
+    few = Served(model, vectors[:8]).eval()
+    worst = _export(few, directory / MODEL, _SERVED, (_asked(len(few.vectors), 2), 3))
     map_table(directory / MODEL, "vectors", directory / VECTORS)
-    served = Indexed(model, vectors[torch.from_numpy(index.order)]).eval()
-    probe = (_asked(len(vectors), 5)[:3], 3)
-    return max(worst, _compare(served, directory / MODEL, _INDEXED, probe))
+    served = Served(model, vectors[torch.from_numpy(finder.order)]).eval()
+    return max(worst, _compare(served, directory / MODEL, _SERVED, (_asked(len(vectors), 5), 3)))
 
 
 def _asked(n: int, batch: int) -> tuple[Tensor, ...]:
@@ -115,7 +98,7 @@ def _asked(n: int, batch: int) -> tuple[Tensor, ...]:
     history = torch.randint(0, n + 1, (batch, 3 * batch), generator=random)
     weight = torch.rand(history.shape, generator=random)
     candidates = torch.randint(0, n + 1, (batch, 2 * batch), generator=random)
-    return history, weight, candidates, torch.tensor([min(batch + 1, n)])
+    return history, weight, candidates
 
 
 def _described(features: Items, most: int) -> tuple[Tensor, ...]:
@@ -154,5 +137,4 @@ def _compare(
     return max(
         check_parity(f"content {name}", a.numpy(), b, tolerance=EXPORT_TOLERANCE)
         for name, a, b in zip(names[inputs:], trained, exported, strict=True)
-        if name != "rows"  # equal scores may change places
     )

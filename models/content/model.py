@@ -179,32 +179,7 @@ def user_vectors(mix: Mix, history: Tensor, weight: Tensor, recency: Tensor) -> 
 
 
 class Served(nn.Module):
-    """The graph of artifacts/engines/graph.py: item vectors are constants by now."""
-
-    vectors: Tensor
-    exponent: Tensor
-
-    def __init__(self, model: Content, vectors: Tensor) -> None:
-        """vectors [n, d], of row 1 .. n."""
-        super().__init__()
-        self.mix = model.user
-        self.register_buffer("vectors", functional.pad(vectors, (0, 0, 1, 0)))
-        self.register_buffer("exponent", model.recency.detach().clamp(min=0).clone())
-
-    def forward(
-        self, history: Tensor, weight: Tensor, candidates: Tensor, k: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rows [B, k], scores [B, k], candidate_scores [B, C], users [B, d]."""
-        real = torch.where(history != 0, weight, torch.zeros_like(weight))
-        users = user_vectors(self.mix, self.vectors[history], real, self.exponent)
-        scores = users @ self.vectors.t()  # [B, n + 1]
-        # A tensor as k keeps it an input of the graph.
-        best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
-        return best.indices + 1, best.values, scores.gather(1, candidates), users
-
-
-class Indexed(nn.Module):
-    """The graph of artifacts/engines/indexed.py: it ends at the user, an index finds the items."""
+    """The graph of artifacts/engines/indexed.py: it ends at the user, a search finds the items."""
 
     vectors: Tensor
     exponent: Tensor

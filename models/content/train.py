@@ -12,21 +12,21 @@ import polars as pl
 import torch
 
 from artifacts import layout
-from artifacts.engines.graph import GraphEngine
 from artifacts.engines.indexed import ENGINE, IndexedEngine
 from artifacts.engines.item_tower import IMAGE_WIDTH
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
+from models.codes import build_finder
 from models.content.export import EXPORT_TOLERANCE, save
 from models.content.fit import Schedule, fit, item_vectors
-from models.content.model import Content, Indexed, Shape, Tower
+from models.content.model import Content, Served, Shape, Tower
 from models.content.prepare import Catalogue, Moments, catalogue
 from models.content.validate import measured
 from models.data.errors import DatasetError
 from models.data.interactions import interactions
 from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
-from models.index import INDEX_FROM, Index, build_index, measures, settings
+from models.index import LISTS_FROM, Finder
 from models.progress import Progress, part, silent
 from models.threads import torch_threads
 from models.validation import Holdout, hold_out
@@ -75,9 +75,9 @@ class Config:
     validation_users: int = 1_000
     # Newest events of a history that count in serving.
     max_history: int = 200
-    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
-    # hundred is missed; see models/index.py.
-    index_from: int = INDEX_FROM
+    # Catalogues of so many items are searched by lists. Lower: an item in a hundred is
+    # missed; see models/index.py.
+    index_from: int = LISTS_FROM
     # Threads of torch, see models/threads.py.
     threads: int = 1
     seed: int = 0
@@ -124,39 +124,39 @@ def train(
         learn(model, config, known, (items, events), part(progress, 0.8, 0.95), further=True)
     vectors = _vectors(model, known, events)
     histories = sample_histories(wanted, newest=config.max_history, seed=config.seed)
-    index = _index(config, model, vectors, known.keys, histories)
-    keys = known.keys if index is None else known.keys[index.order]
+    finder = _finder(config, model, vectors, known.keys, histories)
+    keys = known.keys[finder.order]
     with layout.publish(repository, SOURCE) as (directory, version):
-        worst = save(model, vectors, known.features, directory, index=index)
+        worst = save(model, vectors, known.features, directory, finder=finder)
         parameters = {"max_history": config.max_history, "hash_buckets": config.hash_buckets}
         if model.shape.image:
             parameters[IMAGE_WIDTH] = model.shape.image
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
-            engine="graph" if index is None else ENGINE,
+            engine=ENGINE,
             inputs=wire_inputs(),
             outputs=wire_outputs(embedding=config.width),
-            metrics={**metrics, "export_difference": worst, **measures(index)},
+            metrics={**metrics, "export_difference": worst, **finder.metrics},
             tolerance=EXPORT_TOLERANCE,
-            engine_parameters={**parameters, **settings(index)},
+            engine_parameters={**parameters, **finder.settings},
         )
-        served = GraphEngine if index is None else IndexedEngine
-        finish(directory, manifest, keys, served(directory, manifest, keys), histories)
+        finish(directory, manifest, keys, IndexedEngine(directory, manifest, keys), histories)
     progress(1000, 1000, "done")
     return repository / SOURCE / str(version)
 
 
-def _index(
+def _finder(
     config: Config, model: Content, vectors: torch.Tensor, keys: Keys, histories: Histories
-) -> Index | None:
-    """Index the vectors of a large catalogue, measured with the vectors of some users."""
-    if len(keys) < config.index_from:
-        return None
+) -> Finder:
+    """Make what finds the items, measured with the vectors of some users."""
     rows = torch.from_numpy(KeyIndex(keys).rows(histories.keys))
     with torch.no_grad():
-        _, users = Indexed(model, vectors)(rows, torch.from_numpy(histories.weight), rows[:, :1])
+        _, users = Served(model, vectors)(rows, torch.from_numpy(histories.weight), rows[:, :1])
     known = (rows != 0).any(1)
-    return build_index(vectors.numpy(), users[known].numpy(), seed=config.seed)
+    theirs = users[known].numpy()
+    return build_finder(
+        SOURCE, vectors.numpy(), theirs, lists_from=config.index_from, seed=config.seed
+    )
 
 
 def learn_known(

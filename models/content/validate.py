@@ -29,14 +29,13 @@ class TorchEngine:
             self._index.rows(question.history), question.history_weight, self._newest
         )
         wanted = int(question.k.max()) if question.k is not None else 1
-        k = torch.tensor([min(wanted, len(self._index))])
+        k = min(wanted, len(self._index))
         none = torch.zeros((len(rows), 1), dtype=torch.int64)
         with torch.no_grad():
-            best, scores, _, _ = self._served(
-                torch.from_numpy(rows), torch.from_numpy(weight), none, k
-            )
+            _, users = self._served(torch.from_numpy(rows), torch.from_numpy(weight), none)
+            scores, best = torch.topk(users @ self._served.vectors.t(), k, dim=1)
         silent = ~(rows != 0).any(axis=1, keepdims=True)
-        keys = np.where(silent, 0, self._index.keys_by_row[best.numpy()])
+        keys = np.where(silent, 0, self._index.keys_by_row[best.numpy() + 1])
         return Answer(scores=np.where(silent, np.float32(np.nan), scores.numpy()), item_keys=keys)
 
 

@@ -7,7 +7,7 @@ single events, so a preset is a whole configuration and not a few fields.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from models.index import INDEX_FROM
+from models.index import LISTS_FROM
 from models.sequence.encoders import ENCODERS
 from models.sequence.fit import Plan
 from models.sequence.prepare import Windows
@@ -87,9 +87,9 @@ class Config:
     stop_after: int = 0
     # Items with fewer events are unknown to this source.
     min_item_events: int = 2
-    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
-    # hundred is missed; see models/index.py.
-    index_from: int = INDEX_FROM
+    # Catalogues of so many items are searched by lists. Lower: an item in a hundred is
+    # missed; see models/index.py.
+    index_from: int = LISTS_FROM
     # Threads of torch. Two save a third of the time on two idle cores, and cost ten times as
     # much where another process wants one of them.
     threads: int = 1

@@ -198,12 +198,12 @@ class TorchEngine:
         columns = told(question, TOLD)
         rows, (types, ages) = left_padded(rows, tuple(columns.values()), self._model.shape.length)
         known = Told(torch.from_numpy(types), torch.from_numpy(ages))
-        k = torch.tensor([min(int(question.k.max()), len(self._index))])
+        k = min(int(question.k.max()), len(self._index))
         self._model.eval()
         with torch.no_grad():
-            none = torch.zeros(len(rows), 1, dtype=torch.int64)
-            best, scores, *_ = self._model(torch.from_numpy(rows), none, k, known)
-        return Answer(scores=_numpy(scores), item_keys=self._index.keys_by_row[best.numpy()])
+            every, _ = self._model.scores(torch.from_numpy(rows), known)
+            scores, best = torch.topk(every[:, 1:], k, dim=1)
+        return Answer(scores=_numpy(scores), item_keys=self._index.keys_by_row[best.numpy() + 1])
 
 
 def _numpy(values: Tensor) -> np.ndarray:

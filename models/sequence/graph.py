@@ -1,8 +1,8 @@
 """The trained model as an ONNX graph, proven to compute the same.
 
 Attention only answers for the newest place when serving, so the last layer
-computes that one alone. For a large catalogue the graph ends at the state, an index
-finds the items, and item vectors lie in a file beside it (models/index.py).
+computes that one alone. The graph ends at the state, a search finds the items, and
+item vectors lie in a file beside it (models/index.py).
 """
 
 import copy
@@ -20,28 +20,14 @@ from artifacts.engines.told import AGE, TOLD, TYPE, UNKNOWN_AGE
 from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
-from models.index import Index, map_table, save_index
+from models.index import Finder, map_table, save_index
 from models.onnx import write_onnx
 from models.sequence.model import SequenceModel, Shape, settle
 from models.sequence.told import NOTHING, TYPES, Told
 
 # ONNX against torch: scores are about -10 to 15, float32 sums of other order differ by 1e-5.
 EXPORT_TOLERANCE = 1e-3
-_OUTPUTS = ("rows", "scores", "candidate_scores", "embedding")
-
-
-def export_model(model: SequenceModel, path: Path) -> float:
-    """Write the graph; return its largest difference from torch on histories of other shapes.
-
-    Raises ExportMismatch above EXPORT_TOLERANCE.
-    """
-    model = settle(model.eval())
-    names = (("history", "candidates", "k", *told_names(model.shape)), _OUTPUTS)
-    asked = _Asked(model, names[0][3:], plain=3)
-    shapes = ((2, min(5, model.shape.length), 4, 3), *_probes(model))
-    first, *probes = ((*probe(model, *shape), *probe_told(model, *shape[:2])) for shape in shapes)
-    _export(asked, path, first, names)
-    return _worst(asked, path, probes, names)
+_OUTPUTS = ("candidate_scores", "embedding")
 
 
 class _Asked(nn.Module):
@@ -80,7 +66,7 @@ def probe_told(model: SequenceModel, batch: int, length: int) -> tuple[Tensor, .
     return tuple(columns[name] for name in told_names(model.shape))
 
 
-class IndexedModel(nn.Module):
+class ServedModel(nn.Module):
     """The graph of artifacts/engines/indexed.py over a table of (item vector, bias)."""
 
     table: Tensor
@@ -121,7 +107,7 @@ class IndexedModel(nn.Module):
 class _Rows(nn.Module):
     """Stands in for the embedding; holds no parameters, and the owner in a list, not as a part."""
 
-    def __init__(self, owner: IndexedModel, width: int) -> None:
+    def __init__(self, owner: ServedModel, width: int) -> None:
         super().__init__()
         self._owner = [owner]
         self._width = width
@@ -151,19 +137,23 @@ def user_vectors(model: SequenceModel, history: Keys, told: Told = NOTHING) -> S
     return np.concatenate(parts)
 
 
-def export_indexed(model: SequenceModel, path: Path, index: Index) -> float:
-    """Write the graph of a large catalogue, the table and the lists; see export_model."""
+def export_model(model: SequenceModel, path: Path, finder: Finder) -> float:
+    """Write the graph, the table beside it and what finds its items.
+
+    Returns the largest difference from torch on histories of other shapes. Raises
+    ExportMismatch above EXPORT_TOLERANCE.
+    """
     model = settle(model.eval())
     told = told_names(model.shape)
-    table, names = item_table(model), (("history", "candidates", *told), _OUTPUTS[2:])
-    shapes = ((2, min(5, model.shape.length), 4, 3), *_probes(model))
-    first, *probes = ((*probe(model, *s)[:2], *probe_told(model, *s[:2])) for s in shapes)
-    save_index(path.parent, table, index)
-    rows = torch.from_numpy(index.order) + 1
-    few = IndexedModel(model, torch.from_numpy(table[:8]), rows).eval()
+    table, names = item_table(model), (("history", "candidates", *told), _OUTPUTS)
+    shapes = ((2, min(5, model.shape.length), 4), *_probes(model))
+    first, *probes = ((*probe(model, *s), *probe_told(model, *s[:2])) for s in shapes)
+    save_index(path.parent, table, finder)
+    rows = torch.from_numpy(finder.order) + 1
+    few = ServedModel(model, torch.from_numpy(table[:8]), rows).eval()
     _export(_Asked(few, told, plain=2), path, (*_few(first[:2]), *first[2:]), names)
     map_table(path, "network.table", path.parent / TABLE)
-    whole = IndexedModel(model, torch.from_numpy(table[index.order]), rows).eval()
+    whole = ServedModel(model, torch.from_numpy(table[finder.order]), rows).eval()
     return _worst(_Asked(whole, told, plain=2), path, probes, names)
 
 
@@ -172,8 +162,8 @@ def _few(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(rows.clamp(max=8) for rows in inputs)
 
 
-def _probes(model: SequenceModel) -> tuple[tuple[int, int, int, int], ...]:
-    return (1, 1, 1, 1), (3, model.shape.length, 7, 10)
+def _probes(model: SequenceModel) -> tuple[tuple[int, int, int], ...]:
+    return (1, 1, 1), (3, model.shape.length, 7)
 
 
 def _export(
@@ -186,8 +176,6 @@ def _export(
         "history": {0: "B", 1: "L"},
         "candidates": {0: "B", 1: "C"},
         **{name: {0: "B", 1: "L"} for name in TOLD},
-        "rows": {0: "B", 1: "K"},
-        "scores": {0: "B", 1: "K"},
         "candidate_scores": {0: "B", 1: "C"},
         "embedding": {0: "B"},
     }
@@ -210,15 +198,12 @@ def _worst(
             trained = model(*inputs)
         exported = session.run(list(names[1]), feed)
         for name, ours, theirs in zip(names[1], trained, exported, strict=True):
-            if name != "rows":  # equal scores may change places
-                found = check_parity(name, ours.numpy(), theirs, tolerance=EXPORT_TOLERANCE)
-                worst = max(worst, found)
+            found = check_parity(name, ours.numpy(), theirs, tolerance=EXPORT_TOLERANCE)
+            worst = max(worst, found)
     return worst
 
 
-def probe(
-    model: SequenceModel, batch: int, length: int, candidates: int, k: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def probe(model: SequenceModel, batch: int, length: int, candidates: int) -> tuple[Tensor, Tensor]:
     """Return inputs of the graph: random rows, histories of several lengths, padded left."""
     items = model.shape.items
     random = torch.Generator().manual_seed(batch * 1_000 + length)
@@ -226,4 +211,4 @@ def probe(
     for row in range(1, batch):
         history[row, : row * length // (batch + 1)] = 0
     wanted = torch.randint(0, items + 1, (batch, candidates), generator=random)
-    return history, wanted, torch.tensor([min(k, items)])
+    return history, wanted

@@ -134,22 +134,6 @@ class SequenceModel(nn.Module):
             scores = scores.scatter(1, history, self.mixed(scores.gather(1, history), often))
         return scores, state
 
-    def forward(
-        self, history: Tensor, candidates: Tensor, k: Tensor, told: Told = NOTHING
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Answer both questions of the contract (artifacts/engines/graph.py).
-
-        history int64 [B, T], candidates int64 [B, C], k int64 [1] -> rows [B, k],
-        scores [B, k], candidate_scores [B, C], embedding [B, d + 1]. The embedding
-        ends in a 1: its product with an item's vector and bias is the item's score,
-        but for the copied share of items in the history.
-        """
-        scores, state = self.scores(history, told)
-        # A tensor as k keeps it an input of the graph.
-        best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
-        embedding = functional.pad(state, (0, 1), value=1.0)
-        return best.indices + 1, best.values, scores.gather(1, candidates), embedding
-
 
 class _Features(nn.Module):
     """The mean of the vectors of what is said of an item; zeros where nothing is."""

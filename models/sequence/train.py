@@ -15,25 +15,25 @@ import torch
 
 from artifacts import layout
 from artifacts.engine import Question
-from artifacts.engines.graph import GraphEngine, left_padded
+from artifacts.engines.graph import left_padded
 from artifacts.engines.indexed import ENGINE, HISTORY_SCORES, IndexedEngine
 from artifacts.engines.told import TOLD, told
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
+from models.codes import build_finder
 from models.curves import Curves
 from models.data.errors import DatasetError
 from models.data.interactions import Interactions, interactions
 from models.evaluate.task import Task
 from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
-from models.index import Index, build_index, measures, settings
+from models.index import Finder
 from models.progress import Progress, part
 from models.sequence.config import PRESETS, Config, fixed, plan, windows
 from models.sequence.features import item_features
 from models.sequence.fit import TorchEngine, fit
 from models.sequence.graph import (
     EXPORT_TOLERANCE,
-    export_indexed,
     export_model,
     item_table,
     told_names,
@@ -186,32 +186,27 @@ def _publish(
 ) -> Path:
     names = told_names(model.shape)
     histories = sample_histories(events, newest=config.max_history, seed=config.seed, told=names)
-    index = _index(config, model, keys, histories)
+    finder = _finder(config, model, keys, histories)
+    keys = keys[finder.order]
     with layout.publish(repository, SOURCE) as (directory, version):
-        if index is None:
-            worst = export_model(model, directory / MODEL)
-        else:
-            worst, keys = export_indexed(model, directory / MODEL, index), keys[index.order]
-        # A model that copies scores the items of a history otherwise than the index does.
-        own = {} if index is None else {HISTORY_SCORES: float(bool(config.repeats))}
+        worst = export_model(model, directory / MODEL, finder)
+        # A model that copies scores the items of a history otherwise than a search does.
+        own = {HISTORY_SCORES: float(bool(config.repeats))}
         manifest = new_manifest(
             Origin(SOURCE, version, config, events),
-            engine="graph" if index is None else ENGINE,
+            engine=ENGINE,
             inputs=wire_inputs(told=names),
             outputs=wire_outputs(embedding=config.width + 1),
-            metrics={**metrics, "export_difference": worst, **measures(index)},
+            metrics={**metrics, "export_difference": worst, **finder.metrics},
             tolerance=EXPORT_TOLERANCE,
-            engine_parameters={"max_history": config.max_history, **own, **settings(index)},
+            engine_parameters={"max_history": config.max_history, **own, **finder.settings},
         )
-        served = GraphEngine if index is None else IndexedEngine
-        finish(directory, manifest, keys, served(directory, manifest, keys), histories)
+        finish(directory, manifest, keys, IndexedEngine(directory, manifest, keys), histories)
     return repository / SOURCE / str(version)
 
 
-def _index(config: Config, model: SequenceModel, keys: Keys, histories: Histories) -> Index | None:
-    """Index the vectors of a large catalogue, measured with the states of some users."""
-    if len(keys) < config.index_from:
-        return None
+def _finder(config: Config, model: SequenceModel, keys: Keys, histories: Histories) -> Finder:
+    """Make what finds the items, measured with the states of some users."""
     model.eval()
     rows = KeyIndex(keys).rows(histories.keys)
     question = Question(
@@ -222,4 +217,5 @@ def _index(config: Config, model: SequenceModel, keys: Keys, histories: Historie
     known = (rows != 0).any(axis=1)
     types, ages = (torch.from_numpy(column[known]) for column in padded)
     users = user_vectors(model, rows[known], Told(types, ages))
-    return build_index(item_table(model), users, seed=config.seed)
+    table = item_table(model)
+    return build_finder(SOURCE, table, users, lists_from=config.index_from, seed=config.seed)

@@ -1,4 +1,4 @@
-"""The dense half of a search as a graph: exported, with its index where it has one, and compared.
+"""The dense half of a search as a graph: exported, with what finds its items, and compared.
 
 The one idea: a graph holds each distinct vector once, and a file beside it says which
 of them each item has.
@@ -15,42 +15,32 @@ from artifacts.engines.nearest import TABLE
 from artifacts.keys import Keys
 from artifacts.session import open_session
 from models.export import check_parity
-from models.index import Index, map_table, save_index
+from models.index import Finder, map_table, save_index
 from models.onnx import write_onnx
-from models.text.model import DenseSearch, IndexedSearch
+from models.text.model import DenseSearch
 
 # A cosine in ONNX against the same in torch.
 EXPORT_TOLERANCE = 1e-5
-_INPUTS = ("vector", "history", "history_weight", "candidates", "k")
-_SEARCHED = ("candidate_scores", "text_vector")
+_INPUTS = ("vector", "history", "history_weight", "candidates")
+_OUTPUTS = ("candidate_scores", "text_vector")
 # Rows compared at once.
 _BLOCK = 4_096
 
 
-def export_search(vectors: Scores, path: Path) -> float:
-    """Write the dense half as ONNX; return its largest difference from torch.
+def export_search(vectors: Scores, path: Path, finder: Finder) -> float:
+    """Write the dense half as ONNX and what finds its distinct vectors.
 
-    vectors float32 [n, d], unit or zero rows. Raises ExportMismatch.
+    vectors float32 [n, d], unit or zero rows, one for each item. Returns the largest
+    difference from torch. Raises ExportMismatch.
     """
     distinct, where = distinct_rows(vectors)
-    np.save(path.parent / WHERE, where.astype(np.int32))
-    model = DenseSearch(torch.from_numpy(distinct), torch.from_numpy(where)).eval()
-    names = (_INPUTS, ("texts", "scores", *_SEARCHED))
-    few = torch.tensor([min(3, len(distinct))])
-    _export(model, path, (*_probe(len(vectors), 2, 3, 4, vectors.shape[1]), few), names)
-    return _worst(model, path, (*_probe(len(vectors), 3, 5, 2, vectors.shape[1]), few), names)
-
-
-def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
-    """Write the dense half of a large catalogue, with the index of its distinct vectors."""
-    distinct, where = distinct_rows(vectors)
-    place = np.empty_like(index.order)
-    place[index.order] = np.arange(len(index.order))
+    place = np.empty_like(finder.order)
+    place[finder.order] = np.arange(len(finder.order))
     where = place[where]
     np.save(path.parent / WHERE, where.astype(np.int32))
-    save_index(path.parent, distinct, index)
-    names = (_INPUTS[:-1], _SEARCHED)
-    few = IndexedSearch(torch.from_numpy(distinct[:8]), torch.from_numpy(where)).eval()
+    save_index(path.parent, distinct, finder)
+    names = (_INPUTS, _OUTPUTS)
+    few = DenseSearch(torch.from_numpy(distinct[:8]), torch.from_numpy(where)).eval()
     # The table in the export has a few vectors; asked is about items that have these.
     rows = torch.from_numpy(np.flatnonzero(where < len(few.vectors))[:2] + 1)
     probe = list(_probe(len(vectors), 2, 3, 4, vectors.shape[1]))
@@ -59,7 +49,7 @@ def export_indexed(vectors: Scores, path: Path, index: Index) -> float:
     map_table(path, "vectors", path.parent / TABLE)
     # Mapped, and private to us: torch takes no read-only array.
     table = np.load(path.parent / TABLE, mmap_mode="c", allow_pickle=False)
-    model = IndexedSearch(torch.from_numpy(table), torch.from_numpy(where)).eval()
+    model = DenseSearch(torch.from_numpy(table), torch.from_numpy(where)).eval()
     return _worst(model, path, _probe(len(vectors), 3, 5, 2, vectors.shape[1]), names)
 
 
@@ -84,11 +74,9 @@ def _export(
     names: tuple[tuple[str, ...], tuple[str, ...]],
 ) -> None:
     second = {"history": "L", "history_weight": "L", "candidates": "C", "candidate_scores": "C"}
-    second |= {"texts": "k", "scores": "k"}
-    axes = {n: {0: "B"} for n in (*names[0], *names[1]) if n != "k"}
+    axes = {n: {0: "B"} for n in (*names[0], *names[1])}
     for name, axis in second.items():
-        if name in axes:
-            axes[name][1] = axis
+        axes[name][1] = axis
     write_onnx(model, path, given, names, axes)
 
 
@@ -105,7 +93,6 @@ def _worst(
     return max(
         check_parity(name, a.numpy(), b, tolerance=EXPORT_TOLERANCE)
         for name, a, b in zip(names[1], trained, exported, strict=True)
-        if name != "texts"  # equal scores may change places
     )
 
 

@@ -116,41 +116,10 @@ def load_encoder(weights: Path) -> SentenceEncoder:
 class DenseSearch(nn.Module):
     """Items by the cosine between their text and a query, or what was liked before.
 
-    Products share texts (sizes, colours, packagings), so each distinct vector is
-    stored, multiplied and looked for once; the engine names the rows that have it.
+    Products share texts (sizes, colours, packagings), so each distinct vector is stored
+    and looked for once; the engine names the rows that have it. The graph ends at the
+    vector to look for, a search finds the texts (artifacts/engines/search.py).
     """
-
-    vectors: Tensor
-    where: Tensor
-
-    def __init__(self, vectors: Tensor, where: Tensor) -> None:
-        """vectors float32 [u, d] distinct unit rows; where int64 [n] in 0 .. u - 1."""
-        super().__init__()
-        # Row 0 is "no item": a vector of zeros.
-        self.register_buffer("vectors", functional.pad(vectors, (0, 0, 1, 0)))
-        self.register_buffer("where", functional.pad(where + 1, (1, 0)))
-
-    def forward(
-        self, vector: Tensor, history: Tensor, weight: Tensor, candidates: Tensor, k: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score all texts by `vector`, or by the history's profile where it is all zeros.
-
-        vector float32 [B, d], history int64 [B, L], weight float32 [B, L],
-        candidates int64 [B, C], k int64 [1] -> the best distinct vectors, from 1 [B, k],
-        their scores [B, k], candidate_scores [B, C], and the vector that was used [B, d].
-        """
-        liked = self.vectors[self.where[history]]  # [B, L, d]
-        profile = functional.normalize((liked * weight[:, :, None]).sum(1), dim=1)
-        asked = (vector != 0).any(1, keepdim=True)  # [B, 1]
-        used = torch.where(asked, vector, profile)
-        scores = used @ self.vectors.t()  # [B, u + 1]
-        # A tensor as k keeps it an input of the graph.
-        best = torch.topk(scores[:, 1:], k[0], dim=1)  # type: ignore[arg-type]
-        return best.indices + 1, best.values, scores.gather(1, self.where[candidates]), used
-
-
-class IndexedSearch(nn.Module):
-    """As DenseSearch, for a catalogue whose items an index finds: ends at the vector used."""
 
     vectors: Tensor
     where: Tensor
@@ -165,7 +134,11 @@ class IndexedSearch(nn.Module):
     def forward(
         self, vector: Tensor, history: Tensor, weight: Tensor, candidates: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See DenseSearch.forward -> candidate_scores [B, C], the vector that was used [B, d]."""
+        """Score candidates by `vector`, or by the history's profile where it is all zeros.
+
+        vector float32 [B, d], history int64 [B, L], weight float32 [B, L], candidates
+        int64 [B, C] -> candidate_scores [B, C], the vector that was used [B, d].
+        """
         real = torch.where(history != 0, weight, torch.zeros_like(weight))
         liked = self.vectors[self.where[history]]  # [B, L, d]
         profile = functional.normalize((liked * real[:, :, None]).sum(1), dim=1)

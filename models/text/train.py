@@ -23,17 +23,11 @@ from artifacts.engines.query_weight import CATALOGUE_READ, PREFIX, UNREAD_WEIGHT
 from artifacts.engines.text import DENSE_WEIGHT, UNREAD, TextEngine
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
+from models.codes import build_codes
 from models.data.errors import DatasetError
 from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
-from models.index import (
-    INDEX_FROM,
-    Index,
-    build_index,
-    measured,
-    measures,
-    settings,
-)
+from models.index import LISTS_FROM, Finder, build_index, measured
 from models.progress import Progress, part
 from models.text.documents import document, item_texts
 from models.text.encode import (
@@ -44,7 +38,7 @@ from models.text.encode import (
     whole,
 )
 from models.text.evaluate import known_items, sample_queries
-from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_indexed, export_search
+from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_search
 from models.text.model import load_encoder
 from models.text.pairs import Known, Pair, known_of, make_pairs
 from models.text.tune import Tuning, fine_tune
@@ -83,9 +77,9 @@ class Config:
     # Newest events that make up a shopper's profile where there is no query. More is
     # steadier, less follows the moment.
     max_history: int = 50
-    # Catalogues of so many items are searched by an index. Lower: faster, and an item in a
-    # hundred is missed; see models/index.py.
-    index_from: int = INDEX_FROM
+    # Catalogues of so many items are searched by lists. Lower: an item in a hundred is
+    # missed; see models/index.py.
+    index_from: int = LISTS_FROM
     # Most of an index's lists that a shopper's profile may need. The mean of many texts is
     # near everything: where it needs more, histories are not read, and without a query text
     # is not asked. 1: they are, whatever it costs.
@@ -131,11 +125,8 @@ def train(
         weighed = _weighed(config, items, vectors, directory)
         queries = sample_queries(items, events, seed=config.seed)
         histories = _histories(events, keys, queries, config)
-        index, left_out = _index(config, vectors, keys, histories, directory)
-        if index is None:
-            worst = export_search(vectors, directory / MODEL)
-        else:
-            worst = export_indexed(vectors, directory / MODEL, index)
+        finder, left_out = _finder(config, vectors, keys, histories, directory)
+        worst = export_search(vectors, directory / MODEL, finder)
         manifest = new_manifest(
             Origin("text", version, config, events),
             engine="text",
@@ -143,7 +134,7 @@ def train(
             outputs=wire_outputs(embedding=WIDTH),
             metrics={
                 "export_difference": worst,
-                **measures(index),
+                **finder.metrics,
                 **left_out,
                 **learned,
                 **weighed.metrics,
@@ -153,7 +144,7 @@ def train(
                 **_weights(config, items, weighed, directory),
                 "max_history": config.max_history,
                 PIECES: 1,
-                **settings(index),
+                **finder.settings,
             },
         )
         engine = TextEngine(directory, manifest, keys)
@@ -224,21 +215,22 @@ def _weights(
     }
 
 
-def _index(
+def _finder(
     config: Config, vectors: Scores, keys: Keys, histories: Histories, directory: Path
-) -> tuple[Index | None, dict[str, float]]:
-    """Index a large catalogue's distinct vectors, measured with queries and shoppers' profiles.
+) -> tuple[Finder, dict[str, float]]:
+    """Make what finds the distinct vectors, measured with queries and shoppers' profiles.
 
-    Where profiles need too many lists, the index is for queries alone, and the second
-    result says how many they need. A small catalogue has no index.
+    Where profiles need too many lists, they are for queries alone, and the second result
+    says how many they need.
     """
-    if len(keys) < config.index_from:
-        return None, {}
     rows = KeyIndex(keys).rows(histories.keys[:, -config.max_history :])
     profiles = _unit((vectors[np.maximum(rows - 1, 0)] * (rows > 0)[:, :, None]).sum(axis=1))
     queries = _unit(TextEncoder(directory).encode(histories.queries))
     distinct = distinct_rows(vectors)[0]
-    both = build_index(distinct, np.concatenate([queries, profiles]), seed=config.seed)
+    users = np.concatenate([queries, profiles])
+    if len(keys) < config.index_from:
+        return build_codes(distinct, users), {}
+    both = build_index(distinct, users, seed=config.seed)
     if both.share <= config.most_lists:
         return both, {}
     return measured(distinct, both, queries), {LEFT_OUT: both.share}

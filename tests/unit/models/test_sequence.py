@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from artifacts import loader
 from artifacts.engine import Question
 from artifacts.session import open_session
+from models.codes import build_codes
 from models.curves import curves_of
 from models.data.dataset import keyed
 from models.data.errors import DatasetError, OptionError
@@ -25,7 +26,6 @@ from models.sequence.encoders import ENCODERS
 from models.sequence.features import item_features
 from models.sequence.graph import (
     EXPORT_TOLERANCE,
-    export_indexed,
     export_model,
     item_table,
     probe,
@@ -196,9 +196,10 @@ def test_copying_raises_items_of_the_history_only_and_more_the_more_often():
 def test_the_embedding_times_item_vector_and_bias_is_the_score():
     made, history = model(), torch.tensor([[4, 7, 2]])
     rows = torch.tensor([[1, 9, 30]])
-    *_, candidates, embedding = made(history, rows, torch.tensor([3]))
-    vectors = torch.cat([made.items.weight, made.bias[:, None]], 1)
-    torch.testing.assert_close(candidates, embedding @ vectors[rows[0]].t())
+    embedding = torch.from_numpy(user_vectors(made, history.numpy()))
+    vectors = torch.from_numpy(item_table(made))
+    scores, _ = made.scores(history)
+    torch.testing.assert_close(scores[:, rows[0]], embedding @ vectors[rows[0] - 1].t())
 
 
 @pytest.mark.parametrize(
@@ -214,25 +215,21 @@ def test_the_embedding_times_item_vector_and_bias_is_the_score():
 def test_onnx_computes_what_torch_computes_for_any_shape(tmp_path, variant):
     # Trained with dropout, which what is exported must know nothing of.
     made = model(replace(SMALL, dropout=0.5, **variant))
-    assert export_model(made, tmp_path / "model.onnx") <= EXPORT_TOLERANCE
-    session = open_session(tmp_path / "model.onnx")
-    for shape in ((1, 1, 1, 1), (5, 3, 2, 30), (2, 12, 9, 4)):
-        history, wanted, k = probe(made, *shape)
-        with torch.no_grad():
-            ours = made(history, wanted, k)
-        feed = {"history": history.numpy(), "candidates": wanted.numpy(), "k": k.numpy()}
-        rows, *theirs = session.run(["rows", "scores", "candidate_scores", "embedding"], feed)
-        assert (rows > 0).all()
-        assert rows.shape == (shape[0], min(shape[3], 30))
-        for a, b in zip(ours[1:], theirs, strict=True):
-            np.testing.assert_allclose(a.numpy(), b, atol=EXPORT_TOLERANCE)
-
-
-def test_cosines_of_a_large_catalogue_are_exported_beside_an_index(tmp_path):
-    made = model(replace(SMALL, temperature=0.1, repeats=False, dropout=0.5))
     users = user_vectors(made, np.array([[0, 4, 7], [5, 2, 9], [1, 2, 3]]))
-    index = build_index(item_table(made), users, seed=0)
-    assert export_indexed(made, tmp_path / "model.onnx", index) <= EXPORT_TOLERANCE
+    for build in (build_codes, build_index):
+        finder = build(item_table(made), users)
+        assert export_model(made, tmp_path / "model.onnx", finder) <= EXPORT_TOLERANCE
+        session = open_session(tmp_path / "model.onnx")
+        for shape in ((1, 1, 1), (5, 3, 2), (2, 12, 9)):
+            history, places = probe(made, *shape)
+            wanted = torch.from_numpy(np.append(0, finder.order + 1))[places]
+            with torch.no_grad():
+                ours = made.scores(torch.from_numpy(np.append(0, finder.order + 1))[history])[0]
+            feed = {"history": history.numpy(), "candidates": places.numpy()}
+            (theirs,) = session.run(["candidate_scores"], feed)
+            expected = ours.gather(1, wanted).numpy()
+            there = places.numpy() > 0
+            np.testing.assert_allclose(theirs[there], expected[there], atol=EXPORT_TOLERANCE)
 
 
 @pytest.mark.parametrize("repeats", [True, False])

@@ -20,6 +20,7 @@ from gateway.replicas.contract import Contract
 from gateway.types import EventType
 from gateway.types import Question as Ask
 from inference import inference_pb2 as pb
+from models.codes import build_codes
 from models.data.dataset import keyed
 from models.data.errors import DatasetError
 from models.data.interactions import TYPE_NUMBERS, interactions
@@ -28,7 +29,6 @@ from models.index import build_index
 from models.progress import silent
 from models.sequence.graph import (
     EXPORT_TOLERANCE,
-    export_indexed,
     export_model,
     item_table,
     user_vectors,
@@ -180,13 +180,10 @@ def test_padding_on_the_left_changes_nothing() -> None:
 @pytest.mark.parametrize("only", [{"types": False}, {"gaps": False}, {"repeats": False}, {}])
 def test_onnx_computes_what_torch_computes(tmp_path: Path, only: dict[str, Any]) -> None:
     made = model(replace(SHAPE, **only), noise=0.1)
-    assert export_model(made, tmp_path / "model.onnx") <= EXPORT_TOLERANCE
-
-
-def test_a_large_catalogue_is_exported_beside_an_index(tmp_path: Path) -> None:
-    made = model(noise=0.1)
-    index = build_index(item_table(made), user_vectors(made, HISTORY.numpy(), TOLD), seed=0)
-    assert export_indexed(made, tmp_path / "model.onnx", index) <= EXPORT_TOLERANCE
+    users = user_vectors(made, HISTORY.numpy(), TOLD)
+    for build in (build_codes, build_index):
+        finder = build(item_table(made), users)
+        assert export_model(made, tmp_path / "model.onnx", finder) <= EXPORT_TOLERANCE
 
 
 def test_a_batch_knows_the_types_and_how_long_before_what_followed_events_were() -> None:
