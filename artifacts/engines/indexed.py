@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artifacts.compiled import FLOATS, INTS, WRITTEN, WRITTEN_INTS, compiled
 from artifacts.engine import Answer, Bools, Question, Scores
 from artifacts.engines.graph import left_padded
 from artifacts.engines.nearest import PROBES
@@ -66,13 +67,15 @@ class IndexedEngine:
     def run(self, question: Question) -> Answer:
         """Answer a batch; rows without a single known history item have no opinion."""
         rows = self._index.rows(question.history)
-        unknown = int(np.count_nonzero((question.history != 0) & (rows == 0)))
+        # Most questions bring known items alone; what only others need is left out for them.
+        whole = bool(rows.all()) and rows.size > 0
+        unknown = 0 if whole else int(np.count_nonzero((question.history != 0) & (rows == 0)))
         columns = {"history_weight": question.history_weight, **told(question, self._inputs)}
         rows, padded = left_padded(rows, tuple(columns.values()), self._max_history)
         history = {"history": rows, **dict(zip(columns, padded, strict=True))}
-        silent: Bools = ~(rows != 0).any(axis=1)
+        silent: Bools | None = None if whole else ~(rows != 0).any(axis=1)
         if question.candidates is None:
-            # Only a model that copies says more of its history than the index does.
+            # Only a model that copies says more of its history than the search does.
             asked = rows if self._history_scores else np.zeros((len(rows), 1), np.int64)
             own, embedding = self._ask(history, asked, silent)
             keys, scores = self._best(question, rows, own, embedding)
@@ -80,21 +83,25 @@ class IndexedEngine:
         wanted = self._index.rows(question.candidates)
         unknown += int(np.count_nonzero((question.candidates != 0) & (wanted == 0)))
         scores, embedding = self._ask(history, wanted, silent)
+        said = (wanted != 0) & np.isfinite(scores)
+        if silent is not None:
+            said &= ~silent[:, None]
+        scores = np.where(said, scores, np.float32(np.nan))
         return Answer(scores=scores, embedding=embedding, unknown_items=unknown)
 
     def _ask(
-        self, history: Mapping[str, Column], candidates: Keys, silent: Bools
+        self, history: Mapping[str, Column], candidates: Keys, silent: Bools | None
     ) -> tuple[Scores, Scores]:
-        """Return the scores of candidates [B, C], NaN without an opinion, and the users [B, d]."""
+        """Return the scores of candidates [B, C] and the users [B, d], zeros for the silent."""
         feed = {**history, "candidates": candidates}
+        scores: Scores
+        embedding: Scores
         scores, embedding = self._session.run(
             ["candidate_scores", "embedding"], {n: v for n, v in feed.items() if n in self._inputs}
         )
-        said = (candidates != 0) & ~silent[:, None] & np.isfinite(scores)
-        return (
-            np.where(said, scores, np.float32(np.nan)),
-            np.where(silent[:, None], np.float32(0), embedding),
-        )
+        if silent is not None and silent.any():
+            embedding = np.where(silent[:, None], np.float32(0), embedding)
+        return scores, embedding
 
     def _best(
         self, question: Question, history: Keys, own: Scores, embedding: Scores
@@ -102,18 +109,22 @@ class IndexedEngine:
         """Return each row's best k, keys and scores [B, max(k)], 0 and NaN behind the last."""
         k = question.k if question.k is not None and len(question.k) else np.ones(1, np.int64)
         top = max(1, int(k.max()))
+        # Nothing is found for the silent, whose vectors are zeros.
         rows, scores = self._search.search(embedding, min(top, len(self._index)))
         if self._history_scores:
-            rows, scores = with_history(rows, scores, history, own)
+            silent = np.asarray(~embedding.any(axis=1))
+            rows, scores = with_history(rows, scores, np.where(silent[:, None], 0, history), own)
         short = top - rows.shape[1]
         if short > 0:
             rows = np.pad(rows, ((0, 0), (0, short)))
             scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
-        silent: Bools = ~(embedding != 0).any(axis=1)
-        absent = (rows == 0) | ~np.isfinite(scores) | silent[:, None]
-        absent |= np.arange(top)[None, :] >= k[:, None]
-        keys = np.where(absent, 0, self._index.keys_by_row[rows])
-        return keys, np.where(absent, np.float32(np.nan), scores)
+        there = (rows != 0) & np.isfinite(scores)
+        if len(k) > 1:
+            there &= np.arange(top)[None, :] < k[:, None]
+        keys = self._index.keys_by_row[rows]
+        if there.all():
+            return keys, scores
+        return np.where(there, keys, 0), np.where(there, scores, np.float32(np.nan))
 
 
 def with_history(rows: Keys, scores: Scores, history: Keys, own: Scores) -> tuple[Keys, Scores]:
@@ -122,14 +133,38 @@ def with_history(rows: Keys, scores: Scores, history: Keys, own: Scores) -> tupl
     rows and scores [B, k] best first, history [B, L] and its scores `own` [B, L], NaN
     without an opinion -> the best k of both [B, k].
     """
-    # What was found and is in the history counts there; a repeated item at its last place.
-    known = (rows[:, :, None] == history[:, None, :]).any(axis=2)
-    again = np.triu(history[:, :, None] == history[:, None, :], 1).any(axis=2)
-    nothing = np.float32(-np.inf)
-    both = np.concatenate([rows, history], axis=1)
-    values = np.concatenate(
-        [np.where(known, nothing, scores), np.where(again | np.isnan(own), nothing, own)], axis=1
-    )
-    order = np.argsort(-values, axis=1, kind="stable")[:, : rows.shape[1]]
-    values = np.take_along_axis(values, order, axis=1)
-    return np.where(np.isfinite(values), np.take_along_axis(both, order, axis=1), 0), values
+    best, values = np.zeros_like(rows), np.full_like(scores, -np.inf)
+    for at in range(len(rows)):
+        _merge(rows[at], scores[at], history[at], own[at], best[at], values[at])
+    return best, values
+
+
+@compiled(INTS, FLOATS, INTS, FLOATS, WRITTEN_INTS, WRITTEN, alone=True)
+def _merge(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold them
+    rows: Keys, scores: Scores, history: Keys, own: Scores, best: Keys, values: Scores
+) -> None:
+    """Write the best of both to `best` and `values` [k]; of equals, what was found is first."""
+    ranked = np.empty(len(history), np.int64)
+    many = 0
+    for at in range(len(history)):
+        if history[at] == 0 or not np.isfinite(own[at]) or history[at] in history[at + 1 :]:
+            continue
+        place = many
+        while place > 0 and own[ranked[place - 1]] < own[at]:
+            ranked[place] = ranked[place - 1]
+            place -= 1
+        ranked[place] = at
+        many += 1
+    mine, at = 0, 0
+    for place in range(len(best)):
+        # What was found and is in the history counts there.
+        while at < len(rows) and (rows[at] == 0 or rows[at] in history):
+            at += 1
+        if mine < many and (at == len(rows) or own[ranked[mine]] > scores[at]):
+            best[place], values[place] = history[ranked[mine]], own[ranked[mine]]
+            mine += 1
+        elif at < len(rows):
+            best[place], values[place] = rows[at], scores[at]
+            at += 1
+        else:
+            return

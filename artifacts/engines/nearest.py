@@ -73,7 +73,8 @@ class NearestSearch:
     def search(self, vectors: Scores, k: int) -> tuple[Keys, Scores]:
         """Return the best rows int64 [B, k] of each vector [B, d] and their products.
 
-        Best first; 0 and -inf behind the last, where the lists read hold fewer than k.
+        Best first; 0 and -inf behind the last, where the lists read hold fewer than k, and
+        for a vector of zeros.
         """
         rows = np.zeros((len(vectors), k), np.int64)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
@@ -82,7 +83,8 @@ class NearestSearch:
         last = promise.shape[1] - self._probes
         chosen = np.argpartition(promise, last, axis=1)[:, last:] if last else None
         everything = np.arange(promise.shape[1])
-        for at, vector in enumerate(vectors):
+        for at in np.flatnonzero(length).tolist():
+            vector = vectors[at]
             lists = everything if chosen is None else chosen[at]
             found, values = self._within(vector, lists, k)
             rows[at, : len(found)], scores[at, : len(found)] = found, values

@@ -15,7 +15,7 @@ class Search(Protocol):
     def search(self, vectors: Scores, k: int) -> tuple[Keys, Scores]:
         """Return the best rows int64 [B, k] of each vector [B, d] and their products.
 
-        Best first; 0 and -inf behind the last.
+        Best first; 0 and -inf behind the last, and for a vector of zeros.
         """
         ...
 
