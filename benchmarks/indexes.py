@@ -2,18 +2,21 @@
 
 Vectors are made up with the structure of trained ones: clusters of clusters of
 unlike size, lengths from 1 to 1.5; users are means of what they liked in one to
-three clusters. Compared at one core, a user at a time: exact scoring as the graph
-does it, the lists that Plait serves (artifacts/engines/nearest.py), and, where they
-are installed (pip install faiss-cpu usearch), HNSW in its usual settings.
+three clusters. Compared at one core, a user at a time: exact scoring, the two ways in
+which Plait serves (a look at all in 8 bits, artifacts/engines/scan.py, and lists,
+artifacts/engines/nearest.py), and, where they are installed (pip install faiss-cpu
+usearch), HNSW in its usual settings.
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-python -m benchmarks.indexes [--sizes 20000,100000] [--width 64] [--json FILE]
+python -m benchmarks.indexes [--sizes 20000,100000] [--width 64] [--batch 16] [--json FILE]
 """
 
 import argparse
 import importlib.util
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +24,13 @@ import psutil
 
 from artifacts.engine import Scores
 from artifacts.engines.nearest import Ints, NearestSearch
+from artifacts.engines.scan import ScanSearch
+from artifacts.engines.search import Search as Finding
 from benchmarks import machine
-from benchmarks.command import counts, output, write
+from benchmarks.command import count, counts, output, write
 from cli.output import console, table
-from models.index import K, build_index, exact_best
+from models.codes import build_codes
+from models.index import K, build_index, exact_best, save_index
 
 Search = Callable[[Scores], Ints]  # users [B, d] -> rows 0 .. [B, K]
 _USERS = 400
@@ -59,6 +65,13 @@ def shop(size: int, width: int, seed: int = 0) -> tuple[Scores, Scores]:
 def candidates(items: Scores, users: Scores) -> Iterator[tuple[str, float, float, Search]]:
     """Yield (name, CPU-seconds to build, bytes an item beside the vectors, search)."""
     yield "exact", 0.0, 0.0, _exact(items)
+    with tempfile.TemporaryDirectory() as name:
+        began = time.process_time()
+        codes = build_codes(items, users[: _USERS // 2])
+        took = time.process_time() - began
+        save_index(Path(name), items, codes)
+        scan = ScanSearch(Path(name))
+        yield "8 bits", took, float(items.shape[1]), _found(scan, codes.order)
     began = time.process_time()
     index = build_index(items, users[: _USERS // 2])
     took = time.process_time() - began
@@ -67,7 +80,7 @@ def candidates(items: Scores, users: Scores) -> Iterator[tuple[str, float, float
         search = NearestSearch(table, index.lists, probes)
         extra = sum(a.nbytes for a in (index.lists.starts, index.lists.centres)) / len(items)
         name = f"lists, {probes} of {len(index.lists.centres)}"
-        yield name, took, extra, _lists(search, order)
+        yield name, took, extra, _found(search, order)
     for package, build in (("faiss", _faiss), ("usearch", _usearch)):
         if importlib.util.find_spec(package) is not None:
             yield from build(items)
@@ -81,7 +94,7 @@ def _exact(items: Scores) -> Search:
     return search
 
 
-def _lists(search: NearestSearch, order: Ints) -> Search:
+def _found(search: Finding, order: Ints) -> Search:
     return lambda users: order[search.search(users, K)[0] - 1]
 
 
@@ -126,7 +139,7 @@ def _memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def measure(size: int, width: int) -> list[dict[str, Any]]:
+def measure(size: int, width: int, batch: int) -> list[dict[str, Any]]:
     """Return a line per index; recall and time are taken from users it was not tuned on."""
     items, users = shop(size, width)
     asked = users[_USERS // 2 :]
@@ -135,9 +148,10 @@ def measure(size: int, width: int) -> list[dict[str, Any]]:
     for name, built, extra, search in candidates(items, users):
         search(asked[:5])
         began = time.process_time()
-        found = [search(user[None])[0] for user in asked]
+        found = [search(asked[at : at + batch]) for at in range(0, len(asked), batch)]
         took = time.process_time() - began
-        hits = [np.isin(w, f).mean() for f, w in zip(found, wanted, strict=True)]
+        pairs = zip(np.concatenate(found), wanted, strict=True)
+        hits = [np.isin(want, have).mean() for have, want in pairs]
         lines.append({
             "items": size, "index": name, "recall@100": float(np.mean(hits)),
             "cpu_ms": 1000 * took / len(asked), "build_cpu_s": built, "bytes_per_item": extra,
@@ -152,9 +166,10 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=counts, default="20000,50000,100000")
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch", type=count, default=1, help="users at a time")
     parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
     arguments = parser.parse_args()
-    lines = [line for n in arguments.sizes for line in measure(n, arguments.width)]
+    lines = [line for n in arguments.sizes for line in measure(n, arguments.width, arguments.batch)]
     shown = table(">Items", "Index", ">Recall@100", ">CPU ms", ">Build s", ">More B/item")
     for line in lines:
         shown.add_row(
@@ -162,10 +177,8 @@ def main() -> None:
             f"{line['cpu_ms']:.3f}", f"{line['build_cpu_s']:.1f}", f"{line['bytes_per_item']:.0f}",
         )  # fmt: skip
     console().print(shown)
-    write(
-        arguments.json,
-        {"machine": machine.describe(), "width": arguments.width, "lines": lines},
-    )
+    how = {"machine": machine.describe(), "width": arguments.width, "batch": arguments.batch}
+    write(arguments.json, {**how, "lines": lines})
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from artifacts.engines.nearest import LISTS, PROBES, TABLE, Ints, Lists, Nearest
 from artifacts.engines.search import Search
 
 # From this many items on, an artifact gets lists: there they take less time than a look at
-# all in 8 bits (benchmarks/indexes.py); below, that misses nothing.
-LISTS_FROM = 50_000
+# all in 8 bits, which misses nothing (benchmarks/indexes.py, width 64).
+LISTS_FROM = 150_000
 # Part of the exact best K that a search must find of the average user.
 RECALL, K = 0.985, 100
 RECALL_METRIC = f"index_recall@{K}"

@@ -27,7 +27,7 @@ from models.codes import build_codes
 from models.data.errors import DatasetError
 from models.export import Origin, finish, new_manifest, wire_inputs, wire_outputs
 from models.histories import Histories, sample_histories
-from models.index import LISTS_FROM, Finder, build_index, measured
+from models.index import Finder, build_index, measured
 from models.progress import Progress, part
 from models.text.documents import document, item_texts
 from models.text.encode import (
@@ -77,9 +77,9 @@ class Config:
     # Newest events that make up a shopper's profile where there is no query. More is
     # steadier, less follows the moment.
     max_history: int = 50
-    # Catalogues of so many items are searched by lists. Lower: an item in a hundred is
-    # missed; see models/index.py.
-    index_from: int = LISTS_FROM
+    # Catalogues of so many items are searched by lists: of vectors this wide they are ahead
+    # sooner. Lower: an item in a hundred is missed; see models/index.py.
+    index_from: int = 50_000
     # Most of an index's lists that a shopper's profile may need. The mean of many texts is
     # near everything: where it needs more, histories are not read, and without a query text
     # is not asked. 1: they are, whatever it costs.

@@ -32,8 +32,9 @@ def test_the_same_seed_makes_the_same_shop() -> None:
 
 
 def test_the_lists_find_what_exact_search_finds() -> None:
-    lines = {line["index"]: line for line in measure(2_000, 16)}
+    lines = {line["index"]: line for line in measure(2_000, 16, 8)}
     assert lines["exact"]["recall@100"] == 1.0
+    assert lines["8 bits"]["recall@100"] == 1.0
     assert max(v["recall@100"] for n, v in lines.items() if n.startswith("lists")) > 0.97
 
 
