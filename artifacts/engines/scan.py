@@ -163,10 +163,13 @@ def _strips(row: Int32s, greatest: Int32s) -> None:
         greatest[strip] = max(greatest[strip], row[start + strip])
 
 
-@compiled(WRITTEN_ROWS, NUMBER, alone=True)
-def _greatest(values: Int32s, k: int) -> int:
-    """Return the k-th greatest value, k from 1 (Hoare's quickselect); the rest changes places."""
-    low, high, wanted = 0, len(values) - 1, k - 1
+@compiled(WRITTEN_ROWS, NUMBER, NUMBER, alone=True)
+def _greatest(values: Int32s, many: int, k: int) -> int:
+    """Return the k-th greatest, k from 1, of so many values, which change places.
+
+    Quickselect (Hoare 1961).
+    """
+    low, high, wanted = 0, many - 1, k - 1
     while low < high:
         pivot, left, right = values[(low + high) // 2], low, high
         while left <= right:
@@ -203,8 +206,9 @@ def _hopeful(
     strips = min(len(row), max(2 * k, len(row) // _STRIP))
     greatest = np.empty(strips, np.int32)
     _strips(row, greatest)
-    scratch[:strips] = greatest
-    least = _greatest(scratch[:strips], k) - margin
+    for strip in range(strips):
+        scratch[strip] = greatest[strip]
+    least = _greatest(scratch, strips, k) - margin
     many = 0
     for strip in range(strips):
         if greatest[strip] >= least:
@@ -213,7 +217,7 @@ def _hopeful(
                     found[many] = at
                     scratch[many] = row[at]
                     many += 1
-    least = _greatest(scratch[:many], k) - margin
+    least = _greatest(scratch, many, k) - margin
     kept = 0
     for at in range(many):
         if row[found[at]] >= least:
@@ -222,10 +226,25 @@ def _hopeful(
     return kept
 
 
-@compiled(TABLE, FLOATS, ROWS, WRITTEN, reorder=True, alone=True)
-def _scored(table: Scores, vector: Scores, found: Int32s, scores: Scores) -> None:
-    """Write the products of a vector [d] with the rows `found` [m] of the table."""
-    for at in range(len(found)):
+@compiled(WRITTEN_INTS, NUMBER, alone=True)
+def _sort(values: Keys, many: int) -> None:
+    """Put the first so many values in order; numba's own sort takes seconds to compile.
+
+    Shell's method with the gaps of Ciura (2001).
+    """
+    for gap in (701, 301, 132, 57, 23, 10, 4, 1):
+        for at in range(gap, many):
+            value, place = values[at], at
+            while place >= gap and values[place - gap] > value:
+                values[place] = values[place - gap]
+                place -= gap
+            values[place] = value
+
+
+@compiled(TABLE, FLOATS, ROWS, NUMBER, WRITTEN, reorder=True, alone=True)
+def _scored(table: Scores, vector: Scores, found: Int32s, many: int, scores: Scores) -> None:
+    """Write the products of a vector [d] with the first rows that were found."""
+    for at in range(many):
         row = found[at]
         total = np.float32(0)
         for place in range(len(vector)):
@@ -252,13 +271,13 @@ def _best(  # noqa: PLR0917 -- compiled code takes arrays, not objects that hold
         if margins[user] < 0 or k < 1:
             continue
         many = _hopeful(products[user], k, margins[user], found, scratch)
-        _scored(table, vectors[user], found[:many], exact)
+        _scored(table, vectors[user], found, many, exact)
         # One number to sort by, score before row: the bits of a float have its order, but
         # for those of negative ones, which are turned.
         for at in range(many):
             rank = np.int64(bits[at] if bits[at] >= 0 else bits[at] ^ 0x7FFFFFFF)
             order[at] = (~rank << 32) | np.int64(found[at])
-        order[:many].sort()
+        _sort(order, many)
         for at in range(min(k, many)):
             rank = ~(order[at] >> 32)
             rows[user, at] = (order[at] & 0xFFFFFFFF) + 1
