@@ -49,7 +49,7 @@ class Codes:
     @property
     def metrics(self) -> dict[str, float]:
         """See Finder."""
-        return {RECALL_METRIC: self.recall}
+        return {} if np.isnan(self.recall) else {RECALL_METRIC: self.recall}
 
     @property
     def settings(self) -> dict[str, float]:

@@ -78,6 +78,8 @@ class NearestSearch:
         """
         rows = np.zeros((len(vectors), k), np.int64)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
+        if not k:
+            return rows, scores
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         promise = vectors @ self._centres - length * self._reserve  # [B, C]
         last = promise.shape[1] - self._probes

@@ -96,7 +96,7 @@ class ScanSearch:
         vectors = np.ascontiguousarray(vectors, np.float32)
         rows = np.zeros((len(vectors), k), np.int64)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
-        for start in range(0, len(vectors), self._users):
+        for start in range(0, len(vectors) if k else 0, self._users):
             some = slice(start, start + self._users)
             codes, margins = self.codes(vectors[some])
             (products,) = self._session.run([PRODUCTS_OUT], {CODES_IN: codes})

@@ -239,6 +239,7 @@ class TextEngine:
             found, cosines, scores, used = self._session.run([*_FOUND, *_OUTPUTS], feed)
         else:
             scores, used = self._session.run(_OUTPUTS, feed)
+            # Candidates that are given need no search.
             found, cosines = self._search.search(used, few if k else 0)
         return _Dense(*self._texts.rows(found, cosines, k), scores, used), unknown
 

@@ -103,6 +103,7 @@ def test_whom_nothing_is_known_of_gets_nothing(tmp_path):
     items, users = shop(300, 8)
     users[3] = 0
     search, _ = opened(tmp_path, items, users)
+    assert search.search(users, 0)[0].shape == (40, 0)
     rows, scores = search.search(users, 10)
     assert not rows[3].any()
     assert np.isneginf(scores[3]).all()
