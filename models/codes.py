@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from artifacts.engine import Scores
 from artifacts.engines.nearest import Ints
@@ -28,9 +27,7 @@ from artifacts.engines.scan import (
 )
 from models.export import diverged
 from models.index import RECALL_METRIC, Finder, K, build_index, exact_best, recall, save_index
-from models.onnx import OPSET
-
-_IR_VERSION = 9
+from models.onnx_nodes import write_nodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,20 +59,11 @@ class Codes:
         reach = np.float64(lengths.max(initial=0.0))
         np.savez(directory / BALANCE, balance=self.balance, reach=reach)
         many, width = self.items.shape
-        kinds = TensorProto.UINT8, TensorProto.INT32
-        graph = helper.make_graph(
-            [helper.make_node("MatMulInteger", [CODES_IN, "items", "zero"], [PRODUCTS_OUT])],
-            "scan",
-            [helper.make_tensor_value_info(CODES_IN, kinds[0], ["B", width])],
-            [helper.make_tensor_value_info(PRODUCTS_OUT, kinds[1], ["B", many])],
-            [
-                numpy_helper.from_array(np.ascontiguousarray(self.items.T), "items"),
-                numpy_helper.from_array(np.array(ZERO, np.uint8), "zero"),
-            ],
-        )
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
-        onnx.save(model, str(directory / SCAN))
+        given = helper.make_tensor_value_info(CODES_IN, TensorProto.UINT8, ["B", width])
+        made = helper.make_tensor_value_info(PRODUCTS_OUT, TensorProto.INT32, ["B", many])
+        node = helper.make_node("MatMulInteger", [CODES_IN, "items", "zero"], [PRODUCTS_OUT])
+        constants = {"items": self.items.T, "zero": np.array(ZERO, np.uint8)}
+        write_nodes("scan", [node], ([given], [made]), constants, directory / SCAN)
 
 
 def build_finder(

@@ -109,11 +109,10 @@ class IndexedEngine:
         """Return each row's best k, keys and scores [B, max(k)], 0 and NaN behind the last."""
         k = question.k if question.k is not None and len(question.k) else np.ones(1, np.int64)
         top = max(1, int(k.max()))
-        # Nothing is found for the silent, whose vectors are zeros.
+        # Nothing is found for the silent: their vectors are zeros, their histories empty.
         rows, scores = self._search.search(embedding, min(top, len(self._index)))
         if self._history_scores:
-            silent = np.asarray(~embedding.any(axis=1))
-            rows, scores = with_history(rows, scores, np.where(silent[:, None], 0, history), own)
+            rows, scores = with_history(rows, scores, history, own)
         short = top - rows.shape[1]
         if short > 0:
             rows = np.pad(rows, ((0, 0), (0, short)))

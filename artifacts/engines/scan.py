@@ -4,8 +4,8 @@ Scoring every item for one user is bound by memory: each number of the table is 
 one product. In 8 bits the table is a quarter, whole numbers multiply several times as
 fast, and what is lost is rounding, whose spread is known. So the items that could be
 among the best are known too, and only these are scored from the table itself. The
-answer is that of exact scoring: an item is missed where its errors are six times their
-spread.
+answer is that of exact scoring: an item is missed where its error and that of the k-th
+lie six times their spread apart.
 
 The graph `scan.onnx` is one product: codes UINT8 [B, d] -> products INT32 [B, m].
 """

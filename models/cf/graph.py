@@ -11,16 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from artifacts.engines.neighbours import OFFSETS, SAID, SAID_ABOUT
 from artifacts.manifest import MODEL
 from models.cf.model import Floats, Indices, Neighbours
 from models.cf.weights import Baseline
-
-OPSET = 18
-# Newer than what older ONNX Runtime versions read, and nothing here needs it.
-_IR_VERSION = 9
+from models.onnx_nodes import write_nodes
 
 
 def tables(found: Neighbours, *, repeat_weight: float) -> tuple[Indices, Floats]:
@@ -78,7 +75,7 @@ def save_neighbours(
     constants = {**history_constants(recency_exponent), **_expected_constants(baseline)}
     outputs = [helper.make_tensor_value_info("strength", TensorProto.FLOAT, ["B", "L"])]
     nodes = [*fading(), *totals_by_place(), *_strengths_against(baseline)]
-    _write("strength", nodes, (_history(), outputs), constants, directory / MODEL)
+    write_nodes("strength", nodes, (_history(), outputs), constants, directory / MODEL)
 
 
 def write_graph(
@@ -95,7 +92,7 @@ def write_graph(
         helper.make_tensor_value_info("candidates", TensorProto.INT64, ["B", "C"]),
         helper.make_tensor_value_info("k", TensorProto.INT64, [1]),
     ]
-    _write(name, nodes, (inputs, outputs), constants, path)
+    write_nodes(name, nodes, (inputs, outputs), constants, path)
 
 
 def history_constants(recency_exponent: float) -> dict[str, np.ndarray]:
@@ -118,24 +115,6 @@ def _history() -> list[onnx.ValueInfoProto]:
         helper.make_tensor_value_info("history", TensorProto.INT64, ["B", "L"]),
         helper.make_tensor_value_info("history_weight", TensorProto.FLOAT, ["B", "L"]),
     ]
-
-
-def _write(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    ends: tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]],
-    constants: dict[str, np.ndarray],
-    path: Path,
-) -> None:
-    used = {i for node in nodes for i in node.input}
-    constants = {n: v for n, v in constants.items() if n in used}
-    arrays = [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()]
-    graph = helper.make_graph(nodes, name, *ends, arrays)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
-    )
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
 
 
 def fading() -> list[onnx.NodeProto]:
