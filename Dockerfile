@@ -30,7 +30,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 RUN python -m venv --without-pip /opt/plait
 COPY requirements.lock ./
-RUN grep -E '^(grpcio|grpcio-health-checking|grpcio-reflection|llvmlite|numba|numpy|prometheus-client|protobuf|typing-extensions|uvloop)==' \
+RUN grep -E '^(grpcio|grpcio-health-checking|grpcio-reflection|llvmlite|numba|numpy|prometheus-client|protobuf|typing-extensions|uvloop|valkey)==' \
       requirements.lock > gateway.txt \
     && pip --python /opt/plait/bin/python install --no-deps -r gateway.txt
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for number in range(arguments.rounds):
             figures: dict[str, Figures] = {"disk": disk(work)}
             for mode in arguments.sync_ms:
-                with gateway(work, mode) as (address, metrics, process):
+                settings = {"EVENT_SYNC_MS": str(mode)}
+                with gateway(work, settings) as (address, metrics, process):
                     for rate, (per_second, per_call) in arguments.rates.items():
                         stream = Stream(
                             per_second, per_call, _USERS, _ITEMS,
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "stored_events": arguments.stored,
         "seconds": arguments.seconds,
         "seed": arguments.seed,
-        "median": {key: _median([r[key] for r in rounds]) for key in rounds[0]},
+        "median": {key: median([r[key] for r in rounds]) for key in rounds[0]},
         "rounds": rounds,
     }
 
@@ -133,23 +134,24 @@ def disk(work: Path, times: int = 50) -> Figures:
     finally:
         os.close(handle)
         path.unlink()
-    return {"p50_ms": _quantile(seconds, 0.5), "p99_ms": _quantile(seconds, 0.99)}
+    return {"p50_ms": quantile(seconds, 0.5), "p99_ms": quantile(seconds, 0.99)}
 
 
 @contextmanager
-def gateway(work: Path, sync_ms: int) -> Iterator[tuple[str, int, psutil.Process]]:
+def gateway(work: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, int, psutil.Process]]:
     """Run `python -m gateway`; yields its address, metrics port and process."""
-    settings = {
+    usual = {
         "PORT": 0, "METRICS_PORT": 0, "REPOSITORY": work / "models", "EXPOSURE_LOG": "",
         "STATE": work / "state.sqlite", "SOURCES": "cf=127.0.0.1:9", "ITEM_ENCODERS": "",
-        "CONTACT_MS": 0, "DRAIN_SECONDS": 0, "EVENT_SYNC_MS": sync_ms, "DIE_WITH_PARENT": "true",
+        "CONTACT_MS": 0, "DRAIN_SECONDS": 0, "DIE_WITH_PARENT": "true",
     }  # fmt: skip
+    values = {**usual, **settings}
     plain = {k: v for k, v in os.environ.items() if not k.startswith("PLAIT_")}
     log = work / "gateway.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway"],
-            env={**plain, **{f"PLAIT_GATEWAY_{k}": str(v) for k, v in settings.items()}},
+            env={**plain, **{f"PLAIT_GATEWAY_{k}": str(v) for k, v in values.items()}},
             stderr=output,
         )
     try:
@@ -174,9 +176,9 @@ def _serving(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
 def _measure(
     address: str, metrics: int, process: psutil.Process, stream: Stream, seconds: float
 ) -> Figures:
-    before, cpu = scrape("127.0.0.1", metrics), _cpu_seconds(process)
+    before, cpu = scrape("127.0.0.1", metrics), cpu_seconds(process)
     seen = asyncio.run(send(address, stream, seconds))
-    cpu = _cpu_seconds(process) - cpu
+    cpu = cpu_seconds(process) - cpu
     after = scrape("127.0.0.1", metrics)
     commits = after.histogram("plait_event_commit_seconds").minus(
         before.histogram("plait_event_commit_seconds")
@@ -197,24 +199,24 @@ def figures(seen: Seen) -> Figures:
         raise UserError("no call was answered in the measured time")
     return {
         "events_per_second": seen.acknowledged / seen.seconds,
-        "p50_ms": _quantile(seen.latencies, 0.5),
-        "p99_ms": _quantile(seen.latencies, 0.99),
+        "p50_ms": quantile(seen.latencies, 0.5),
+        "p99_ms": quantile(seen.latencies, 0.99),
         "max_ms": 1000 * max(seen.latencies),
-        "client_late_p99_ms": _quantile(seen.late, 0.99),
+        "client_late_p99_ms": quantile(seen.late, 0.99),
         "not_ok": sum(seen.outcomes.values()) - seen.outcomes["OK"],
     }
 
 
-def _quantile(seconds: list[float], q: float) -> float:
+def quantile(seconds: list[float], q: float) -> float:
     ordered = sorted(seconds)
     return 1000 * ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-def _median(values: list[Figures]) -> Figures:
+def median(values: list[Figures]) -> Figures:
     return {key: statistics.median(v[key] for v in values) for key in values[0]}
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
     used = process.cpu_times()
     return float(used.user + used.system)
 

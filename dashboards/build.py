@@ -28,12 +28,14 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from dashboards.gateway_rows import ANSWERS, LOAD, STAGES
-from dashboards.kept_rows import DATA, STORE, WEIGHTS
+from dashboards.kept_rows import DATA, JOURNAL, STORE, WEIGHTS
 from dashboards.panels import Panel, Row, Target
 from dashboards.source_rows import INSIDE, REPLICAS, SOURCES
 
 # From what the shopper sees down to its causes.
-ROWS: tuple[Row, ...] = (ANSWERS, LOAD, STAGES, SOURCES, REPLICAS, INSIDE, DATA, WEIGHTS, STORE)
+ROWS: tuple[Row, ...] = (
+    ANSWERS, LOAD, STAGES, SOURCES, REPLICAS, INSIDE, DATA, WEIGHTS, STORE, JOURNAL,
+)  # fmt: skip
 FILE = Path(__file__).parent / "plait-latency.json"
 _PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _HEIGHT = 8

@@ -1,4 +1,4 @@
-"""What the dashboard asks about what the gateway keeps: events, catalogue, versions, weights."""
+"""What the dashboard asks about what gateways keep: events, catalogue, versions, weights."""
 
 from dashboards.panels import SOURCE, Panel, Row, Target, quantiles, rate
 
@@ -159,6 +159,49 @@ STORE = Row(
             "reqps",
             (Target(rate("plait_unread_histories_total"), "rankings"),),
             width=6,
+        ),
+    ),
+)
+
+JOURNAL = Row(
+    "Do several gateways know the same?",
+    (
+        Panel(
+            "Gateways by what the journal is to them",
+            "Only where several share one. away: they record nothing and go on ranking from "
+            "memory; all of them: look at Valkey, one of them: at its network.",
+            "short",
+            (Target("sum by (state) (plait_journal_state)", "{{state}}"),),
+            width=6,
+        ),
+        Panel(
+            "Entries of the journal per second",
+            "Taken in, by where they were written. Each gateway takes in all: with two, as many "
+            "come from here as from elsewhere.",
+            "cps",
+            (Target(rate("plait_journal_entries_total", by="written"), "{{written}}"),),
+            width=6,
+        ),
+        Panel(
+            "Time behind the journal",
+            "Of the gateway that is furthest behind; it ranks without what was recorded since. "
+            "Above 30 s: it gets too little CPU, or its disk is slow or full.",
+            "s",
+            (Target("max(plait_journal_behind_seconds)", "most"),),
+            width=6,
+        ),
+        Panel(
+            "Entries missed",
+            "Since the gateways were started. passed over: they could not be taken in. gaps: "
+            "they were gone before they were read. Have that gateway copy the state of another.",
+            "short",
+            (
+                Target("sum(plait_journal_skipped_total)", "passed over"),
+                Target("sum(plait_journal_gaps_total)", "gaps"),
+            ),
+            width=6,
+            stat=True,
+            bad_from=1,
         ),
     ),
 )

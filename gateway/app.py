@@ -6,9 +6,11 @@ serves trends before any model is up, and each model as it comes.
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -29,16 +31,25 @@ from gateway.connection import Connection
 from gateway.embedded import EmbeddedLink
 from gateway.errors import StoreError
 from gateway.exposure import ExposureLog
+from gateway.journal.copying import StateServicer
+from gateway.journal.follower import Follower
+from gateway.journal.joining import Joining
+from gateway.journal.memory import StateMemory
+from gateway.journal.place import Place
+from gateway.journal.stream import Journal
 from gateway.link import Link
 from gateway.loading import State, load_state
 from gateway.rollouts.fusion import first_fusion
 from gateway.rollouts.record import RecordFile
+from gateway.rollouts.sharing import SharedRollouts
 from services.runtime.errors import StartError, Unavailable
 from services.runtime.health import Health
 
 _log = logging.getLogger(__name__)
 # The health name that says whether events can be made durable.
 STORE = "store"
+# And the one that says whether other gateways hear of them.
+JOURNAL = "journal"
 # Seconds before items that a repaired file lacks are written again, where that failed.
 _RESTORE_AGAIN = 5.0
 
@@ -66,9 +77,18 @@ class GatewayApplication:
         self._lacking = False
         self._restoring: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
+        self._journal: Journal | None = None
+        self._joining: Joining | None = None
+        self._follower: Follower | None = None
+        self._rollouts: SharedRollouts | None = None
+        if config.journal.text:
+            self._journal = Journal(config.journal.text, config.journal_minutes)
+            self._joining = Joining(
+                self._journal, config.state.resolve(), config.others(), self._stopping
+            )
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
-        """Add the five services."""
+        """Add the services."""
         self._health = health
         return [
             add_to_server(server, servicer)
@@ -79,6 +99,7 @@ class GatewayApplication:
                 EventServicer(self._ready),
                 CatalogServicer(self._ready),
                 ProfileServicer(self._ready),
+                StateServicer(self._config.state.resolve(), lambda: self._shown),
                 RolloutServicer(self._ready, self._config.rollouts),
             )
         ]
@@ -95,6 +116,7 @@ class GatewayApplication:
         )
         what = {"version": fusion.version, "items": len(fusion.item_keys)}
         _log.info("fusion loaded", extra=what)
+        place = await self._join()
         try:
             tell = await self._watch_store()
             self._state = await asyncio.to_thread(load_state, config, fusion, tell, self._stopping)
@@ -105,17 +127,83 @@ class GatewayApplication:
         await self._save_trends()
         await asyncio.gather(*(link.load() for link in self._embedded.values()))
         await self._contact()
-        known = Known(self._state, fusion, record)
-        self._assembled = assemble(config, self._connections, known, self._exposures)
+        assembled = await self._assemble(Known(self._state, fusion, record, place))
+        if self._follower is not None:
+            await self._follower.start()
+        if self._rollouts is not None:
+            await self._rollouts.start()
+        self._assembled = assembled
         if self._lacking:
             self._restoring = asyncio.create_task(self._restore())
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
+    async def _join(self) -> Place | None:
+        """Bring the state file to the journal, if there is one; return where it stands."""
+        if self._joining is None:
+            return None
+        return await self._joining.join()
+
+    async def _assemble(self, known: Known) -> Assembled:
+        """Put all together, and writes on their way through the journal."""
+        state, place, journal = known.state, known.place, self._journal
+        if journal is None or self._joining is None or place is None:
+            await self._leave_journal(state)
+            return assemble(self._config, self._connections, known, self._exposures)
+        stored = await asyncio.to_thread(state.store.place)
+        if place.journal is None:
+            place = await self._joining.settle(stored)
+        # That a repair may have lost something is known to the file alone.
+        place = replace(place, gap=place.gap or stored.gap, empty=stored.empty)
+        if place != stored:  # else nothing is written: the disk may be full
+            await state.store.put_place(place)
+        assembled = assemble(
+            self._config, self._connections, replace(known, place=place), self._exposures
+        )
+        parts = assembled.parts
+        memory = StateMemory(state.store, parts.events, parts.keeper, self._take_rollouts)
+        follower = Follower(journal, memory, place, secrets.token_bytes(8), self._tell_journal)
+        parts.events.share(follower)
+        parts.keeper.share(follower)
+        self._follower = follower
+        self._rollouts = SharedRollouts(
+            journal, follower, assembled.record, parts.canaries, parts.fusion
+        )
+        return assembled
+
+    async def _leave_journal(self, state: State) -> None:
+        """Let a file that goes on alone be of no journal: it will hold what no other knows."""
+        try:
+            if (await asyncio.to_thread(state.store.place)).journal is not None:
+                await state.store.put_place(Place())
+                _log.warning("the state file leaves its journal: the setting is empty")
+        except StoreError as error:
+            raise StartError(f"the state file cannot leave its journal: {error}") from None
+
+    def _take_rollouts(self, record: str) -> None:
+        if self._rollouts is not None:
+            self._rollouts.take(record)
+
+    async def _tell_journal(self, followed: bool) -> None:
+        """Show whether what is recorded reaches other gateways, as the health name `journal`."""
+        if self._health is not None:
+            await self._health.set(JOURNAL, ready=followed)
+
+    @property
+    def _shown(self) -> Journal | None:
+        """The journal, while others may copy the state."""
+        return self._journal if self._assembled is not None else None
+
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
         self._stopping.set()  # also for a start that is under way in its thread
         assembled, self._assembled = self._assembled, None
+        if self._rollouts is not None:
+            await self._rollouts.stop()
+        if self._follower is not None:
+            await self._follower.stop()
+        if self._journal is not None:
+            await self._journal.stop()
         if assembled is not None:
             await assembled.embedder.stop()
         for connection in self._connections.values():
@@ -152,9 +240,18 @@ class GatewayApplication:
 
     async def _complete(self, health: Health) -> None:
         """Give a repaired file the items that only memory still has, and say that it is well."""
+        if self._follower is not None:
+            await self._restate(self._follower)
         await self._restore()
         if self._state is None or self._state.store.condition.state is Condition.OK:
             await health.set(STORE, ready=True)
+
+    async def _restate(self, follower: Follower) -> None:
+        """Have a repaired file tell where it stands, and that it may lack what came before."""
+        try:
+            await follower.restate(gap=True)
+        except StoreError as error:
+            _log.error("place in the journal not kept", extra={"reason": str(error)})
 
     async def _restore(self) -> None:
         """Store the items that a repaired file lacks; again and again where that fails.

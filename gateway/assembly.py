@@ -16,6 +16,7 @@ from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
 from gateway.followers import Followers
 from gateway.idle import IdleRankings, Moment
+from gateway.journal.place import Place
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State
@@ -43,6 +44,7 @@ class Known:
     state: State
     fusion: FusionArtifact
     record: Record  # of versions and canaries
+    place: Place | None = None  # in the journal; None: there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Assembled:
     parts: Parts
     embedder: Embedder
     adaptive: AdaptiveWeights
+    record: RecordKeeper
 
 
 def assemble(
@@ -97,7 +100,7 @@ def assemble(
     slates = Slates(
         recommender,
         lanes.rankings,
-        _rankings(config, catalogue),
+        _rankings(config, catalogue, known.place),
         catalogue,
         exposures,
         trails=state.trails,
@@ -126,15 +129,16 @@ def assemble(
     keeper.count()
     embedder.start()
     adaptive.start()
-    return Assembled(parts, embedder, adaptive)
+    return Assembled(parts, embedder, adaptive, rollouts)
 
 
-def _rankings(config: GatewayConfig, catalogue: Catalogue) -> Rankings:
+def _rankings(config: GatewayConfig, catalogue: Catalogue, place: Place | None) -> Rankings:
     return Rankings(
         catalogue.has,
         catalogue.on_sale,
         capacity=config.max_rankings,
         seconds=60 * config.ranking_minutes,
+        secret=b"" if place is None else str(place.journal).encode(),
     )
 
 

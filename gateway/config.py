@@ -9,16 +9,18 @@ comes with the fusion artifact.
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.replicas.addresses import parse
+from gateway.replicas.addresses import Address, parse
 from gateway.replicas.breaker import Rules
 from gateway.replicas.settings import Settings
-from services.runtime.config import MOST, require
+from services.runtime.config import MOST, Secret, require
 from services.runtime.server import ServerConfig
 
 # What services answer at most (services/runtime/engine_model.py).
 MOST_CANDIDATES = 1000
 # RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
 SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
+_NONE = Secret("")
+_JOURNALS = ("valkey", "valkeys", "unix")
 DEFAULT_SOURCES = (
     "cf=127.0.0.1:50051",
     "content=127.0.0.1:50052",
@@ -47,6 +49,17 @@ class GatewayConfig(ServerConfig):
     # Days events are kept, by their own time. 0: for good, at about 200 bytes each. Fewer:
     # a smaller file; histories, "already bought" and duplicates reach back no further.
     event_keep_days: float = 0.0
+    # Several gateways share what is recorded through a journal in Valkey, each with a state
+    # file of its own: valkey://[USER:PASSWORD@]HOST:PORT/DATABASE, valkeys:// with TLS,
+    # unix:///SOCKET. Empty: this gateway is the only one (docs/decisions/0033).
+    journal: Secret = _NONE
+    # The other gateways of the journal, HOST:PORT|HOST:PORT or a name with several addresses;
+    # this one may be among them. A new gateway copies the state of one, and so does one that
+    # was away for longer than the journal reaches back.
+    peers: str = ""
+    # How far it reaches back. Longer: fewer copies, more of Valkey's memory (about 150 bytes
+    # an event).
+    journal_minutes: int = 60
     # NAME=ADDRESS each; a fifth model is one more entry. The name is also the model's. An
     # address is HOST:PORT or unix:/path, several are replicas: cf=a:50051|b:50051. A HOST
     # with several addresses (a headless Service) is several replicas too.
@@ -202,7 +215,7 @@ class GatewayConfig(ServerConfig):
             "max_idle_rankings", "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
             "look_up_ms",
             "breaker_failures", "breaker_rest_ms", "event_target_ms", "max_catalogue_calls",
-            "max_profile_calls",
+            "max_profile_calls", "journal_minutes",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
@@ -245,6 +258,7 @@ class GatewayConfig(ServerConfig):
             self.rollouts in {"loopback", "anyone", "off"},
             f"rollouts must be loopback, anyone or off, is '{self.rollouts}'",
         )
+        self._check_journal()
         addresses = self.addresses()
         require(len(addresses) == len(self.sources), "sources: a name is given twice")
         for surface, names in self.surfaces_without().items():
@@ -255,6 +269,21 @@ class GatewayConfig(ServerConfig):
             )
         for name in self.item_encoders:
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
+
+    def _check_journal(self) -> None:
+        scheme, found, _ = self.journal.text.partition("://")
+        require(
+            not self.journal.text or (bool(found) and scheme in _JOURNALS),
+            f"journal must be a URL that begins with one of {', '.join(_JOURNALS)}, each with ://",
+        )
+        try:
+            self.others()
+        except ValueError as error:
+            raise ValueError(f"peers: {error}") from None
+
+    def others(self) -> tuple[Address, ...]:
+        """Return where other gateways of the journal are; raises ValueError."""
+        return parse(self.peers) if self.peers else ()
 
     def ranks(self) -> dict[str, int]:
         """Return surface to rank, 0 for those served first; a surface named twice is an error."""

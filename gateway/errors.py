@@ -5,7 +5,8 @@ StoreError
  │    └── StoreDamaged  a part of it cannot be read; what is left can be saved
  ├── StoreInUse         another gateway holds it
  └── StoreFailed        a read or write failed while running (disk full, ...)
-      └── StoreBusy     more writes wait than the disk can take
+      ├── StoreBusy     more writes wait than the disk can take
+      └── JournalAway   the journal that several gateways share takes and gives nothing
 What a caller may be told (InvalidArgument, ...) is in services.runtime.errors.
 """
 
@@ -32,3 +33,10 @@ class StoreFailed(StoreError):
 
 class StoreBusy(StoreFailed):
     """More writes wait than the disk can take for now."""
+
+
+class JournalAway(StoreFailed):
+    """The journal that several gateways share cannot be reached, or refuses."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the journal is away ({reason})")

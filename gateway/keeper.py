@@ -13,6 +13,8 @@ from artifacts.keys import item_key
 from gateway.catalogue import Catalogue
 from gateway.embedder import Embedder
 from gateway.errors import StoreFailed
+from gateway.journal.entries import Deletions, Items
+from gateway.journal.shared import Shared
 from gateway.new_items import NewItems
 from gateway.store import Store
 from gateway.types import IMAGE_BYTES, Item
@@ -35,6 +37,16 @@ class Upserted:
     embedded: int  # created ones that no model knows, now placed by their text
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of items in this gateway."""
+
+    created: int
+    updated: int
+    unseen: Sequence[int]  # keys of created ones that no model knows
+    reworded: Sequence[int]  # keys of those that models are to place
+
+
 class CatalogueKeeper:
     """Upserts, deletes and reads items. Belongs to the event loop."""
 
@@ -52,19 +64,43 @@ class CatalogueKeeper:
         self._new_items = new_items
         self._embedder = embedder
         self._embed_seconds = embed_seconds
+        self._shared: Shared | None = None
         # How many changes of each item are on their way to the disk.
         self._on_the_way: Counter[int] = Counter()
+
+    def share(self, shared: Shared) -> None:
+        """Write through a journal from now on, which gives everything to `take` and `drop`."""
+        self._shared = shared
 
     async def upsert(self, items: Sequence[Item], remaining: float | None) -> Upserted:
         """Add or replace items, all or none; `remaining`: seconds the client leaves.
 
         Raises InvalidArgument where an id shares another item's key or an image is of another
-        length than models read, Unavailable where the disk does not take them.
+        length than models read, Unavailable where the disk, or the journal that gateways
+        share, does not take them.
         """
         self._check_keys(items)
         await self._check_images(items)
+        try:
+            if self._shared is None:
+                taken = await self.take(items)
+            else:
+                taken = await self._shared.write(Items(tuple(items)))
+        except StoreFailed as error:
+            pause = self._store.condition.pause_ms
+            raise Unavailable(f"no item was stored: {error}", pause) from None
+        embedded = 0
+        if taken.reworded:
+            # Part of the client's time is for the answer to reach it.
+            most = self._embed_seconds if remaining is None else 0.8 * remaining
+            await self._embedder.settle(taken.reworded, min(most, self._embed_seconds))
+            embedded = self._new_items.embedded(taken.unseen)
+        return Upserted(taken.created, taken.updated, embedded)
+
+    async def take(self, items: Sequence[Item], position: int | None = None) -> Taken:
+        """Store items and show them; `position`: theirs in the journal. Raises StoreFailed."""
         new = [item for item in items if self._catalogue.is_new(item.key)]
-        created = [item.key for item in new if self._catalogue.row_of(item.item_id) < 0]
+        unseen = [item.key for item in new if self._catalogue.row_of(item.item_id) < 0]
         reworded = [item.key for item in new if self._new_items.must_place(item)]
         counts = (0, 0)
 
@@ -75,26 +111,28 @@ class CatalogueKeeper:
                 self._new_items.put(item)
             self.count()
 
-        try:
-            with self._changing([item.key for item in items]):
-                await self._store.upsert_items(items, reworded, then)
-        except StoreFailed as error:
-            pause = self._store.condition.pause_ms
-            raise Unavailable(f"no item was stored: {error}", pause) from None
-        embedded = 0
-        if reworded:
-            # Part of the client's time is for the answer to reach it.
-            most = self._embed_seconds if remaining is None else 0.8 * remaining
-            await self._embedder.settle(reworded, min(most, self._embed_seconds))
-            embedded = self._new_items.embedded(created)
-        return Upserted(*counts, embedded)
+        with self._changing([item.key for item in items]):
+            await self._store.upsert_items(items, reworded, then, position)
+        return Taken(*counts, unseen, reworded)
 
     async def delete(self, item_ids: Sequence[str]) -> tuple[int, int]:
         """Remove items, all or none; return how many there were and how many not.
 
-        Raises Unavailable where the disk does not take it.
+        Raises Unavailable where the disk, or the journal that gateways share, does not take it.
         """
         keys = [item_key(i) for i in item_ids if self._catalogue.row_of(i) >= 0]
+        try:
+            if self._shared is None:
+                await self.drop(keys)
+            elif keys:
+                await self._shared.write(Deletions(tuple(keys)))
+        except StoreFailed as error:
+            pause = self._store.condition.pause_ms
+            raise Unavailable(f"no item was deleted: {error}", pause) from None
+        return len(keys), len(item_ids) - len(keys)
+
+    async def drop(self, keys: Sequence[int], position: int | None = None) -> None:
+        """Remove items for good; `position`: theirs in the journal. Raises StoreFailed."""
 
         def then(_: None) -> None:
             self._catalogue.delete(keys)
@@ -102,13 +140,8 @@ class CatalogueKeeper:
                 self._new_items.remove(key)
             self.count()
 
-        try:
-            with self._changing(keys):
-                await self._store.delete_items(keys, then)
-        except StoreFailed as error:
-            pause = self._store.condition.pause_ms
-            raise Unavailable(f"no item was deleted: {error}", pause) from None
-        return len(keys), len(item_ids) - len(keys)
+        with self._changing(keys):
+            await self._store.delete_items(keys, then, position)
 
     async def restore(self) -> int:
         """Write the items that memory holds and the file has lost, whole or their image.

@@ -47,8 +47,13 @@ class Rankings:
         capacity: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        secret: bytes = b"",
     ) -> None:
-        """`has` says whether a catalogue row still holds an item, `on_sale` if it is available."""
+        """`has` says whether a catalogue row still holds an item, `on_sale` if it is available.
+
+        Gateways with one `secret` know each other's tokens, though not their rankings: who
+        comes with one is told to ask anew, not that it is no token.
+        """
         self._has = has
         self._on_sale = on_sale
         self._capacity = capacity
@@ -57,8 +62,8 @@ class Rankings:
         # By id: until when, which request it was made for, and the ranking.
         self._kept: OrderedDict[str, tuple[float, int, Ranking]] = OrderedDict()
         self._cost = 0
-        # Tokens die with the process, and so do the rankings they name.
-        self._secret = os.urandom(16)
+        # Rankings die with the process, and without a secret so do the tokens that name them.
+        self._secret = secret or os.urandom(16)
 
     def first_page(self, ranking: Ranking, size: int) -> Page:
         """Cut the first page, and keep the ranking if there are more."""

@@ -40,7 +40,7 @@ def repaired(path: Path, stopping: threading.Event) -> Iterator[None]:
                 f"{path}: not a state file, or nothing in it can be read; restore a copy, or "
                 "move it away and run `plait seed`"
             )
-        aside = _set_aside(path)
+        aside = set_aside(path)
         yield
         for suffix in _BESIDE:  # of the old file: the new one must not take them for its own
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -78,7 +78,7 @@ def _said(process: subprocess.Popen[str], stopping: threading.Event) -> tuple[st
     return process.communicate()
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Give the file and its log a second name; return it."""
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     for suffix in ("", "-wal"):

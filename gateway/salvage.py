@@ -22,11 +22,12 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gateway import schema
+from gateway.journal.place import place_of, put_place
 from gateway.pages import INDEX_INNER, INDEX_LEAF, TABLE_LEAF, Pages, Row, rows
 from gateway.rows import IMAGE, PUT_VECTOR
 from gateway.types import EventType
@@ -74,6 +75,7 @@ def salvage(damaged: Path, new: Path) -> Saved:
         )
         old = stack.enter_context(closing(schema.open_reader(damaged)))
         have_items, have_images, wanted = _through_sqlite(old, connection)
+        _keep_place(old, connection)
         file = stack.enter_context(damaged.open("rb"))
         log_path = schema.log_of(damaged)
         log = stack.enter_context(log_path.open("rb")) if log_path.exists() else None
@@ -140,6 +142,16 @@ def _through_sqlite(
         _copy(old.execute, (f"{images} DESC", (IMAGE,)), new, PUT_VECTOR, _VECTOR)
     have_items = _copy(old.execute, ("SELECT * FROM items",), new, _PUT_ITEM, _ITEM)
     return have_items, have_images, missing
+
+
+def _keep_place(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Keep where the file stood in a journal, and that it may lack what came before."""
+    try:
+        place = place_of(old)
+    except sqlite3.DatabaseError:
+        return
+    if place.journal is not None:
+        put_place(new, replace(place, gap=True))
 
 
 def _copy(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from gateway import reads, schema
 from gateway.condition import REASONS, Condition, State
 from gateway.errors import StoreDamaged, StoreFailed
 from gateway.fusion.types import Floats, Ints
+from gateway.journal.place import Place, place_of, put_place, put_position
 from gateway.opened import Opened
 from gateway.reads import AdaptedRow, MarketEvents, MarketTrend, StoredEvent
 from gateway.repair import repaired
@@ -187,6 +189,11 @@ class Store:
         with self._damage_explained():
             return reads.adapted(self._use().reader)
 
+    def place(self) -> Place:
+        """Return which journal the file belongs to, and where in it it stands."""
+        with self._damage_explained():
+            return place_of(self._use().reader)
+
     # While running. Each `then` runs in the event loop as soon as the write is durable,
     # before the caller goes on and even if the caller has gone.
 
@@ -223,21 +230,32 @@ class Store:
         except RuntimeError:  # the file is being replaced
             raise StoreFailed(REASONS[State.DAMAGED]) from None
 
-    async def record(self, events: Sequence[Event], then: Callable[[list[int]], None]) -> list[int]:
+    async def record(
+        self,
+        events: Sequence[Event],
+        then: Callable[[list[int]], None],
+        position: int | None = None,
+    ) -> list[int]:
         """Store events, all or none; return each one's number, 0 for a known event_id.
 
-        Raises StoreFailed, as all writes do, where nothing was stored.
+        `position` in the journal is kept with them, here and below. Raises StoreFailed, as
+        all writes do, where nothing was stored.
         """
         rows = [event_row(e) for e in events]
 
         def work(connection: sqlite3.Connection) -> list[int]:
+            _keep(connection, position)
             cursors = (connection.execute(RECORD_EVENT, row) for row in rows)
             return [(c.lastrowid or 0) if c.rowcount == 1 else 0 for c in cursors]
 
         return await self._use().writer.submit(work, then)
 
     async def upsert_items(
-        self, items: Sequence[Item], reworded: Sequence[int], then: Callable[[None], None]
+        self,
+        items: Sequence[Item],
+        reworded: Sequence[int],
+        then: Callable[[None], None],
+        position: int | None = None,
     ) -> None:
         """Store items, all or none, each as it is now.
 
@@ -248,6 +266,7 @@ class Store:
         images, blind = image_rows(items), [(IMAGE, item.key) for item in items if not item.image]
 
         def work(connection: sqlite3.Connection) -> None:
+            _keep(connection, position)
             connection.executemany(UPSERT_ITEM, rows)
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", stale)
             connection.executemany(
@@ -257,15 +276,22 @@ class Store:
 
         await self._use().writer.submit(work, then)
 
-    async def delete_items(self, keys: Sequence[int], then: Callable[[None], None]) -> None:
+    async def delete_items(
+        self, keys: Sequence[int], then: Callable[[None], None], position: int | None = None
+    ) -> None:
         """Remove items and their vectors, all or none."""
         wanted = [(key,) for key in keys]
 
         def work(connection: sqlite3.Connection) -> None:
+            _keep(connection, position)
             connection.executemany("DELETE FROM items WHERE item_key = ?", wanted)
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", wanted)
 
         await self._use().writer.submit(work, then)
+
+    async def put_place(self, place: Place) -> None:
+        """Keep which journal the file belongs to and where in it it stands."""
+        await self._use().writer.submit(partial(put_place, place=place))
 
     async def put_embeddings(
         self, source: str, version: str, keys: Sequence[int], vectors: Floats
@@ -313,3 +339,8 @@ class Store:
             if self.condition.ill(error) is State.DAMAGED:
                 raise StoreDamaged(f"{self._path}: damaged ({error})") from None
             raise StoreFailed(f"{self._path}: cannot be read ({error})") from None
+
+
+def _keep(connection: sqlite3.Connection, position: int | None) -> None:
+    if position is not None:
+        put_position(connection, position)

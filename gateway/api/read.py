@@ -112,7 +112,7 @@ def read_events(request: events.RecordEventsRequest, now_ms: int) -> tuple[Event
 def read_items(request: catalog.UpsertItemsRequest) -> tuple[Item, ...]:
     """Read the items to upsert; raises InvalidArgument."""
     checks.count("items", len(request.items), _MOST_ITEMS, least=1)
-    items = tuple(_each("items", request.items, _item))
+    items = tuple(_each("items", request.items, read_item))
     seen: set[str] = set()
     for number, item in enumerate(items):
         if item.item_id in seen:
@@ -193,7 +193,8 @@ def _event(event: t.Event, now_ms: int) -> Event:
     )
 
 
-def _item(item: t.Item) -> Item:
+def read_item(item: t.Item) -> Item:
+    """Read one item; raises InvalidArgument."""
     item_id = checks.item_id("item_id", item.item_id)
     price = checks.amount("price", item.price) if item.HasField("price") else None
     checks.count("attributes", len(item.attributes), _MOST_ATTRIBUTES)

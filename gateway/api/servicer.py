@@ -9,7 +9,7 @@ turns them into statuses, and names the field of a request that cannot be decode
 # ruff: noqa: N802
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -173,6 +173,13 @@ class CatalogServicer:
         return response
 
 
+# By whether the answer is a stream.
+_KINDS: dict[bool, Callable[..., Any]] = {
+    False: grpc.unary_unary_rpc_method_handler,
+    True: grpc.unary_stream_rpc_method_handler,
+}
+
+
 class Servicer(Protocol):
     """What `add_to_server` adds: a method for each of the service's, under its name."""
 
@@ -183,7 +190,7 @@ def add_to_server(server: grpc.aio.Server, servicer: Servicer) -> str:
     """Add a service to a server; return its full name."""
     service: ServiceDescriptor = servicer.DESCRIPTOR
     handlers = {
-        method.name: grpc.unary_unary_rpc_method_handler(
+        method.name: _KINDS[method.server_streaming](
             _behaviour(servicer, method.name),
             request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
             response_serializer=message_factory.GetMessageClass(
@@ -197,8 +204,8 @@ def add_to_server(server: grpc.aio.Server, servicer: Servicer) -> str:
     return service.full_name
 
 
-def _behaviour(servicer: Servicer, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
-    method: Callable[[Any, Any], Awaitable[Any]] = getattr(servicer, name)
+def _behaviour(servicer: Servicer, name: str) -> Callable[[Any, Any], Any]:
+    method: Callable[[Any, Any], Any] = getattr(servicer, name)
     return method
 
 

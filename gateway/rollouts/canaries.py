@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -82,7 +83,18 @@ class Canaries:
             await self._keep(self._keeper.record.without_canary(source))
             return old
 
+    async def adopt(self, canaries: tuple[Canary, ...]) -> None:
+        """Have the canaries that another gateway told of; raises Unavailable.
+
+        Hold the record's `changing` meanwhile.
+        """
+        record = replace(self._keeper.record, canaries=canaries)
+        await self._keeper.adopt(record, self._shown_anew())
+
     async def _keep(self, record: Record) -> None:
+        await self._keeper.keep(record, self._shown_anew())
+
+    def _shown_anew(self) -> Callable[[], None]:
         before = self._keeper.record.canaries
 
         def then() -> None:
@@ -90,7 +102,7 @@ class Canaries:
                 CANARY_SHARE.remove(old.source, old.version)
             self._show()
 
-        await self._keeper.keep(record, then)
+        return then
 
     def _show(self) -> None:
         for canary in self._keeper.record.canaries:

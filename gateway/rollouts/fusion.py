@@ -9,8 +9,10 @@ changes nothing.
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from artifacts import layout
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
@@ -19,12 +21,13 @@ from gateway.adaptive import AdaptiveWeights
 from gateway.learned import Learned, learn
 from gateway.loading import State
 from gateway.quantiles import Quantiles
-from gateway.rollouts.record import RecordKeeper
+from gateway.rollouts.record import Record, RecordKeeper
 from gateway.situation import Situations
 from services.runtime.errors import FailedPrecondition, NotFound
 from services.runtime.metrics import MODEL_INFO
 
 _log = logging.getLogger(__name__)
+Keep: TypeAlias = Callable[[Record, Callable[[], None]], Awaitable[None]]
 
 
 def first_fusion(repository: Path, pinned: int | None, last: int | None) -> FusionArtifact:
@@ -111,7 +114,21 @@ class FusionVersions:
                 raise FailedPrecondition("fusion: no version served before; name the one to serve")
             return await self._change(self.previous, None)
 
-    async def _change(self, version: int | None, previous: int | None) -> int:
+    async def adopt(self, version: int | None, previous: int | None) -> None:
+        """Serve what another gateway told of; raises as `load` does.
+
+        Hold the record's `changing` meanwhile.
+        """
+        if version is None or version == self.version:
+            record = replace(self._keeper.record, fusion=version, fusion_before=previous)
+            await self._keeper.adopt(record, lambda: None)
+        else:
+            await self._change(version, previous, self._keeper.adopt)
+
+    async def _change(
+        self, version: int | None, previous: int | None, keep: Keep | None = None
+    ) -> int:
+        keep = keep or self._keeper.keep
         catalogue = self._learners.state.catalogue
         keys, capacity = catalogue.columns.keys, catalogue.capacity
         try:
@@ -125,11 +142,11 @@ class FusionVersions:
             if version is not None:
                 # It serves as the newest, maybe: who names it wants it after a restart too.
                 named = replace(self._keeper.record, fusion=version)
-                await self._keeper.keep(named, lambda: None)
+                await keep(named, lambda: None)
             return self.version
         learned = await asyncio.to_thread(learn, fusion, keys, capacity)
         record = replace(self._keeper.record, fusion=fusion.version, fusion_before=previous)
-        await self._keeper.keep(record, lambda: self._take(learned, len(fusion.item_keys)))
+        await keep(record, lambda: self._take(learned, len(fusion.item_keys)))
         return fusion.version
 
     def _take(self, learned: Learned, items: int) -> None:

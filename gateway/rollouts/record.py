@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class RecordFile:
         Never raises: without it every shopper is answered, by the default versions.
         """
         try:
-            return _parse(json.loads(self._path.read_text()))
+            return parse(self._path.read_text())
         except FileNotFoundError:
             return Record()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -67,7 +67,7 @@ class RecordFile:
         draft = self._path.with_name(f"{self._path.name}.draft")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(record), file, indent=1)
+            file.write(written(record))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
@@ -83,13 +83,24 @@ class RecordKeeper:
         self._file = file
         self.record = record
         self.changing = asyncio.Lock()
+        self._announce: Callable[[Record], Awaitable[None]] | None = None
+
+    def share(self, announce: Callable[[Record], Awaitable[None]]) -> None:
+        """Tell other gateways of every record from now on; `announce` raises Unavailable."""
+        self._announce = announce
 
     async def keep(self, record: Record, then: Callable[[], None]) -> None:
         """Put a record on disk, then in force, and run `then`; also if the caller goes meanwhile.
 
         What is on disk is what the next start serves, so it must be in force before it.
-        Raises Unavailable where it cannot be kept.
+        Raises Unavailable where it cannot be kept, or other gateways were not told of it.
         """
+        await to_the_end(self._keep(record, then))
+        if self._announce is not None:
+            await self._announce(record)
+
+    async def adopt(self, record: Record, then: Callable[[], None]) -> None:
+        """As `keep`, for a record that another gateway told of; raises Unavailable."""
         await to_the_end(self._keep(record, then))
 
     async def _keep(self, record: Record, then: Callable[[], None]) -> None:
@@ -101,7 +112,14 @@ class RecordKeeper:
         then()
 
 
-def _parse(raw: dict[str, Any]) -> Record:
+def written(record: Record) -> str:
+    """Return a record as it lies beside a state file."""
+    return json.dumps(asdict(record), indent=1)
+
+
+def parse(text: str) -> Record:
+    """Read what `written` wrote; raises ValueError, KeyError or TypeError."""
+    raw: dict[str, Any] = json.loads(text)
     canaries = tuple(
         Canary(
             str(c["source"]), str(c["version"]), float(c["share"]), str(c["salt"]),

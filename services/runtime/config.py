@@ -23,6 +23,18 @@ MOST = 2**31 - 1
 C = TypeVar("C")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Secret:
+    """A setting that no log line shows."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return "(set)" if self.text else ""
+
+    __repr__ = __str__
+
+
 class ConfigError(Exception):
     """A setting is unknown or has a bad value; the message names it and where it came from."""
 
@@ -115,6 +127,8 @@ def _scalar(value: object, hint: object, where: str) -> object:
         if str(value).lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
             return str(value).lower() in {"1", "true", "yes", "on"}
         raise ConfigError(f"{where}: wants true or false, got {value!r}")
+    if hint is Secret and isinstance(value, str):
+        return Secret(value)
     if not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")
     try:

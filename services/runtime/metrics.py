@@ -212,6 +212,28 @@ EVENTS_REFUSED = Counter(
     "Events that could not be made durable: full, failing, damaged, busy.",
     ["reason"],
 )
+JOURNAL_STATE = Gauge(
+    "plait_journal_state",
+    "1 for what the journal that several gateways share is to this one: followed, or away.",
+    ["state"],
+)
+JOURNAL_BEHIND = Gauge(
+    "plait_journal_behind_seconds",
+    "Age of the oldest entry of the journal that is not taken in; 0: none waits.",
+)
+JOURNAL_ENTRIES = Counter(
+    "plait_journal_entries_total",
+    "Entries of the journal taken in, by where they were written: here, or elsewhere.",
+    ["written"],
+)
+JOURNAL_SKIPPED = Counter(
+    "plait_journal_skipped_total",
+    "Entries of the journal that this gateway could not take in and passed over.",
+)
+JOURNAL_GAPS = Counter(
+    "plait_journal_gaps_total",
+    "Times entries of the journal were gone before this gateway had read them.",
+)
 STORE_STATE = Gauge(
     "plait_store_state",
     "1 for what the state file is now: ok, full, failing or damaged.",

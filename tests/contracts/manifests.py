@@ -10,8 +10,11 @@ import yaml
 from tests.contracts.repository import run, tool
 
 Object = dict[str, Any]
-TARGETS = ("k8s/base", "k8s/overlays/local")
+SEVERAL = "k8s/overlays/several-gateways"
+TARGETS = ("k8s/base", "k8s/overlays/local", SEVERAL)
 COMPONENT = "app.kubernetes.io/component"
+# What several gateways share; no process of ours.
+JOURNAL = "journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,14 @@ def of_kind(target: str, *kinds: str) -> Iterator[Object]:
     return (o for o in build(target) if o["kind"] in kinds)
 
 
-def workloads(target: str) -> list[Workload]:
+def everything(target: str) -> list[Workload]:
     """Return everything that runs pods."""
     return [Workload(o) for o in of_kind(target, "Deployment", "StatefulSet")]
+
+
+def workloads(target: str) -> list[Workload]:
+    """Return everything that runs processes of ours."""
+    return [w for w in everything(target) if w.role != JOURNAL]
 
 
 def matches(selector: dict[str, str], labels: dict[str, str]) -> bool:

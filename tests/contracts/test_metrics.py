@@ -25,6 +25,7 @@ BOUNDED = {
     "surface",
     "type",  # of event
     "version",  # of a model being served
+    "written",  # here or elsewhere
 }
 each_metric = pytest.mark.parametrize("metric", declared().values(), ids=lambda m: m._name)
 

@@ -18,7 +18,8 @@ from tests.support.prometheus import as_asked, needs_prometheus, prometheus, scr
 
 PARTIAL = "plait_partial_answers_total"
 # What five sound processes never show: such scores, and what is there only during a
-# canary, with several workers, or where weights follow events, which is off by default.
+# canary, with several workers or gateways, or where weights follow events, which is off by
+# default.
 # tests/contracts records all of them.
 NEVER = {
     "Scores that were NaN or infinite",
@@ -28,6 +29,8 @@ NEVER = {
     "Workers started again",
     "Blend weights by surface and source",
     "Events that moved weights, and those that could not",
+    "Gateways by what the journal is to them",
+    "Entries of the journal per second",
 }
 
 

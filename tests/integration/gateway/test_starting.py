@@ -116,6 +116,7 @@ async def test_health_and_reflection_know_the_public_services(shop: Shop) -> Non
         "plait.v1.EventService",
         "plait.v1.CatalogService",
         "plait.v1.ProfileService",
+        "plait.v1.StateService",
         "plait.v1.RolloutService",
     ]
     assert SERVICE == "grpc.health.v1.Health"

@@ -186,7 +186,6 @@ async def open_shop(
             await fake.start()
             stack.push_async_callback(fake.stop)
         config = GatewayConfig(
-            port=0,
             metrics_port=0,
             repository=directory / "models",
             state=directory / "state.sqlite",
@@ -194,6 +193,7 @@ async def open_shop(
             exposure_log=directory / "exposures.jsonl",
             drain_seconds=0.0,
             **{
+                "port": 0,
                 "max_deadline_ms": 2_000,
                 "embed_retry_ms": 50,
                 "contact_ms": 10_000 if fakes else 0,

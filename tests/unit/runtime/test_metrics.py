@@ -14,7 +14,7 @@ _ALL = [
 ]
 _BOUNDED = {
     "method", "outcome", "role", "release", "source", "version", "surface", "stage", "reason",
-    "type", "state", "kind", "lane", "part",
+    "type", "state", "kind", "lane", "part", "written",
 }  # fmt: skip
 
 

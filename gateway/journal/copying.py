@@ -1,0 +1,137 @@
+"""A state file from one gateway to another: how a new one begins.
+
+The copy is made by SQLite at one moment, with the place in the journal it stands at,
+so whoever has it goes on from there. It holds every shopper's history: only who can
+write beside the journal gets it.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+
+from gateway import schema
+from gateway.errors import JournalAway
+from gateway.journal.place import read_place
+from gateway.journal.stream import Journal
+from gateway.repair import set_aside
+from plait.v1 import state_service_pb2 as pb
+from plait.v1 import state_service_pb2_grpc as api
+
+_log = logging.getLogger(__name__)
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_BLOCK = 1 << 20
+# Longest that all of a copy may take, in seconds.
+_SECONDS = 600.0
+
+
+class StateServicer:
+    """Streams copies of the state file; one at a time, as each reads and writes all of it."""
+
+    DESCRIPTOR = pb.DESCRIPTOR.services_by_name["StateService"]
+
+    def __init__(self, state: Path, journal: Callable[[], Journal | None]) -> None:
+        """`journal` returns that of this gateway, None while it does not serve or has none."""
+        self._state = state
+        self._journal = journal
+        self._copying = asyncio.Lock()
+
+    async def CopyState(  # noqa: N802 -- gRPC names it
+        self, request: pb.CopyStateRequest, context: _Context
+    ) -> AsyncIterator[pb.CopyStateResponse]:
+        """Stream a copy of the state file."""
+        journal = self._journal()
+        if journal is None:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "this gateway has no journal, or starts"
+            )
+        try:
+            known = bool(request.token) and await journal.has_token(request.token)
+        except JournalAway as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        if not known:
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, "token: not one that lies beside the journal"
+            )
+        if self._copying.locked():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "another copy is under way")
+        async with self._copying:
+            draft = await asyncio.to_thread(_snapshot, self._state)
+            try:
+                _log.info("the state is copied", extra={"to": str(context.peer())})
+                with draft.open("rb") as file:
+                    while content := await asyncio.to_thread(file.read, _BLOCK):
+                        yield pb.CopyStateResponse(content=content)
+            except OSError as error:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be read ({error})")
+            finally:
+                draft.unlink(missing_ok=True)
+
+
+def _snapshot(state: Path) -> Path:
+    """Write a copy of the file beside it, as of now, and return it; blocks."""
+    draft = state.with_name(f".{state.name}.snapshot")
+    draft.unlink(missing_ok=True)
+    with closing(schema.open_reader(state)) as connection:
+        # A statement that only reads may make a file of its own all the same.
+        connection.execute("PRAGMA query_only = OFF")
+        connection.execute("VACUUM INTO ?", (str(draft),))
+    return draft
+
+
+async def copy_state(
+    target: str, journal: Journal, identity: int, path: Path, *, keep: bool
+) -> None:
+    """Replace the state file `path`, which nobody uses, by that of the gateway `target`.
+
+    `keep`: what is replaced, under a second name, as a repair does.
+    Raises OSError, grpc.aio.AioRpcError, sqlite3.Error or StoreError, and ValueError for
+    the file of another journal; what was there is then as it was.
+    """
+    token = await journal.put_token()
+    with _draft(path) as draft:
+        async with grpc.aio.insecure_channel(target) as channel:
+            stub: Any = api.StateServiceStub(channel)
+            with draft.open("wb") as file:
+                async for part in stub.CopyState(
+                    pb.CopyStateRequest(token=token), timeout=_SECONDS
+                ):
+                    await asyncio.to_thread(file.write, part.content)
+                file.flush()
+                await asyncio.to_thread(os.fsync, file.fileno())
+        place = await asyncio.to_thread(read_place, draft)
+        if place.journal != identity:
+            raise ValueError(f"{target} has the state of another journal")
+        await asyncio.to_thread(_put, draft, path, keep)
+    _log.info("the state is copied", extra={"from": target})
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _put(draft: Path, path: Path, keep: bool) -> None:
+    handle = schema.lock(path)
+    try:
+        if keep:
+            set_aside(path)
+        for suffix in ("-wal", "-shm"):  # of the file that goes
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        draft.chmod(0o644)
+        draft.rename(path)
+    finally:
+        os.close(handle)

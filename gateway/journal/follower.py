@@ -1,0 +1,296 @@
+"""Takes the journal's entries into this gateway, in order, its own among them.
+
+A write here is appended, comes back as an entry like everybody else's, and is
+acknowledged once it is taken in: in the state file and in memory. All gateways decide
+by the same order which of two events with one id came first.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gateway.errors import JournalAway, StoreFailed
+from gateway.journal.entries import Events, NotUnderstood, Write, decode, encode
+from gateway.journal.place import Place
+from gateway.journal.stream import MOST_READ, Entry, Journal
+from services.runtime.metrics import (
+    JOURNAL_BEHIND,
+    JOURNAL_ENTRIES,
+    JOURNAL_GAPS,
+    JOURNAL_SKIPPED,
+    JOURNAL_STATE,
+)
+
+_log = logging.getLogger(__name__)
+# Longest a write waits to be taken in here, in seconds: the disk may stand still.
+_PATIENCE = 5.0
+# Seconds before Valkey, or a disk that refuses, is tried again.
+_AGAIN = 0.25
+# Longest a start waits for what others recorded meanwhile.
+_START_SECONDS = 60.0
+# Seconds of taking in entries after which the journal is looked at before it is read again.
+_LONG = 5.0
+# Tries of what a disk that is well refuses, before it is passed over.
+_TRIES = 3
+# Bytes of who wrote an entry, and of the number of his write.
+_WRITER, _NUMBER = 8, 8
+
+
+class Memory(Protocol):
+    """What entries are taken into."""
+
+    async def take_events(
+        self, events: Events, position: int, here: Sequence[bool]
+    ) -> Sequence[int]:
+        """Take in events; `here`: which were recorded through this gateway.
+
+        Returns each one's number, 0 for one that was known. Raises StoreFailed.
+        """
+        ...
+
+    async def take(self, write: Write, position: int) -> Any:
+        """Take in anything else; raises StoreFailed."""
+        ...
+
+    async def pass_over(self, place: Place) -> None:
+        """Keep a position whose entry nobody can take in; raises StoreFailed."""
+        ...
+
+    @property
+    def well(self) -> bool:
+        """Whether the disk takes other writes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An entry that was understood."""
+
+    entry: Entry
+    write: Write
+
+
+class Follower:
+    """Follows one journal. Belongs to the event loop."""
+
+    def __init__(
+        self, journal: Journal, memory: Memory, place: Place, writer: bytes,
+        tell: Callable[[bool], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        """`place`: where the state file stands; `writer`: eight bytes that no other has.
+
+        `tell` hears when the journal goes away and when it is back.
+        """
+        self._journal = journal
+        self._memory = memory
+        self._place = place
+        self._writer = writer
+        self._tell = tell
+        self._written = 0
+        self._expected: dict[bytes, asyncio.Future[Any]] = {}
+        self._task: asyncio.Task[None] | None = None
+        # Why nothing can be written; "": it can.
+        self.trouble = "it was not read yet"
+        self._caught_up = asyncio.Event()
+        # Whether the journal may have changed behind our back.
+        self._unsure = True
+        _show(followed=False)
+
+    async def start(self) -> None:
+        """Begin to follow; return once what there is by now is taken in.
+
+        Also where the journal is away, or the disk takes nothing for a while: what is
+        known is served meanwhile.
+        """
+        self._task = asyncio.create_task(self._follow())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await self._caught_up.wait()
+
+    async def stop(self) -> None:
+        """Follow no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.trouble = "this gateway stops"
+
+    async def write(self, write: Write) -> Any:
+        """Have all gateways take in a write; return what became of it here, once it has.
+
+        Raises StoreFailed: JournalAway where nobody may have it. It can still have been
+        written then, so events are to be sent again with their event_id.
+        """
+        if self.trouble:
+            raise JournalAway(self.trouble)
+        self._written += 1
+        by = self._writer + self._written.to_bytes(_NUMBER, "big")
+        taken = self._expected[by] = asyncio.get_running_loop().create_future()
+        try:
+            await self._journal.append(by, encode(write))
+            async with asyncio.timeout(_PATIENCE):
+                return await taken
+        except TimeoutError:
+            raise JournalAway(f"not taken in within {_PATIENCE:g} s; it will be") from None
+        finally:
+            del self._expected[by]
+
+    async def restate(self, *, gap: bool) -> None:
+        """Write again where the file stands: it was replaced. Raises StoreFailed."""
+        self._place = replace(self._place, gap=self._place.gap or gap)
+        await self._memory.pass_over(self._place)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                if self._unsure:
+                    await self._verify()
+                known = self._caught_up.is_set()
+                entries = await self._journal.read(self._place.position, wait=known)
+                began = time.monotonic()
+                await self._take(entries)
+                # Meanwhile others may have let go of what comes next.
+                self._unsure = time.monotonic() - began > _LONG
+                await self._reached()
+                if len(entries) < MOST_READ:
+                    self._caught_up.set()
+                    JOURNAL_BEHIND.set(0)
+            except JournalAway as error:
+                await self._lost(error)
+                self._caught_up.set()
+                await asyncio.sleep(_AGAIN)
+            except Exception:  # without this task nothing is recorded any more
+                _log.exception("following the journal failed")
+                await asyncio.sleep(_AGAIN)
+
+    async def _verify(self) -> None:
+        """See that the journal is the same, and reaches back to where this file stands."""
+        known = self._place.journal
+        if known is None:
+            raise JournalAway("it is not known which it is")
+        held = await self._journal.found(known)
+        if held != known:
+            raise JournalAway(f"it is another one ({held}, the state file belongs to {known})")
+        bounds = await self._journal.bounds()
+        if bounds.last < self._place.position:
+            _log.error(
+                "the journal has lost its last entries: gateways may differ in them",
+                extra={"had": self._place.position, "has": bounds.last},
+            )
+            self._place = replace(self._place, position=bounds.last)
+        elif bounds.passed(self._place.position):
+            JOURNAL_GAPS.inc()
+            self._place = replace(self._place, gap=True)
+            _log.error("entries are gone before they were read; the next start copies a state")
+            await self._memory.pass_over(self._place)
+        self._unsure = False
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
+        """Take in entries; events that follow each other share a commit."""
+        run: list[_Read] = []
+        for entry in entries:
+            try:
+                read = _Read(entry, decode(entry.raw))
+            except NotUnderstood as error:
+                await self._take_run(run)
+                run = []
+                await self._skip(entry, str(error))
+                continue
+            if run and not (isinstance(read.write, Events) and isinstance(run[-1].write, Events)):
+                await self._take_run(run)
+                run = []
+            run.append(read)
+        await self._take_run(run)
+
+    async def _take_run(self, run: Sequence[_Read]) -> None:
+        """Take in one write, or some of events, and tell who waits for them."""
+        reason = ""
+        for tries in range(_TRIES):
+            if not run:
+                return
+            JOURNAL_BEHIND.set(max(time.time() - run[0].entry.time_ms / 1000, 0.0))
+            try:
+                results = await self._try(run)
+            except StoreFailed as error:
+                reason = str(error)
+                while not self._memory.well:
+                    JOURNAL_BEHIND.set(max(time.time() - run[0].entry.time_ms / 1000, 0.0))
+                    await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_AGAIN * tries)
+                continue
+            self._arrived(run, results)
+            return
+        if len(run) > 1:
+            for read in run:  # one of them is to blame
+                await self._take_run([read])
+        else:
+            await self._skip(run[0].entry, reason)
+
+    async def _try(self, run: Sequence[_Read]) -> Sequence[Any]:
+        position = run[-1].entry.position
+        if not isinstance(run[0].write, Events):
+            return [await self._memory.take(run[0].write, position)]
+        parts = [read.write.events for read in run if isinstance(read.write, Events)]
+        here = [
+            self._is_ours(read.entry)
+            for read, events in zip(run, parts, strict=True)
+            for _ in events
+        ]
+        together = Events(tuple(event for events in parts for event in events))
+        numbers = await self._memory.take_events(together, position, here)
+        return _split(numbers, [len(events) for events in parts])
+
+    def _arrived(self, run: Sequence[_Read], results: Sequence[Any]) -> None:
+        self._place = replace(self._place, position=run[-1].entry.position)
+        for read, result in zip(run, results, strict=True):
+            JOURNAL_ENTRIES.labels("here" if self._is_ours(read.entry) else "elsewhere").inc()
+            waiting = self._expected.get(read.entry.by)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(result)
+
+    async def _skip(self, entry: Entry, reason: str) -> None:
+        """Leave out what nobody can take in; the others are not to wait for it for ever."""
+        JOURNAL_SKIPPED.inc()
+        _log.error(
+            "an entry of the journal is passed over",
+            extra={"position": entry.position, "reason": reason},
+        )
+        waiting = self._expected.get(entry.by)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(StoreFailed(f"the write was refused ({reason})"))
+        self._place = replace(self._place, position=entry.position)
+        await self._memory.pass_over(self._place)
+
+    def _is_ours(self, entry: Entry) -> bool:
+        return entry.by[:_WRITER] == self._writer
+
+    async def _reached(self) -> None:
+        if self.trouble:
+            self.trouble = ""
+            _log.info("the journal is followed", extra={"position": self._place.position})
+            await self._tell(True)
+        _show(followed=True)
+
+    async def _lost(self, error: JournalAway) -> None:
+        _show(followed=False)
+        self._unsure = True
+        if not self.trouble:
+            _log.error("nothing can be recorded", extra={"reason": str(error)})
+            await self._tell(False)
+        self.trouble = str(error)
+
+
+def _show(*, followed: bool) -> None:
+    JOURNAL_STATE.labels("followed").set(followed)
+    JOURNAL_STATE.labels("away").set(not followed)
+
+
+def _split(numbers: Sequence[int], counts: Sequence[int]) -> list[Sequence[int]]:
+    parts, start = [], 0
+    for count in counts:
+        parts.append(numbers[start : start + count])
+        start += count
+    return parts

@@ -1,0 +1,21 @@
+"""How the parts that write see a journal."""
+
+from typing import Any, Protocol
+
+from gateway.journal.entries import Write
+
+
+class Shared(Protocol):
+    """Takes writes for all gateways."""
+
+    async def write(self, write: Write) -> Any:
+        """Have all gateways take in a write; return what became of it here.
+
+        Raises StoreFailed.
+        """
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written, or nothing at all."""
+        ...
