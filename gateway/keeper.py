@@ -113,6 +113,8 @@ class CatalogueKeeper:
 
         with self._changing([item.key for item in items]):
             await self._store.upsert_items(items, reworded, then, position)
+        if reworded:  # nobody waits for those of another gateway, but shoppers are to find them
+            self._embedder.poke()
         return Taken(*counts, unseen, reworded)
 
     async def delete(self, item_ids: Sequence[str]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ write beside the journal gets it.
 import asyncio
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -62,7 +63,11 @@ class StateServicer:
         if self._copying.locked():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "another copy is under way")
         async with self._copying:
-            draft = await asyncio.to_thread(_snapshot, self._state)
+            try:
+                draft = await asyncio.to_thread(_snapshot, self._state)
+            except (sqlite3.Error, OSError) as error:
+                _log.error("the state cannot be copied", extra={"reason": str(error)})
+                await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be copied ({error})")
             try:
                 _log.info("the state is copied", extra={"to": str(context.peer())})
                 with draft.open("rb") as file:
@@ -78,10 +83,14 @@ def _snapshot(state: Path) -> Path:
     """Write a copy of the file beside it, as of now, and return it; blocks."""
     draft = state.with_name(f".{state.name}.snapshot")
     draft.unlink(missing_ok=True)
-    with closing(schema.open_reader(state)) as connection:
-        # A statement that only reads may make a file of its own all the same.
-        connection.execute("PRAGMA query_only = OFF")
-        connection.execute("VACUUM INTO ?", (str(draft),))
+    try:
+        with closing(schema.open_reader(state)) as connection:
+            # It writes to another file only, which SQLite does not tell apart.
+            connection.execute("PRAGMA query_only = OFF")
+            connection.execute("VACUUM INTO ?", (str(draft),))
+    except BaseException:
+        draft.unlink(missing_ok=True)  # half of it, on a disk that is full by now
+        raise
     return draft
 
 

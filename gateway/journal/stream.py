@@ -157,10 +157,15 @@ class Journal:
                     answers = await self._add(sent)
             except JournalAway as error:
                 answers = [error] * len(sent)
+            except Exception as error:  # whoever waits must hear of it, and the next be sent
+                _log.exception("writing to the journal failed")
+                answers = [JournalAway(type(error).__name__)] * len(sent)
             for (_, _, done), answer in zip(sent, answers, strict=True):
                 if done.done():  # the caller has gone
                     continue
-                if isinstance(answer, Exception):
+                if isinstance(answer, JournalAway):
+                    done.set_exception(answer)
+                elif isinstance(answer, Exception):
                     done.set_exception(JournalAway(_reason(answer)))
                 else:
                     done.set_result(None)

@@ -218,6 +218,13 @@ async def test_the_catalogue_is_one(first: Shop, other: Path, valkey: Valkey) ->
         assert found[0] == found[1]
         item.item_key = found[0].item_key
         assert found[0] == item
+        for shop in (first, second):
+
+            async def found_by_text(shop: Shop = shop) -> bool:
+                rules = t.Rules(include_unavailable=True)
+                return "new one" in ids(await shop.search("quince jelly", rules=rules))
+
+            await until(found_by_text)
 
         gone = await first.catalog.DeleteItems(DeleteItemsRequest(item_ids=["new one", "never"]))
         assert (gone.deleted_count, gone.missing_count) == (1, 1)
@@ -402,6 +409,24 @@ async def test_a_state_is_given_to_gateways_of_the_journal_alone(first: Shop) ->
     for token in ("", "made up"):
         refused = await refusal(copy(first, token))
         assert refused.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_state_that_its_disk_has_no_room_to_copy_is_waited_for(
+    disk: Disk, other: Path, valkey: Valkey
+) -> None:
+    async with alone(disk.root / "shop", valkey) as first:
+        disk.fill()
+        waiting = asyncio.create_task(whole(joined(other, first, valkey)))
+        await asyncio.sleep(0.7)
+        assert not waiting.done()
+        assert not any("snapshot" in name for name in names(disk.root / "shop"))
+        disk.free()
+        assert await waiting == stored(first, "ann")
+
+
+async def whole(opening: AbstractAsyncContextManager[Shop]) -> list[tuple[Any, ...]]:
+    async with opening as shop:
+        return stored(shop, "ann")
 
 
 async def test_a_gateway_without_a_journal_gives_its_state_to_nobody(shop: Shop) -> None:
