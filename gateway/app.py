@@ -6,11 +6,9 @@ serves trends before any model is up, and each model as it comes.
 
 import asyncio
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -32,16 +30,13 @@ from gateway.embedded import EmbeddedLink
 from gateway.errors import StoreError
 from gateway.exposure import ExposureLog
 from gateway.journal.copying import StateServicer
-from gateway.journal.follower import Follower
-from gateway.journal.joining import Joining
-from gateway.journal.memory import StateMemory
+from gateway.journal.membership import Membership, leave
 from gateway.journal.place import Place
 from gateway.journal.stream import Journal
 from gateway.link import Link
 from gateway.loading import State, load_state
 from gateway.rollouts.fusion import first_fusion
 from gateway.rollouts.record import RecordFile
-from gateway.rollouts.sharing import SharedRollouts
 from services.runtime.errors import StartError, Unavailable
 from services.runtime.health import Health
 
@@ -77,15 +72,9 @@ class GatewayApplication:
         self._lacking = False
         self._restoring: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
-        self._journal: Journal | None = None
-        self._joining: Joining | None = None
-        self._follower: Follower | None = None
-        self._rollouts: SharedRollouts | None = None
+        self._membership: Membership | None = None
         if config.journal.text:
-            self._journal = Journal(config.journal.text, config.journal_minutes)
-            self._joining = Joining(
-                self._journal, config.state.resolve(), config.others(), self._stopping
-            )
+            self._membership = Membership(config, self._stopping, self._tell_journal)
 
     def register(self, server: grpc.aio.Server, health: Health) -> Sequence[str]:
         """Add the services."""
@@ -116,7 +105,7 @@ class GatewayApplication:
         )
         what = {"version": fusion.version, "items": len(fusion.item_keys)}
         _log.info("fusion loaded", extra=what)
-        place = await self._join()
+        joined = None if self._membership is None else await self._membership.join()
         try:
             tell = await self._watch_store()
             self._state = await asyncio.to_thread(load_state, config, fusion, tell, self._stopping)
@@ -127,62 +116,23 @@ class GatewayApplication:
         await self._save_trends()
         await asyncio.gather(*(link.load() for link in self._embedded.values()))
         await self._contact()
-        assembled = await self._assemble(Known(self._state, fusion, record, place))
-        if self._follower is not None:
-            await self._follower.start()
-        if self._rollouts is not None:
-            await self._rollouts.start()
+        place = await self._place(self._state, joined)
+        known = Known(self._state, fusion, record, place)
+        assembled = assemble(config, self._connections, known, self._exposures)
+        if self._membership is not None and place is not None:
+            await self._membership.start(self._state.store, assembled, place)
         self._assembled = assembled
         if self._lacking:
             self._restoring = asyncio.create_task(self._restore())
         if not len(self._state.catalogue):
             _log.warning("the catalogue is empty: run `plait seed`, or upsert items")
 
-    async def _join(self) -> Place | None:
-        """Bring the state file to the journal, if there is one; return where it stands."""
-        if self._joining is None:
+    async def _place(self, state: State, joined: Place | None) -> Place | None:
+        """Return where the file stands in the journal, None without one."""
+        if self._membership is None or joined is None:
+            await leave(state.store)
             return None
-        return await self._joining.join()
-
-    async def _assemble(self, known: Known) -> Assembled:
-        """Put all together, and writes on their way through the journal."""
-        state, place, journal = known.state, known.place, self._journal
-        if journal is None or self._joining is None or place is None:
-            await self._leave_journal(state)
-            return assemble(self._config, self._connections, known, self._exposures)
-        stored = await asyncio.to_thread(state.store.place)
-        if place.journal is None:
-            place = await self._joining.settle(stored)
-        # That a repair may have lost something is known to the file alone.
-        place = replace(place, gap=place.gap or stored.gap, empty=stored.empty)
-        if place != stored:  # else nothing is written: the disk may be full
-            await state.store.put_place(place)
-        assembled = assemble(
-            self._config, self._connections, replace(known, place=place), self._exposures
-        )
-        parts = assembled.parts
-        memory = StateMemory(state.store, parts.events, parts.keeper, self._take_rollouts)
-        follower = Follower(journal, memory, place, secrets.token_bytes(8), self._tell_journal)
-        parts.events.share(follower)
-        parts.keeper.share(follower)
-        self._follower = follower
-        self._rollouts = SharedRollouts(
-            journal, follower, assembled.record, parts.canaries, parts.fusion
-        )
-        return assembled
-
-    async def _leave_journal(self, state: State) -> None:
-        """Let a file that goes on alone be of no journal: it will hold what no other knows."""
-        try:
-            if (await asyncio.to_thread(state.store.place)).journal is not None:
-                await state.store.put_place(Place())
-                _log.warning("the state file leaves its journal: the setting is empty")
-        except StoreError as error:
-            raise StartError(f"the state file cannot leave its journal: {error}") from None
-
-    def _take_rollouts(self, record: str) -> None:
-        if self._rollouts is not None:
-            self._rollouts.take(record)
+        return await self._membership.settle(state.store, joined)
 
     async def _tell_journal(self, followed: bool) -> None:
         """Show whether what is recorded reaches other gateways, as the health name `journal`."""
@@ -192,18 +142,16 @@ class GatewayApplication:
     @property
     def _shown(self) -> Journal | None:
         """The journal, while others may copy the state."""
-        return self._journal if self._assembled is not None else None
+        if self._membership is None or self._assembled is None:
+            return None
+        return self._membership.journal
 
     async def stop(self) -> None:
         """Close connections, write what is pending, let go of the state file."""
         self._stopping.set()  # also for a start that is under way in its thread
         assembled, self._assembled = self._assembled, None
-        if self._rollouts is not None:
-            await self._rollouts.stop()
-        if self._follower is not None:
-            await self._follower.stop()
-        if self._journal is not None:
-            await self._journal.stop()
+        if self._membership is not None:
+            await self._membership.stop()
         if assembled is not None:
             await assembled.embedder.stop()
         for connection in self._connections.values():
@@ -240,18 +188,11 @@ class GatewayApplication:
 
     async def _complete(self, health: Health) -> None:
         """Give a repaired file the items that only memory still has, and say that it is well."""
-        if self._follower is not None:
-            await self._restate(self._follower)
+        if self._membership is not None:
+            await self._membership.restate()
         await self._restore()
         if self._state is None or self._state.store.condition.state is Condition.OK:
             await health.set(STORE, ready=True)
-
-    async def _restate(self, follower: Follower) -> None:
-        """Have a repaired file tell where it stands, and that it may lack what came before."""
-        try:
-            await follower.restate(gap=True)
-        except StoreError as error:
-            _log.error("place in the journal not kept", extra={"reason": str(error)})
 
     async def _restore(self) -> None:
         """Store the items that a repaired file lacks; again and again where that fails.
