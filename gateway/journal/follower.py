@@ -34,6 +34,8 @@ _AGAIN = 0.25
 _START_SECONDS = 60.0
 # Seconds of taking in entries after which the journal is looked at before it is read again.
 _LONG = 5.0
+# Events that share a commit, and so a turn of the event loop: shoppers wait meanwhile.
+_MOST_TOGETHER = 500
 # Tries of what a disk that is well refuses, before it is passed over.
 _TRIES = 3
 # Bytes of who wrote an entry, and of the number of his write.
@@ -199,7 +201,7 @@ class Follower:
                 run = []
                 await self._skip(entry, str(error))
                 continue
-            if run and not (isinstance(read.write, Events) and isinstance(run[-1].write, Events)):
+            if not _together(run, read):
                 await self._take_run(run)
                 run = []
             run.append(read)
@@ -281,6 +283,14 @@ class Follower:
             _log.error("nothing can be recorded", extra={"reason": str(error)})
             await self._tell(False)
         self.trouble = str(error)
+
+
+def _together(run: Sequence[_Read], read: _Read) -> bool:
+    """Say whether a write may share the commit of those before it."""
+    before = [r.write.events for r in run if isinstance(r.write, Events)]
+    if not isinstance(read.write, Events) or len(before) < len(run):
+        return not run
+    return sum(map(len, before)) + len(read.write.events) <= _MOST_TOGETHER
 
 
 def _show(*, followed: bool) -> None:
