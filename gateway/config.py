@@ -8,6 +8,7 @@ comes with the fusion artifact.
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.replicas.addresses import Address, parse
 from gateway.replicas.breaker import Rules
@@ -20,7 +21,6 @@ MOST_CANDIDATES = 1000
 # RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
 SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
 _NONE = Secret("")
-_JOURNALS = ("valkey", "valkeys", "unix")
 DEFAULT_SOURCES = (
     "cf=127.0.0.1:50051",
     "content=127.0.0.1:50052",
@@ -271,10 +271,11 @@ class GatewayConfig(ServerConfig):
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
 
     def _check_journal(self) -> None:
-        scheme, found, _ = self.journal.text.partition("://")
+        # What it is stays out of the message: there may be a password in it.
         require(
-            not self.journal.text or (bool(found) and scheme in _JOURNALS),
-            f"journal must be a URL that begins with one of {', '.join(_JOURNALS)}, each with ://",
+            not self.journal.text or _names_valkey(self.journal.text),
+            "journal must be valkey://HOST:PORT/DATABASE (or valkeys://), before HOST "
+            "[USER:PASSWORD@], or unix:///SOCKET",
         )
         try:
             self.others()
@@ -326,3 +327,17 @@ class GatewayConfig(ServerConfig):
             second_share=self.second_share,
             open_calls=self.open_calls,
         )
+
+
+def _names_valkey(url: str) -> bool:
+    """Say whether a URL is one that the Valkey client understands."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    database = parts.path.strip("/")
+    fine = parts.scheme in {"valkey", "valkeys"} and bool(parts.hostname) and port != 0
+    return fine and (not database or (database.isascii() and database.isdecimal()))

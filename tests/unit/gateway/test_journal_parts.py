@@ -128,6 +128,23 @@ def test_a_password_is_shown_nowhere() -> None:
     assert "valkey" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://a:1", "valkey:a:1", "valkey://a:port", "valkey://:1", "valkey://a:1/x", "unix://"],
+)
+def test_what_is_no_valkey_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="journal must be valkey://HOST:PORT/DATABASE"):
+        load(GatewayConfig, "gateway", {"PLAIT_GATEWAY_JOURNAL": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["valkey://a", "valkeys://u:p@a:1/2", "valkey://[::1]:6379/0", "unix:///run/valkey"]
+)
+def test_a_valkey_is_named_by_a_url(url: str) -> None:
+    config = load(GatewayConfig, "gateway", {"PLAIT_GATEWAY_JOURNAL": url})
+    assert config.journal == Secret(url)
+
+
 @pytest.mark.parametrize("peers", ["nowhere", "a:1|b", "a:0"])
 def test_peers_are_addresses(peers: str) -> None:
     with pytest.raises(ConfigError, match="peers"):
