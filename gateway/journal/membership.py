@@ -47,16 +47,19 @@ class Membership:
 
         `place`: what `join` returned. Raises StartError.
         """
-        stored = await asyncio.to_thread(store.place)
-        if place.journal is None:
-            place = await self._joining.settle(stored)
-        # That a repair may have lost something is known to the file alone.
-        place = replace(place, gap=place.gap or stored.gap, empty=stored.empty)
-        if place != stored:  # else nothing is written: the disk may be full
-            try:
+        try:
+            stored = await asyncio.to_thread(store.place)
+            if place.journal is None:
+                place = await self._joining.settle(stored)
+            # That a repair may have lost something is known to the file alone.
+            place = replace(place, gap=place.gap or stored.gap, empty=False)
+            if place != stored:  # else nothing is written: the disk may be full
                 await store.put_place(place)
-            except StoreError as error:
+        except StoreError as error:
+            if place.journal is None:
                 raise StartError(f"the place in the journal cannot be kept: {error}") from None
+            # Damaged, and being repaired: shoppers are not to wait. What is taken in puts it down.
+            _log.error("place in the journal not kept", extra={"reason": str(error)})
         return place
 
     async def start(self, store: Store, assembled: Assembled, place: Place) -> None:
@@ -96,13 +99,10 @@ class Membership:
 
 
 async def leave(store: Store) -> None:
-    """Let a file that goes on alone be of no journal: it will hold what no other knows.
-
-    Raises StartError where it cannot be kept.
-    """
+    """Let a file that goes on alone be of no journal: it will hold what no other knows."""
     try:
         if (await asyncio.to_thread(store.place)).journal is not None:
             await store.put_place(Place())
             _log.warning("the state file leaves its journal: the setting is empty")
-    except StoreError as error:
-        raise StartError(f"the state file cannot leave its journal: {error}") from None
+    except StoreError as error:  # no reason not to serve
+        _log.error("the state file cannot leave its journal", extra={"reason": str(error)})

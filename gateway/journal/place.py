@@ -6,7 +6,7 @@ twice and none left out, however the process ends.
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway import schema
@@ -38,16 +38,20 @@ def read_place(path: Path) -> Place:
         return Place()
     # As the store will: on a full disk what is put aside for that is given back.
     with closing(schema.open_state(path, strict=False)) as connection:
-        return place_of(connection)
+        return replace(place_of(connection), empty=not _holds_anything(connection))
 
 
 def place_of(connection: sqlite3.Connection) -> Place:
-    """Read where an open file stands; raises sqlite3.Error."""
+    """Read where an open file stands, not whether it is empty; raises sqlite3.Error."""
     known = dict(connection.execute("SELECT name, value FROM progress").fetchall())
+    return Place(known.get(_ID), known.get(_POSITION, 0), bool(known.get(_GAP)), empty=False)
+
+
+def _holds_anything(connection: sqlite3.Connection) -> bool:
     (full,) = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM items)"
     ).fetchone()
-    return Place(known.get(_ID), known.get(_POSITION, 0), bool(known.get(_GAP)), not full)
+    return bool(full)
 
 
 def write_place(path: Path, place: Place) -> None:
