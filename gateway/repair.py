@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway import schema
 from gateway.errors import StoreCorrupt, StoreFailed
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1  # between looks whether the gateway stops
-_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
 
 @contextmanager
@@ -42,9 +42,7 @@ def repaired(path: Path, stopping: threading.Event) -> Iterator[None]:
             )
         aside = set_aside(path)
         yield
-        for suffix in _BESIDE:  # of the old file: the new one must not take them for its own
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        draft.rename(path)
+        schema.put_in_place(draft, path)
     except OSError as error:
         raise StoreFailed(f"{path}: damaged, and cannot be repaired ({error})") from None
     finally:

@@ -21,6 +21,8 @@ SCHEMA_VERSION = 1
 WAL_BYTES = 64 << 20
 # Stored in the file's header, so that another program's database is not taken for ours.
 _APPLICATION_ID = 0x504C4149  # "PLAI"
+# What SQLite keeps beside a file.
+_BESIDE = ("-wal", "-shm")
 # What any program writes into the header of a file of its own.
 _NUMBERS = ("application_id", "user_version")
 
@@ -149,6 +151,16 @@ def write_back(path: Path) -> sqlite3.Connection:
 def log_of(path: Path) -> Path:
     """Return where SQLite keeps the file's write-ahead log."""
     return path.with_name(f"{path.name}-wal")
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Have a finished file take the place of one that nobody uses, in one rename.
+
+    Raises OSError.
+    """
+    for suffix in _BESIDE:  # of the file that goes: the new one must not take them for its own
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    draft.rename(path)
 
 
 def lock(path: Path) -> int:

@@ -70,9 +70,7 @@ def seed(
         try:
             _fill(draft, items, events, progress)
             draft.chmod(0o644)  # mkstemp's 0600 would shut a service user out
-            for suffix in ("-wal", "-shm"):  # of the file that goes
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            draft.rename(path)
+            schema.put_in_place(draft, path)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:

@@ -138,9 +138,7 @@ def _put(draft: Path, path: Path, keep: bool) -> None:
     try:
         if keep:
             set_aside(path)
-        for suffix in ("-wal", "-shm"):  # of the file that goes
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
         draft.chmod(0o644)
-        draft.rename(path)
+        schema.put_in_place(draft, path)
     finally:
         os.close(handle)

@@ -45,7 +45,8 @@ class Rollouts:
     record: str
 
 
-Write: TypeAlias = Events | Items | Deletions | Rollouts
+Change: TypeAlias = Items | Deletions | Rollouts
+Write: TypeAlias = Events | Change
 
 
 def encode(write: Write) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway.errors import JournalAway, StoreFailed
-from gateway.journal.entries import Events, NotUnderstood, Write, decode, encode
+from gateway.journal.entries import Change, Events, NotUnderstood, Write, decode, encode
 from gateway.journal.place import Place
 from gateway.journal.stream import MOST_READ, Entry, Journal
 from services.runtime.metrics import (
@@ -54,7 +54,7 @@ class Memory(Protocol):
         """
         ...
 
-    async def take(self, write: Write, position: int) -> Any:
+    async def take(self, write: Change, position: int) -> Any:
         """Take in anything else; raises StoreFailed."""
         ...
 
@@ -213,13 +213,13 @@ class Follower:
         for tries in range(_TRIES):
             if not run:
                 return
-            JOURNAL_BEHIND.set(max(time.time() - run[0].entry.time_ms / 1000, 0.0))
+            _show_behind(run[0].entry)
             try:
                 results = await self._try(run)
             except StoreFailed as error:
                 reason = str(error)
                 while not self._memory.well:
-                    JOURNAL_BEHIND.set(max(time.time() - run[0].entry.time_ms / 1000, 0.0))
+                    _show_behind(run[0].entry)
                     await asyncio.sleep(_AGAIN)
                 await asyncio.sleep(_AGAIN * tries)
                 continue
@@ -233,8 +233,9 @@ class Follower:
 
     async def _try(self, run: Sequence[_Read]) -> Sequence[Any]:
         position = run[-1].entry.position
-        if not isinstance(run[0].write, Events):
-            return [await self._memory.take(run[0].write, position)]
+        first = run[0].write
+        if not isinstance(first, Events):
+            return [await self._memory.take(first, position)]
         parts = [read.write.events for read in run if isinstance(read.write, Events)]
         here = [
             self._is_ours(read.entry)
@@ -296,6 +297,10 @@ def _together(run: Sequence[_Read], read: _Read) -> bool:
 def _show(*, followed: bool) -> None:
     JOURNAL_STATE.labels("followed").set(followed)
     JOURNAL_STATE.labels("away").set(not followed)
+
+
+def _show_behind(oldest: Entry) -> None:
+    JOURNAL_BEHIND.set(max(time.time() - oldest.time_ms / 1000, 0.0))
 
 
 def _split(numbers: Sequence[int], counts: Sequence[int]) -> list[Sequence[int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.condition import State
 from gateway.events import EventTaker
-from gateway.journal.entries import Deletions, Events, Items, Rollouts, Write
+from gateway.journal.entries import Change, Deletions, Events, Items, Rollouts
 from gateway.journal.place import Place
 from gateway.keeper import CatalogueKeeper
 from gateway.store import Store
@@ -27,15 +27,13 @@ class StateMemory:
         """Record events; raises StoreFailed."""
         return await self.events.take(events.events, position, here)
 
-    async def take(self, write: Write, position: int) -> Any:
+    async def take(self, write: Change, position: int) -> Any:
         """Change the catalogue or what is rolled out; raises StoreFailed."""
         match write:
             case Items(items):
                 return await self.keeper.take(items, position)
             case Deletions(keys):
                 return await self.keeper.drop(keys, position)
-            case Events(events):
-                return await self.events.take(events, position)
             case Rollouts(record):
                 # Its position comes with the next write: taking it twice changes nothing.
                 return self.rollouts(record)

@@ -252,7 +252,7 @@ def _position(entry_id: bytes) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{error or type(error).__name__}"
+    return str(error) or type(error).__name__
 
 
 @asynccontextmanager
