@@ -178,8 +178,8 @@ def events_after(connection: sqlite3.Connection, seq: int, since_ms: int) -> Mar
 def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
     """Return the newest `length` events of a shopper that name an item."""
     events = connection.execute(
-        "SELECT item_key, type, time_ms, event_id, seq FROM events "
-        "WHERE user_id = ? AND item_key != 0 ORDER BY time_ms DESC, seq DESC LIMIT ?",
+        "SELECT item_key, type, time_ms, event_id, seq, (SELECT max(seq) FROM events) "
+        "FROM events WHERE user_id = ? AND item_key != 0 ORDER BY time_ms DESC, seq DESC LIMIT ?",
         (user_id, length),
     ).fetchall()
     events.reverse()
@@ -199,6 +199,7 @@ def trail(connection: sqlite3.Connection, user_id: str, length: int) -> Trail:
         disliked=np.array(disliked, np.int64),
         judged=np.array([j[0] for j in judged], np.int64),
         judged_ms=np.array([j[1] for j in judged], np.int64),
+        seen=events[0][5] if events else 0,
     )
 
 

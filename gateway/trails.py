@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.errors import StoreError
 from gateway.fusion.types import Ints
@@ -35,6 +37,7 @@ EMPTY = Trail(
     disliked=np.zeros(0, np.int64),
     judged=np.zeros(0, np.int64),
     judged_ms=np.zeros(0, np.int64),
+    seen=0,
 )
 # As empty, but what there is is not known: callers tell the two apart by identity.
 UNREAD = replace(EMPTY)
@@ -74,7 +77,8 @@ class Trails:
             if len(self._loading) >= _MOST_LOADING:
                 return self._unread("too many are being read")
             task = self._loading[user_id] = asyncio.create_task(self._load(user_id))
-            task.add_done_callback(lambda done: self._loaded(user_id, done))
+            # Whoever waited may have gone: then an error is nobody's.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Others may wait for the same read: neither a caller that goes nor one whose time is up
         # may end it.
         seconds = max(_SHARE * (until - perf_counter()), _LEAST_SECONDS)
@@ -95,6 +99,14 @@ class Trails:
         return UNREAD
 
     async def _load(self, user_id: str) -> Trail:
+        try:
+            return await self._read_through(user_id)
+        finally:
+            # At once, so that nobody is given this result after something was added.
+            del self._loading[user_id]
+            self._meanwhile.pop(user_id, None)
+
+    async def _read_through(self, user_id: str) -> Trail:
         while True:
             meanwhile = self._meanwhile[user_id] = []
             trail = await self._read(user_id)
@@ -107,12 +119,6 @@ class Trails:
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)
         return trail
-
-    def _loaded(self, user_id: str, done: "asyncio.Task[Trail]") -> None:
-        if not done.cancelled():
-            done.exception()  # whoever waited may have gone: then it is nobody's
-        self._loading.pop(user_id, None)
-        self._meanwhile.pop(user_id, None)
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in events that were just made durable."""
@@ -145,31 +151,45 @@ def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
     """
     # By id, or by position where there is none: the same id twice is one event.
     distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}
-    marked = [(e, hash(e.event_id) if e.event_id else -e.number) for e in distinct.values()]
-    fresh = [(e, marker) for e, marker in marked if not _holds(trail, e, marker)]
+    fresh = [e for e in distinct.values() if not _holds(trail, e)]
     if not fresh:
         return trail
-    times = np.concatenate([trail.times, _ints(e.time_ms for e, _ in fresh)])
+    # What the read left out came before all that it did not.
+    early = [e for e in fresh if _left_out(trail, e)]
+    late = [e for e in fresh if not _left_out(trail, e)]
+
+    def joined(have: npt.NDArray[Any], of: Callable[[Event], int]) -> npt.NDArray[Any]:
+        new = (np.array([of(e) for e in part], have.dtype) for part in (early, late))
+        return np.concatenate([next(new), have, next(new)])
+
+    times = joined(trail.times, lambda e: e.time_ms)
     # Stable: events of the same moment stay in the order they came.
     newest = np.argsort(times, kind="stable")[-length:]
-    keys = np.concatenate([trail.keys, _ints(e.key for e, _ in fresh)])
-    types = np.concatenate([trail.types, np.array([e.type for e, _ in fresh], np.int8)])
-    ids = np.concatenate([trail.ids, _ints(marker for _, marker in fresh)])
-    purchased = {e.key for e, _ in fresh if e.type == EventType.PURCHASE}
-    opinions = _newest_opinions(trail, [e for e, _ in fresh if e.type in _OPINIONS])
+    purchased = {e.key for e in fresh if e.type == EventType.PURCHASE}
+    opinions = _newest_opinions(trail, [e for e in (*early, *late) if e.type in _OPINIONS])
     liked = {e.key for e in opinions if e.type == EventType.LIKE}
     disliked = {e.key for e in opinions if e.type == EventType.DISLIKE}
     judged, judged_ms = _judged(trail, opinions)
     return Trail(
-        keys=keys[newest],
-        types=types[newest],
+        keys=joined(trail.keys, lambda e: e.key)[newest],
+        types=joined(trail.types, lambda e: e.type)[newest],
         times=times[newest],
-        ids=ids[newest],
+        ids=joined(trail.ids, _marker)[newest],
         purchased=_union(trail.purchased, purchased),
         disliked=_union(trail.disliked[~np.isin(trail.disliked, _ints(liked))], disliked),
         judged=judged,
         judged_ms=judged_ms,
+        seen=trail.seen,
     )
+
+
+def _marker(event: Event) -> int:
+    return hash(event.event_id) if event.event_id else -event.number
+
+
+def _left_out(trail: Trail, event: Event) -> bool:
+    """Say whether an event the trail does not hold was in the file when it was read."""
+    return 0 < event.number <= trail.seen
 
 
 def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
@@ -181,7 +201,8 @@ def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
     newest: dict[int, Event] = {}
     for event in fresh:
         before = newest.get(event.key)
-        if event.time_ms >= (before.time_ms if before else _opinion_ms(trail, event.key)):
+        known_ms = before.time_ms if before else _opinion_ms(trail, event.key)
+        if event.time_ms >= known_ms + _left_out(trail, event):
             newest[event.key] = event
     return list(newest.values())
 
@@ -203,7 +224,8 @@ def _judged(trail: Trail, opinions: Sequence[Event]) -> tuple[Ints, Times]:
     return keys[latest], times[latest]
 
 
-def _holds(trail: Trail, event: Event, marker: int) -> bool:
+def _holds(trail: Trail, event: Event) -> bool:
+    marker = _marker(event)
     if event.event_id:
         return bool((trail.ids == marker).any())
     same = (trail.keys == event.key) & (trail.times == event.time_ms)

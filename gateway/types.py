@@ -104,6 +104,9 @@ class Trail:
     # Items liked or disliked, the latest last, and when last: an older opinion changes nothing.
     judged: Ints  # item keys [J]
     judged_ms: Times  # ascending [J]
+    # The newest event, anyone's, that was in the file when it was read: what came before it and
+    # is not here was left out.
+    seen: int
 
 
 @dataclass(frozen=True, slots=True)

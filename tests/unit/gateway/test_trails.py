@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,3 +179,39 @@ def test_what_one_shopper_bought_is_bounded_and_the_latest_stays() -> None:
         trail = extended(trail, bought, 10)
     assert len(trail.purchased) == MOST_KEYS
     assert {11_001, 12_000} <= set(trail.purchased.tolist())
+
+
+async def test_an_event_as_a_read_ends_is_in_the_next_answer_though_there_is_no_room_for_it() -> (
+    None
+):
+    store = FakeStore()
+    asked: list[asyncio.Task[Trail]] = []
+
+    async def read(user_id: str) -> Trail:
+        trail = await store.read(user_id)
+        if not asked:  # both come between the end of this read and what waits for it
+            asyncio.get_running_loop().call_soon(happen)
+            asked.append(asyncio.create_task(cache.get("u", LATER)))
+        return trail
+
+    def happen() -> None:
+        store.events.append(event("u", 7))
+        cache.add([event("u", 7)])
+
+    cache = Trails(read, capacity=0, length=10)
+    assert (await cache.get("u", LATER)).keys.tolist() == []
+    assert (await asked[0]).keys.tolist() == [7]
+
+
+def test_what_a_read_left_out_came_before_all_of_the_same_moment_that_it_did_not() -> None:
+    held = [numbered(number, EventType.DISLIKE) for number in (2, 3)]
+    trail = replace(extended(EMPTY, held, 2), seen=3)
+    # Told of late, though the read saw it and kept the two after it.
+    found = extended(trail, [numbered(1, EventType.LIKE)], 2)
+    assert (found.ids.tolist(), found.disliked.tolist()) == ([-2, -3], [1])
+    found = extended(trail, [numbered(4, EventType.LIKE)], 2)
+    assert (found.ids.tolist(), found.disliked.tolist()) == ([-3, -4], [])
+
+
+def numbered(number: int, kind: EventType) -> Event:
+    return Event("u", 1, kind, 10, number=number)
