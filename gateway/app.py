@@ -189,7 +189,7 @@ class GatewayApplication:
     async def _complete(self, health: Health) -> None:
         """Give a repaired file the items that only memory still has, and say that it is well."""
         if self._membership is not None:
-            await self._membership.restate()
+            self._membership.restate()
         await self._restore()
         if self._state is None or self._state.store.condition.state is Condition.OK:
             await health.set(STORE, ready=True)

@@ -8,7 +8,7 @@ comes with the fusion artifact.
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from gateway.replicas.addresses import Address, parse
 from gateway.replicas.breaker import Rules
@@ -333,9 +333,11 @@ def _names_valkey(url: str) -> bool:
     """Say whether a URL is one that the Valkey client understands."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         return False
+    if any(not (n == "db" and v.isdecimal()) and not n.startswith("ssl_") for n, v in options):
+        return False  # the client would take others, and answer in other ways
     if parts.scheme == "unix":
         return bool(parts.path)
     database = parts.path.strip("/")

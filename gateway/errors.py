@@ -6,6 +6,8 @@ StoreError
  ├── StoreInUse         another gateway holds it
  └── StoreFailed        a read or write failed while running (disk full, ...)
       ├── StoreBusy     more writes wait than the disk can take
+      ├── StoreRefused  this write alone does not go; others do
+      ├── StoreUnseen   this write is in the file, and memory lacks it
       └── JournalAway   the journal that several gateways share takes and gives nothing
 What a caller may be told (InvalidArgument, ...) is in services.runtime.errors.
 """
@@ -33,6 +35,14 @@ class StoreFailed(StoreError):
 
 class StoreBusy(StoreFailed):
     """More writes wait than the disk can take for now."""
+
+
+class StoreRefused(StoreFailed):
+    """The file does not take this write, whatever the disk does; it takes others."""
+
+
+class StoreUnseen(StoreFailed):
+    """The file has the write, and memory does not: only a restart shows it."""
 
 
 class JournalAway(StoreFailed):

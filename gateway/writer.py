@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.condition import REASONS, Condition
-from gateway.errors import StoreBusy, StoreError, StoreFailed
+from gateway.errors import StoreBusy, StoreError, StoreFailed, StoreRefused, StoreUnseen
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class GroupCommit:
             _log.exception("write refused")
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-            return StoreFailed(f"the write was refused ({error})")
+            return StoreRefused(f"the write was refused ({error})")
         self._connection.execute("RELEASE job")
         return result
 
@@ -210,7 +210,7 @@ def _resolve(jobs: list[_Job], results: list[Any]) -> None:
                 job.then(result)
             except Exception:  # the others' writes must still be acknowledged
                 _log.exception("a committed write could not be taken into memory")
-                failure = StoreFailed("written, but not yet visible; restart the gateway")
+                failure = StoreUnseen("written, but not yet visible; restart the gateway")
         if job.done.done():  # the caller was cancelled
             continue
         if failure is not None:

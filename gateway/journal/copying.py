@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import sqlite3
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -64,7 +63,7 @@ class StateServicer:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "another copy is under way")
         async with self._copying:
             try:
-                draft = await asyncio.to_thread(_snapshot, self._state)
+                draft = await _made(self._state)
             except (sqlite3.Error, OSError) as error:
                 _log.error("the state cannot be copied", extra={"reason": str(error)})
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be copied ({error})")
@@ -77,6 +76,18 @@ class StateServicer:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be read ({error})")
             finally:
                 draft.unlink(missing_ok=True)
+
+
+async def _made(state: Path) -> Path:
+    """Make a copy; where nobody waits for it any more, leave none behind."""
+    making = asyncio.ensure_future(asyncio.to_thread(_snapshot, state))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:  # the thread goes on, and the next copy must wait for it
+        await asyncio.wait((making,))
+        if not making.cancelled() and making.exception() is None:
+            making.result().unlink(missing_ok=True)
+        raise
 
 
 def _snapshot(state: Path) -> Path:
@@ -95,11 +106,12 @@ def _snapshot(state: Path) -> Path:
 
 
 async def copy_state(
-    target: str, journal: Journal, identity: int, path: Path, *, keep: bool
+    target: str, journal: Journal, identity: int, path: Path, *, keep: bool, whole: bool
 ) -> None:
     """Replace the state file `path`, which nobody uses, by that of the gateway `target`.
 
-    `keep`: what is replaced, under a second name, as a repair does.
+    `keep`: what is replaced, under a second name, as a repair does; `whole`: only by one
+    that lacks nothing, as what is replaced may have what that one lacks.
     Raises OSError, grpc.aio.AioRpcError, sqlite3.Error or StoreError, and ValueError for
     the file of another journal; what was there is then as it was.
     """
@@ -117,6 +129,8 @@ async def copy_state(
         place = await asyncio.to_thread(read_place, draft)
         if place.journal != identity:
             raise ValueError(f"{target} has the state of another journal")
+        if place.gap and whole:
+            raise ValueError(f"{target} lacks something itself")
         await asyncio.to_thread(_put, draft, path, keep)
     _log.info("the state is copied", extra={"from": target})
 
@@ -124,9 +138,8 @@ async def copy_state(
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
+    # Of one name, so that what a kill leaves is written over.
+    draft = path.with_name(f".{path.name}.copy")
     try:
         yield draft
     finally:

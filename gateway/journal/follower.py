@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gateway.errors import JournalAway, StoreFailed
-from gateway.journal.entries import Change, Events, NotUnderstood, Write, decode, encode
+from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen
+from gateway.journal.entries import Change, Events, NotUnderstood, Rollouts, Write, decode, encode
 from gateway.journal.place import Place
-from gateway.journal.stream import MOST_READ, Entry, Journal
+from gateway.journal.stream import Bounds, Entry, Journal
 from services.runtime.metrics import (
     JOURNAL_BEHIND,
     JOURNAL_ENTRIES,
@@ -36,8 +36,6 @@ _START_SECONDS = 60.0
 _LONG = 5.0
 # Events that share a commit, and so a turn of the event loop: shoppers wait meanwhile.
 _MOST_TOGETHER = 500
-# Tries of what a disk that is well refuses, before it is passed over.
-_TRIES = 3
 # Bytes of who wrote an entry, and of the number of his write.
 _WRITER, _NUMBER = 8, 8
 
@@ -60,11 +58,6 @@ class Memory(Protocol):
 
     async def pass_over(self, place: Place) -> None:
         """Keep a position whose entry nobody can take in; raises StoreFailed."""
-        ...
-
-    @property
-    def well(self) -> bool:
-        """Whether the disk takes other writes."""
         ...
 
 
@@ -98,6 +91,10 @@ class Follower:
         # Why nothing can be written; "": it can.
         self.trouble = "it was not read yet"
         self._caught_up = asyncio.Event()
+        # Whether there was more than the last read brought.
+        self._behind = False
+        # Whether the place in the file is another than here.
+        self._unkept = False
         # Whether the journal may have changed behind our back.
         self._unsure = True
         _show(followed=False)
@@ -132,7 +129,8 @@ class Follower:
         by = self._writer + self._written.to_bytes(_NUMBER, "big")
         taken = self._expected[by] = asyncio.get_running_loop().create_future()
         try:
-            await self._journal.append(by, encode(write))
+            rollouts = write.record if isinstance(write, Rollouts) else None
+            await self._journal.append(by, encode(write), rollouts)
             async with asyncio.timeout(_PATIENCE):
                 return await taken
         except TimeoutError:
@@ -140,33 +138,54 @@ class Follower:
         finally:
             del self._expected[by]
 
-    async def restate(self, *, gap: bool) -> None:
-        """Write again where the file stands: it was replaced. Raises StoreFailed."""
-        self._place = replace(self._place, gap=self._place.gap or gap)
-        await self._memory.pass_over(self._place)
+    def restate(self) -> None:
+        """Write again where the file stands, soon: it was replaced, and may lack something."""
+        # Between two takings: a place of before the one under way must not be written after it.
+        self._place = replace(self._place, gap=True)
+        self._unkept = True
 
     async def _follow(self) -> None:
         while True:
             try:
+                await self._keep()
                 if self._unsure:
                     await self._verify()
                 known = self._caught_up.is_set()
-                entries = await self._journal.read(self._place.position, wait=known)
+                entries, more = await self._journal.read(self._place.position, wait=known)
+                if more or self._behind:
+                    # Who is behind can be overtaken by what lets entries go.
+                    await self._look_back(await self._journal.bounds())
                 began = time.monotonic()
                 await self._take(entries)
                 # Meanwhile others may have let go of what comes next.
                 self._unsure = time.monotonic() - began > _LONG
+                self._behind = more
                 await self._reached()
-                if len(entries) < MOST_READ:
+                if not more:
                     self._caught_up.set()
                     JOURNAL_BEHIND.set(0)
             except JournalAway as error:
                 await self._lost(error)
                 self._caught_up.set()
                 await asyncio.sleep(_AGAIN)
-            except Exception:  # without this task nothing is recorded any more
-                _log.exception("following the journal failed")
+            except StoreFailed:  # of a place, which waits
                 await asyncio.sleep(_AGAIN)
+            except Exception as error:  # without this task nothing is recorded any more
+                _log.exception("following the journal failed")
+                await self._lost(JournalAway(f"it cannot be followed: {type(error).__name__}"))
+                await asyncio.sleep(_AGAIN)
+
+    async def _keep(self) -> None:
+        """Write where the file stands, if it does not say so."""
+        if not self._unkept:
+            return
+        # Before: another file may take this one's place meanwhile.
+        self._unkept = False
+        try:
+            await self._memory.pass_over(self._place)
+        except StoreFailed:
+            self._unkept = True
+            raise
 
     async def _verify(self) -> None:
         """See that the journal is the same, and reaches back to where this file stands."""
@@ -183,12 +202,17 @@ class Follower:
                 extra={"had": self._place.position, "has": bounds.last},
             )
             self._place = replace(self._place, position=bounds.last)
-        elif bounds.passed(self._place.position):
+        await self._look_back(bounds)
+        self._unsure = False
+
+    async def _look_back(self, bounds: Bounds) -> None:
+        """Note where entries that were not taken in are gone."""
+        if bounds.passed(self._place.position) and not self._place.gap:
             JOURNAL_GAPS.inc()
             self._place = replace(self._place, gap=True)
             _log.error("entries are gone before they were read; the next start copies a state")
-            await self._memory.pass_over(self._place)
-        self._unsure = False
+            self._unkept = True
+            await self._keep()
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         """Take in entries; events that follow each other share a commit."""
@@ -209,27 +233,27 @@ class Follower:
 
     async def _take_run(self, run: Sequence[_Read]) -> None:
         """Take in one write, or some of events, and tell who waits for them."""
-        reason = ""
-        for tries in range(_TRIES):
-            if not run:
-                return
+        while run:
             _show_behind(run[0].entry)
             try:
                 results = await self._try(run)
-            except StoreFailed as error:
-                reason = str(error)
-                while not self._memory.well:
-                    _show_behind(run[0].entry)
-                    await asyncio.sleep(_AGAIN)
-                await asyncio.sleep(_AGAIN * tries)
+            except StoreRefused as error:
+                if len(run) == 1:
+                    await self._skip(run[0].entry, str(error))
+                    return
+                for read in run:  # one of them is to blame
+                    await self._take_run([read])
+                return
+            except StoreUnseen as error:  # once more would be twice
+                self._arrived(run, [error] * len(run))
+                return
+            except StoreFailed:
+                # However long: on a disk that is nearly full small writes go, and large ones
+                # have to wait for room.
+                await asyncio.sleep(_AGAIN)
                 continue
             self._arrived(run, results)
             return
-        if len(run) > 1:
-            for read in run:  # one of them is to blame
-                await self._take_run([read])
-        else:
-            await self._skip(run[0].entry, reason)
 
     async def _try(self, run: Sequence[_Read]) -> Sequence[Any]:
         position = run[-1].entry.position
@@ -251,7 +275,11 @@ class Follower:
         for read, result in zip(run, results, strict=True):
             JOURNAL_ENTRIES.labels("here" if self._is_ours(read.entry) else "elsewhere").inc()
             waiting = self._expected.get(read.entry.by)
-            if waiting is not None and not waiting.done():
+            if waiting is None or waiting.done():
+                continue
+            if isinstance(result, StoreFailed):
+                waiting.set_exception(result)
+            else:
                 waiting.set_result(result)
 
     async def _skip(self, entry: Entry, reason: str) -> None:
@@ -263,9 +291,10 @@ class Follower:
         )
         waiting = self._expected.get(entry.by)
         if waiting is not None and not waiting.done():
-            waiting.set_exception(StoreFailed(f"the write was refused ({reason})"))
+            waiting.set_exception(StoreRefused(f"the write was refused ({reason})"))
         self._place = replace(self._place, position=entry.position)
-        await self._memory.pass_over(self._place)
+        self._unkept = True
+        await self._keep()
 
     def _is_ours(self, entry: Entry) -> bool:
         return entry.by[:_WRITER] == self._writer

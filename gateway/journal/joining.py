@@ -49,6 +49,7 @@ class Joining:
         self._peers = peers
         self._stopping = stopping
         self._quiet = 0.0
+        self._damaged = False
 
     async def join(self) -> Place:
         """Return where the state file stands, once it can go on from there.
@@ -59,24 +60,25 @@ class Joining:
         try:
             place = await asyncio.to_thread(read_place, self._path)
         except StoreDamaged:
+            self._damaged = True
             return await self._replace()
         except (StoreError, sqlite3.Error):
-            # Told again, in more words, by who opens it for good.
+            # Told again, in more words, by who opens it for good, if it is still so then.
             return Place(empty=False)
         if place.journal is not None:
             return await self._go_on(place)
         return await self._begin(place)
 
     async def settle(self, place: Place) -> Place:
-        """Return where a file stands that had to be repaired before anybody could read it.
+        """Return where a file stands that nobody could read before it was opened for good.
 
-        `place`: what is left in it of that.
+        `place`: what it says of that now. Raises StartError as `join` does.
         """
         if place.journal is not None:
             self._journal.follow(place.journal)
             return place
         identity = await self._answered(self._journal.identity)
-        if identity is None:
+        if identity is None or not self._damaged:
             return await self._begin(place)
         self._journal.follow(identity)
         # What came before it may be in the file, or not.
@@ -119,7 +121,7 @@ class Joining:
         if not place.gap and not bounds.passed(place.position):
             return place
         _log.warning("entries of the journal are missing here: a copy of a state is wanted")
-        if await self._copied(identity, _PATIENCE):
+        if await self._copied(identity, _PATIENCE, whole=True):
             return await asyncio.to_thread(read_place, self._path)
         _log.error("no gateway gave its state: served without what is missing")
         return Place(identity, place.position, gap=True, empty=place.empty)
@@ -167,17 +169,21 @@ class Joining:
             except JournalAway as error:
                 await self._pause(str(error))
 
-    async def _copied(self, identity: int, patience: float | None, *, keep: bool = False) -> bool:
+    async def _copied(
+        self, identity: int, patience: float | None, *, keep: bool = False, whole: bool = False
+    ) -> bool:
         """Copy the state of any gateway that gives it; say whether one did, in time.
 
-        `keep`: the file that goes, under a second name.
+        `keep`: the file that goes, under a second name; `whole`: only one that lacks nothing.
         """
         until = None if patience is None else time.monotonic() + patience
         while until is None or time.monotonic() < until:
             reasons = []
             for target in await self._targets():
                 try:
-                    await copy_state(target, self._journal, identity, self._path, keep=keep)
+                    await copy_state(
+                        target, self._journal, identity, self._path, keep=keep, whole=whole
+                    )
                 except grpc.aio.AioRpcError as error:
                     reasons.append(f"{target}: {error.details()}")
                 except (OSError, sqlite3.Error, ValueError, StoreError) as error:

@@ -66,7 +66,7 @@ class Membership:
         """Take in what others wrote meanwhile, then follow; writes go through the journal."""
         parts = assembled.parts
         memory = StateMemory(store, parts.events, parts.keeper, self._take_rollouts)
-        follower = Follower(self.journal, memory, place, secrets.token_bytes(8), self._tell)
+        follower = Follower(self.journal, memory, place, secrets.token_bytes(8), self._followed)
         rollouts = SharedRollouts(
             self.journal, follower, assembled.record, parts.canaries, parts.fusion
         )
@@ -84,14 +84,15 @@ class Membership:
             await self._follower.stop()
         await self.journal.stop()
 
-    async def restate(self) -> None:
+    def restate(self) -> None:
         """Have a repaired file tell where it stands, and that it may lack what came before."""
-        if self._follower is None:
-            return
-        try:
-            await self._follower.restate(gap=True)
-        except StoreError as error:
-            _log.error("place in the journal not kept", extra={"reason": str(error)})
+        if self._follower is not None:
+            self._follower.restate()
+
+    async def _followed(self, followed: bool) -> None:
+        await self._tell(followed)
+        if followed and self._rollouts is not None:
+            await self._rollouts.keep()
 
     def _take_rollouts(self, record: str) -> None:
         if self._rollouts is not None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.condition import State
 from gateway.events import EventTaker
 from gateway.journal.entries import Change, Deletions, Events, Items, Rollouts
 from gateway.journal.place import Place
@@ -41,8 +40,3 @@ class StateMemory:
     async def pass_over(self, place: Place) -> None:
         """Keep a place; raises StoreFailed."""
         await self.store.put_place(place)
-
-    @property
-    def well(self) -> bool:
-        """Whether the disk takes what is written."""
-        return self.store.condition.state is State.OK

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from valkey.asyncio import Valkey
-from valkey.exceptions import OutOfMemoryError, ResponseError, ValkeyError
+from valkey.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError, ValkeyError
 
 from gateway.errors import JournalAway
 
@@ -25,7 +25,9 @@ _WRITTEN_BY, _ENTRY = b"by", b"entry"
 # Seconds that a command may take; reading waits for entries, and so gets more.
 _SECONDS, _WAIT_SECONDS = 1.0, 1.0
 # Entries sent in one piece, and read in one.
-_MOST_SENT, MOST_READ = 256, 256
+_MOST_SENT, _MOST_READ = 256, 256
+# Bytes that should come in one piece; an entry may have some megabytes.
+_MOST_BYTES = 4 << 20
 # Seconds between two looks for entries that are too old.
 _TRIM_SECONDS = 1.0
 # What is kept of a journal that is full before its time.
@@ -66,6 +68,16 @@ class Bounds:
         return self.forgotten and behind
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Written:
+    """An entry that is on its way, and who waits for it."""
+
+    by: bytes
+    raw: bytes
+    rollouts: str | None
+    done: "asyncio.Future[None]"
+
+
 def new_identity() -> int:
     """Return what no other journal is called by."""
     return secrets.randbits(62) + 1
@@ -92,14 +104,18 @@ class Journal:
         )
         self._name = "plait:journal"
         self._stream = self._name
-        self._waiting: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._waiting: list[_Written] = []
         self._sending: asyncio.Task[None] | None = None
         self._trim_at = 0.0
+        # Entries asked for at once: fewer where they are large.
+        self._count = 16
 
     async def stop(self) -> None:
-        """Let go of Valkey."""
+        """Let go of Valkey; who still waits for it hears that it is away."""
         if self._sending is not None:
             self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        _answer(self._waiting, JournalAway("this gateway stops"))
         for client in (self._client, self._reader):
             await client.aclose()
 
@@ -107,7 +123,7 @@ class Journal:
         """Return which journal this is, None where there is none yet; raises JournalAway."""
         async with _explained():
             raw = await self._client.get(self._name)
-        return None if raw is None else int(raw)
+        return None if raw is None else self._read(raw)
 
     async def found(self, identity: int) -> int:
         """Have the journal be this one, unless it is another; return which it is.
@@ -117,7 +133,12 @@ class Journal:
         async with _explained():
             await self._client.set(self._name, str(identity), nx=True)
             held = await self._client.get(self._name)
-        return identity if held is None else int(held)
+        return identity if held is None else self._read(held)
+
+    def _read(self, raw: bytes) -> int:
+        if not raw.isdigit():
+            raise JournalAway(f"the key {self._name} holds something that is not Plait's")
+        return int(raw)
 
     def follow(self, identity: int) -> None:
         """Read and write the entries of this one from here on."""
@@ -129,8 +150,10 @@ class Journal:
         async with _explained():
             try:
                 found = await self._client.xinfo_stream(self._stream)
-            except ResponseError:  # no entry as yet
-                return Bounds()
+            except ResponseError as error:
+                if "no such key" not in str(error):
+                    raise  # taken for an empty one, all of it would be read again
+                return Bounds()  # no entry as yet
         first = found["first-entry"]
         return Bounds(
             _position(first[0]) if first else 0,
@@ -138,20 +161,22 @@ class Journal:
             found["entries-added"] > found["length"],
         )
 
-    async def append(self, by: bytes, raw: bytes) -> None:
+    async def append(self, by: bytes, raw: bytes, rollouts: str | None = None) -> None:
         """Write an entry; returns once Valkey has it. Raises JournalAway.
 
-        Entries that come while others are being sent go in one piece.
+        Entries that come while others are being sent go in one piece. `rollouts`: what is
+        rolled out from this entry on, kept for gateways that come later.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((by, raw, done))
+        self._waiting.append(_Written(by, raw, rollouts, done))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
         await done
 
     async def _send(self) -> None:
         while self._waiting:
-            sent, self._waiting = self._waiting[:_MOST_SENT], self._waiting[_MOST_SENT:]
+            sent = self._piece()
+            answers: list[Any] = [JournalAway("this gateway stops")] * len(sent)
             try:
                 async with _explained():
                     answers = await self._add(sent)
@@ -160,18 +185,26 @@ class Journal:
             except Exception as error:  # whoever waits must hear of it, and the next be sent
                 _log.exception("writing to the journal failed")
                 answers = [JournalAway(type(error).__name__)] * len(sent)
-            for (_, _, done), answer in zip(sent, answers, strict=True):
-                if done.done():  # the caller has gone
-                    continue
-                if isinstance(answer, JournalAway):
-                    done.set_exception(answer)
-                elif isinstance(answer, Exception):
-                    done.set_exception(JournalAway(_reason(answer)))
-                else:
-                    done.set_result(None)
+            finally:
+                for written, answer in zip(sent, answers, strict=True):
+                    _answer([written], answer)
 
-    async def _add(self, sent: Sequence[tuple[bytes, bytes, Any]]) -> list[Any]:
+    def _piece(self) -> list[_Written]:
+        """Take what is to be sent next: one entry at least, and no more than comes in time."""
+        count = size = 0
+        for written in self._waiting[:_MOST_SENT]:
+            size += len(written.raw)
+            if count and size > _MOST_BYTES:
+                break
+            count += 1
+        sent, self._waiting = self._waiting[:count], self._waiting[count:]
+        return sent
+
+    async def _add(self, sent: Sequence[_Written]) -> list[Any]:
         answers = await self._try(sent)
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # It is the master no longer: new connections find who is.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
         refused = [n for n, answer in enumerate(answers) if isinstance(answer, OutOfMemoryError)]
         if not refused:
             return answers
@@ -185,7 +218,8 @@ class Journal:
             answers[number] = answer
         return answers
 
-    async def _try(self, sent: Sequence[tuple[bytes, bytes, Any]]) -> list[Any]:
+    async def _try(self, sent: Sequence[_Written]) -> list[Any]:
+        """Return what Valkey answered to each: an error or something else."""
         async with self._client.pipeline(transaction=False) as pipe:
             # Not with an entry: a full journal takes none, but lets itself be trimmed.
             trims = time.monotonic() > self._trim_at
@@ -193,38 +227,50 @@ class Journal:
                 self._trim_at = time.monotonic() + _TRIM_SECONDS
                 oldest = max(int(time.time() * 1000) - self._keep_ms, 0)
                 pipe.xtrim(self._stream, minid=oldest, approximate=True)
-            for by, raw, _ in sent:
-                fields: dict[Any, Any] = {_WRITTEN_BY: by, _ENTRY: raw}
+            for written in sent:
+                fields: dict[Any, Any] = {_WRITTEN_BY: written.by, _ENTRY: written.raw}
                 pipe.xadd(self._stream, fields)
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers[trims:]
+                if written.rollouts is not None:
+                    pipe.set(self._rollouts, written.rollouts)
+            answers = iter((await pipe.execute(raise_on_error=False))[trims:])
+        return [_both(answers, two=written.rollouts is not None) for written in sent]
 
-    async def read(self, after: int, *, wait: bool) -> list[Entry]:
-        """Return the next entries, oldest first; with `wait`, after a second at most if none.
+    async def read(self, after: int, *, wait: bool) -> tuple[list[Entry], bool]:
+        """Return the next entries, oldest first, and whether there may be more by now.
 
-        Raises JournalAway.
+        With `wait`, after a second at most if there are none. Raises JournalAway.
         """
+        asked = self._count
+        # Should this one be too much to come in its time, the next is not.
+        self._count = max(asked // 4, 1)
         block = int(_WAIT_SECONDS * 1000) if wait else None
         async with _explained():
             found = await self._reader.xread(
-                {self._stream: _entry_id(after)}, count=MOST_READ, block=block
+                {self._stream: _entry_id(after)}, count=asked, block=block
             )
-        return [
+        read = [
             Entry(_position(number), fields.get(_WRITTEN_BY, b""), fields.get(_ENTRY, b""))
             for _, entries in found or ()
             for number, fields in entries
         ]
+        large = sum(len(entry.raw) for entry in read) > _MOST_BYTES
+        self._count = max(asked // 2, 1) if large else min(asked * 2, _MOST_READ)
+        return read, len(read) == asked
 
     async def put_rollouts(self, record: str) -> None:
-        """Keep what is rolled out, for gateways that come later; raises JournalAway."""
+        """Keep what is rolled out where nothing is known of it; raises JournalAway."""
         async with _explained():
-            await self._client.set(f"{self._stream}:rollouts", record)
+            await self._client.set(self._rollouts, record, nx=True)
 
     async def rollouts(self) -> str | None:
         """Return what is rolled out, None if nothing ever was; raises JournalAway."""
         async with _explained():
-            found = await self._client.get(f"{self._stream}:rollouts")
+            found = await self._client.get(self._rollouts)
         return None if found is None else found.decode()
+
+    @property
+    def _rollouts(self) -> str:
+        return f"{self._stream}:rollouts"
 
     async def put_token(self) -> str:
         """Put a token beside the journal and return it: other gateways look for it there.
@@ -240,6 +286,25 @@ class Journal:
         """Say whether a token was put here a short time ago; raises JournalAway."""
         async with _explained():
             return await self._client.get(f"{self._name}:token:{token}") is not None
+
+
+def _both(answers: Iterator[Any], *, two: bool) -> Any:
+    """Return the answer to one entry; where something was kept beside it, the worse of both."""
+    first = next(answers)
+    second = next(answers) if two else None
+    return second if isinstance(second, Exception) else first
+
+
+def _answer(sent: Sequence[_Written], answer: Any) -> None:
+    for written in sent:
+        if written.done.done():  # the caller has gone
+            continue
+        if isinstance(answer, JournalAway):
+            written.done.set_exception(answer)
+        elif isinstance(answer, Exception):
+            written.done.set_exception(JournalAway(_reason(answer)))
+        else:
+            written.done.set_result(None)
 
 
 def _entry_id(position: int) -> str:

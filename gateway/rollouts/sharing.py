@@ -18,6 +18,8 @@ from gateway.rollouts.record import Record, RecordKeeper, parse, written
 from services.runtime.errors import PlaitError, Unavailable
 
 _log = logging.getLogger(__name__)
+# Seconds before the others are told again of what they could not be told.
+_AGAIN = 1.0
 
 
 class SharedRollouts:
@@ -38,7 +40,10 @@ class SharedRollouts:
         self._fusion = fusion
         # What was told of last; only that is to be in force.
         self._told: str | None = None
+        # Whether what is in force here is what all have.
+        self._common = False
         self._adopting: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Adopt what was rolled out meanwhile, and tell the others of changes from now on."""
@@ -53,9 +58,15 @@ class SharedRollouts:
 
     async def stop(self) -> None:
         """Adopt nothing more."""
-        if self._adopting is not None:
-            self._adopting.cancel()
-            await asyncio.gather(self._adopting, return_exceptions=True)
+        tasks = [task for task in (self._adopting, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def keep(self) -> None:
+        """Keep what all have where Valkey has lost it; raises JournalAway."""
+        if self._common:
+            await self._journal.put_rollouts(written(self._keeper.record))
 
     def take(self, record: str) -> None:
         """Adopt what a gateway told of, soon: loading a fusion takes a while.
@@ -68,14 +79,29 @@ class SharedRollouts:
             self._adopting = asyncio.create_task(self._adopted())
 
     async def _announce(self, record: Record) -> None:
-        text = written(record)
         try:
-            await self._journal.put_rollouts(text)
-            await self._shared.write(Rollouts(text))
+            await self._tell(record)
         except StoreFailed as error:
+            if self._telling is None or self._telling.done():
+                self._telling = asyncio.create_task(self._tell_later())
             raise Unavailable(
-                f"changed at this gateway, but the others were not told ({error}): do it again"
+                f"changed at this gateway; the others will be told later ({error})"
             ) from None
+
+    async def _tell(self, record: Record) -> None:
+        await self._shared.write(Rollouts(written(record)))
+        self._common = True
+
+    async def _tell_later(self) -> None:
+        """Tell the others what is in force here, once the journal takes it."""
+        while True:
+            await asyncio.sleep(_AGAIN)
+            async with self._keeper.changing:
+                try:
+                    await self._tell(self._keeper.record)
+                except StoreFailed:
+                    continue
+                return
 
     async def _adopted(self) -> None:
         async with self._keeper.changing:
@@ -92,3 +118,4 @@ class SharedRollouts:
             await self._canaries.adopt(record.canaries)
             await self._fusion.adopt(record.fusion, record.fusion_before)
             _log.info("rollouts of another gateway adopted")
+        self._common = True

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from benchmarks.valkey import Valkey, running_valkey
+from services.runtime.config import Secret
 from tests.integration.gateway.world import Shop, open_shop, prepare
 from tests.support.disks import Disk, small_disk
 
@@ -41,3 +43,23 @@ def disk(directory: Path, tmp_path: Path) -> Iterator[Disk]:
             pytest.skip("mounting a small file system takes root")
         shutil.copytree(directory, made.root / "shop")
         yield made
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    with running_valkey(tmp_path / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def other(directory: Path, tmp_path: Path) -> Path:
+    """A directory for a second gateway, with models and without a state."""
+    (tmp_path / "other").mkdir()
+    shutil.copytree(directory / "models", tmp_path / "other" / "models")
+    return tmp_path / "other"
+
+
+@pytest_asyncio.fixture
+async def first(directory: Path, valkey: Valkey) -> AsyncIterator[Shop]:
+    async with open_shop(directory, journal=Secret(valkey.url)) as running:
+        yield running

@@ -130,7 +130,17 @@ def test_a_password_is_shown_nowhere() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://a:1", "valkey:a:1", "valkey://a:port", "valkey://:1", "valkey://a:1/x", "unix://"],
+    [
+        "redis://a:1",
+        "valkey:a:1",
+        "valkey://a:port",
+        "valkey://:1",
+        "valkey://a:1/x",
+        "unix://",
+        "valkey://a?decode_responses=1",
+        "valkey://a?db=x",
+        "valkey://:hu#sh@a",
+    ],
 )
 def test_what_is_no_valkey_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="journal must be valkey://HOST:PORT/DATABASE"):

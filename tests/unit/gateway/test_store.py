@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from gateway.errors import StoreFailed, StoreInUse
+from gateway.errors import StoreFailed, StoreInUse, StoreRefused
 from gateway.reads import MOST_KEYS, MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
 from gateway.store import Store, StoreSettings
@@ -167,7 +167,7 @@ async def test_a_write_that_fails_fails_alone_and_leaves_nothing(tmp_path: Path)
 
     done = await asyncio.gather(insert(1), insert(2, 1), insert(3), return_exceptions=True)
     writer.stop()
-    assert [type(d) for d in done] == [type(None), StoreFailed, type(None)]
+    assert [type(d) for d in done] == [type(None), StoreRefused, type(None)]
     assert connection.execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (3,)]
     connection.close()
 

@@ -1,0 +1,153 @@
+"""What is rolled out at one gateway of a journal holds at all."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from valkey import Valkey as Client
+
+from benchmarks.valkey import Valkey
+from plait.v1 import rollout_service_pb2 as pb
+from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
+from services.runtime.config import Secret
+from tests.integration.gateway.journaled import (
+    alone,
+    both_hold,
+    forget,
+    joined,
+    record,
+    refusal,
+    until,
+    view,
+)
+from tests.integration.gateway.test_canaries import open_world
+from tests.integration.gateway.world import Shop, publish_fusion
+
+
+async def rolled_out(shop: Shop) -> pb.GetRolloutsResponse:
+    stub: Any = RolloutServiceStub(shop.channel)
+    answer: pb.GetRolloutsResponse = await stub.GetRollouts(pb.GetRolloutsRequest())
+    return answer
+
+
+async def load_fusion(shop: Shop, **which: Any) -> None:
+    stub: Any = RolloutServiceStub(shop.channel)
+    await stub.LoadFusion(pb.LoadFusionRequest(**which))
+
+
+def another_fusion(*directories: Path) -> None:
+    """Publish a second version in the repository of each gateway."""
+    for directory in directories:
+        publish_fusion(directory / "models")
+
+
+async def test_a_version_of_the_fusion_is_served_by_every_gateway(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    another_fusion(directory, other)
+    async with joined(other, first, valkey) as second:
+        await load_fusion(second, version=1)
+        await agree(first, second)
+        await load_fusion(first, version=2)
+
+        async def changed() -> bool:
+            return bool((await rolled_out(second)).fusion.version == 2)
+
+        await until(changed)
+        await load_fusion(second, previous=True)
+        await agree(first, second)
+        assert (await rolled_out(first)).fusion.version == 1
+
+
+async def test_what_was_rolled_out_meanwhile_is_served_after_a_restart(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    async with joined(other, first, valkey):
+        pass
+    another_fusion(directory, other)
+    await load_fusion(first, version=2)
+    await load_fusion(first, previous=True)
+    forget(valkey)
+    async with joined(other, first, valkey) as second:
+        assert await rolled_out(first) == await rolled_out(second)
+
+
+async def test_a_gateway_that_lacks_a_version_goes_on_with_its_own(
+    first: Shop, directory: Path, other: Path, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with joined(other, first, valkey) as second:
+        another_fusion(directory)
+        await load_fusion(first, version=2)
+
+        async def said() -> bool:
+            return "rollouts of another gateway not adopted" in caplog.text
+
+        await until(said)
+        assert (await rolled_out(second)).fusion.version == 1
+        await record(first, view(4))
+        await both_hold(1, first, second)
+
+
+async def test_what_the_others_could_not_be_told_they_are_told_once_valkey_is_back(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    another_fusion(directory, other)
+    async with joined(other, first, valkey) as second:
+        await load_fusion(first, version=1)
+        await agree(first, second)
+        valkey.stop()
+        refused = await refusal(load_fusion(first, version=2))
+        assert refused.code() is grpc.StatusCode.UNAVAILABLE
+        assert "changed at this gateway" in str(refused.details())
+        assert (await rolled_out(first)).fusion.version == 2
+        valkey.start()
+
+        async def told() -> bool:
+            return bool((await rolled_out(second)).fusion.version == 2)
+
+        await until(told)
+
+
+async def test_a_canary_takes_the_same_shoppers_at_every_gateway(
+    directory: Path, other: Path, valkey: Valkey
+) -> None:
+    async with open_world(directory, journal=Secret(valkey.url)) as world:
+        await world.load(1)
+        await world.load(2, beside=True)
+        settings = {
+            "sources": {}, "addresses": world.shop.config.sources, "item_encoders": (),
+            "peers": f"127.0.0.1:{world.shop.server.port}", "contact_ms": 10_000,
+        }  # fmt: skip
+        async with alone(other, valkey, **settings) as second:
+            canary = await world.canary(30)
+            await agree(world.shop, second)
+            assert list((await rolled_out(second)).canaries) == [canary]
+
+
+async def agree(*shops: Shop) -> None:
+    async def same() -> bool:
+        one, another = [await rolled_out(shop) for shop in shops]
+        return one == another
+
+    await until(same)
+
+
+async def test_what_is_rolled_out_outlives_a_valkey_that_forgets_everything(
+    first: Shop, directory: Path, valkey: Valkey
+) -> None:
+    another_fusion(directory)
+    await load_fusion(first, version=1)
+    await load_fusion(first, version=2)
+    with Client.from_url(valkey.url) as client:
+        (key,) = client.keys("plait:journal:*:rollouts")
+        kept = client.get(key)
+        client.flushall()
+    valkey.stop()
+    valkey.start()
+
+    async def there() -> bool:
+        with Client.from_url(valkey.url) as client:
+            return bool(client.get(key) == kept)
+
+    await until(there)

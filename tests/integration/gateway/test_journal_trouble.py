@@ -1,0 +1,381 @@
+"""What becomes of a journal as Valkey, disks and files fail."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from valkey import Valkey as Client
+
+from artifacts.keys import item_key
+from benchmarks.valkey import Valkey
+from gateway.errors import StoreFailed
+from gateway.events import EventTaker
+from gateway.journal.place import Place, place_of
+from gateway.journal.stream import Entry, Journal
+from gateway.store import Store
+from plait.v1 import types_pb2 as t
+from plait.v1.catalog_service_pb2 import UpsertItemsRequest
+from tests.integration.gateway.journaled import (
+    alone,
+    both_hold,
+    forget,
+    healthy,
+    items_of,
+    joined,
+    names,
+    record,
+    refusal,
+    stored,
+    until,
+    view,
+    whole,
+)
+from tests.integration.gateway.test_store_trouble import overwrite_in_place
+from tests.integration.gateway.world import Shop, ids
+from tests.support.disks import Disk
+from tests.unit.gateway.damage import pages_of, spoil
+
+
+async def test_without_valkey_shoppers_are_ranked_and_writes_refused_until_it_is_back(
+    first: Shop, valkey: Valkey
+) -> None:
+    await record(first, view(4, "e1"))
+    assert await healthy(first)
+    valkey.stop()
+    refused = await refusal(record(first, view(8, "e2")))
+    assert refused.code() is grpc.StatusCode.UNAVAILABLE
+    assert "send them again" in str(refused.details())
+    assert "grpc-retry-pushback-ms" in {key for key, _ in refused.trailing_metadata() or ()}
+    assert len(ids(await first.recommend("new"))) > 5
+    unwritten = await refusal(
+        first.catalog.UpsertItems(UpsertItemsRequest(items=[t.Item(item_id="x", title="x")]))
+    )
+    assert unwritten.code() is grpc.StatusCode.UNAVAILABLE
+
+    async def away() -> bool:
+        return not await healthy(first)
+
+    await until(away)
+    assert await healthy(first, "")  # rankings need no writes
+    valkey.start()
+
+    async def back() -> bool:
+        return await healthy(first)
+
+    await until(back)
+    assert (await record(first, view(8, "e2"))).recorded_count == 1
+    assert [row[0] for row in stored(first)] == ["e1", "e2"]
+
+
+async def test_a_start_without_valkey_serves_what_is_known_and_follows_once_it_is_there(
+    first: Shop, other: Path, valkey: Valkey
+) -> None:
+    async with joined(other, first, valkey):
+        pass
+    await record(first, view(4, "e1"))
+    valkey.stop()
+    async with alone(other, valkey) as second:
+        assert len(ids(await second.recommend("ann"))) > 5
+        assert (await refusal(record(second, view(8)))).code() is grpc.StatusCode.UNAVAILABLE
+        valkey.start()
+        await both_hold(1, second)
+
+
+async def test_an_entry_that_nobody_understands_is_passed_over(
+    first: Shop, other: Path, valkey: Valkey
+) -> None:
+    async with joined(other, first, valkey) as second:
+        with Client.from_url(valkey.url) as client:
+            stream = f"plait:journal:{client.get('plait:journal').decode()}"
+            client.xadd(stream, {"by": b"x", "entry": b"\xff\xff"})
+            client.xadd(stream, {"nothing": b"of ours"})
+        await record(first, view(4, "e1"))
+        await both_hold(1, first, second)
+
+
+async def test_a_full_journal_lets_go_of_its_oldest_and_takes_the_new(
+    first: Shop, valkey: Valkey
+) -> None:
+    await record(first, *(view(4, f"old {n}") for n in range(500)))
+    with Client.from_url(valkey.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 200_000)
+        stream = f"plait:journal:{client.get('plait:journal').decode()}"
+        for _ in range(100):
+            await record(first, *(view(4, f"{uuid4()}") for n in range(100)))
+        assert client.xinfo_stream(stream)["entries-added"] == 101
+        assert client.xlen(stream) < 101
+    assert len(stored(first)) == 10_500
+
+
+async def test_entries_stay_for_their_time_and_no_longer(
+    directory: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.journal.stream._TRIM_SECONDS", 0.0)
+    async with alone(directory, valkey, journal_minutes=1) as shop:
+        with Client.from_url(valkey.url) as client:
+            stream = f"plait:journal:{client.get('plait:journal').decode()}"
+            for n in range(1, 301):  # long ago; whole pieces of a hundred go
+                client.xadd(stream, {"by": b"x", "entry": b"x"}, id=f"{n}-0")
+        await record(shop, view(4))
+        with Client.from_url(valkey.url) as client:
+            assert client.xlen(stream) <= 100
+
+
+async def test_a_journal_that_lost_its_last_entries_is_gone_on_with(
+    first: Shop, valkey: Valkey
+) -> None:
+    await record(first, view(4, "e1"))
+    valkey.stop()
+    valkey.wipe()
+    valkey.start()
+
+    async def recorded() -> bool:
+        try:
+            await record(first, view(8, "e2"))
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    await until(recorded)
+    assert [row[0] for row in stored(first)] == ["e1", "e2"]
+
+
+async def test_a_full_disk_holds_up_one_gateway_and_not_the_other(
+    disk: Disk, other: Path, valkey: Valkey
+) -> None:
+    async with alone(disk.root / "shop", valkey) as first, joined(other, first, valkey) as second:
+        disk.fill()
+        taken = 0
+        with pytest.raises(grpc.aio.AioRpcError, match="no event was recorded"):
+            for number in range(5_000):
+                await record(first, view(4, f"{number:04}"))
+                taken += 1
+        for number in range(5):
+            assert (await record(second, view(8, f"n{number}"))).recorded_count == 1
+        assert len(ids(await first.recommend("ann"))) > 5
+        disk.free()
+
+        async def even() -> bool:
+            return stored(first) == stored(second)
+
+        await until(even)
+        found = [row[0] for row in stored(second)]
+        assert len(found) == len(set(found)) in (taken + 5, taken + 6)  # its last may be in
+
+        async def well() -> bool:
+            return await healthy(first, "store")
+
+        await until(well)
+        assert (await record(first, view(8, "last"))).recorded_count == 1
+
+
+async def test_a_gateway_starts_on_a_full_disk_and_follows_once_there_is_room(
+    disk: Disk, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.journal.follower._START_SECONDS", 0.5)
+    async with alone(disk.root / "shop", valkey) as first, joined(other, first, valkey):
+
+        async def prepared() -> bool:
+            return ".state.sqlite.reserve" in names(disk.root / "shop")
+
+        await until(prepared)
+    async with alone(other, valkey) as second:
+        await record(second, view(4, "e1"))
+        disk.fill()
+        async with alone(disk.root / "shop", valkey) as first:
+            assert len(ids(await first.recommend("ann"))) > 5
+            disk.free()
+            await both_hold(1, first, second)
+
+
+async def test_a_repaired_file_goes_on_and_is_copied_at_the_next_start(
+    first: Shop, other: Path, valkey: Valkey
+) -> None:
+    async with joined(other, first, valkey) as second:
+        await record(second, *(view(1 + n % 60, f"e{n}", user=f"u{n}") for n in range(500)))
+    spoil(other / "state.sqlite", pages_of(other / "state.sqlite", "events")[1:3])
+    await record(first, view(4, "last"))
+    async with alone(other, valkey) as second:
+        await both_hold(1, first, second)
+        assert (await record(second, view(8, "later"))).recorded_count == 1
+    async with joined(other, first, valkey) as second:
+        assert everything(second) == everything(first)
+
+
+def everything(shop: Shop) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(shop.config.state)) as connection:
+        query = "SELECT event_id, user_id, item_key, type, market FROM events ORDER BY seq"
+        return connection.execute(query).fetchall()
+
+
+async def test_a_file_that_is_damaged_while_it_serves_goes_on_where_it_was(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    async with joined(other, first, valkey) as second:
+        crowd = [view(1 + n % 60, f"e{n}", user=f"u{n}") for n in range(400)]
+        await record(first, *crowd)
+        state = directory / "state.sqlite"
+        with closing(sqlite3.connect(state)) as outside:
+            outside.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwrite_in_place(state, pages_of(state, "events_by_id")[:1])
+        # Taken in once the file is repaired, by whoever got it first.
+        await record(second, view(4, "e500"))
+        await both_hold(1, first, second)
+
+        async def well() -> bool:
+            return await healthy(first, "store")
+
+        await until(well)
+        again = await record(first, *crowd, view(4, "e500"))
+        assert (again.recorded_count, again.duplicate_count) == (0, 401)
+
+
+async def test_what_a_nearly_full_disk_has_no_room_for_is_taken_in_once_it_has(
+    disk: Disk, other: Path, valkey: Valkey
+) -> None:
+    """Small writes go through, so that the disk seems well now and then: nothing is skipped."""
+    async with alone(disk.root / "shop", valkey) as first, joined(other, first, valkey) as second:
+        disk.fill()
+        ballast = disk.root / "ballast"
+        os.truncate(ballast, ballast.stat().st_size - (200 << 10))
+        texts = [t.Item(item_id=f"large {n}", title="x", text="y" * 8_000) for n in range(400)]
+        await second.catalog.UpsertItems(UpsertItemsRequest(items=texts))
+        await asyncio.sleep(8.0)
+        disk.free()
+
+        async def there() -> bool:
+            return "large 399" in items_of(first)
+
+        await until(there)
+
+
+async def test_who_is_overtaken_by_what_lets_the_journal_go_knows_that_it_misses_some(
+    first: Shop, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with joined(other, first, valkey):
+        pass
+    for _ in range(600):
+        await record(first, view(4))
+    reads, read = 0, Journal.read
+
+    async def overtaken(self: Journal, after: int, *, wait: bool) -> tuple[list[Entry], bool]:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            forget(valkey)
+        return await read(self, after, wait=wait)
+
+    monkeypatch.setattr(Journal, "read", overtaken)
+    async with alone(other, valkey) as second:
+        assert len(stored(second)) == 16
+        await record(second, view(8))
+    monkeypatch.undo()
+    async with joined(other, first, valkey) as second:
+        assert stored(second) == stored(first)
+
+
+async def test_a_right_that_is_missing_is_not_taken_for_a_journal_that_is_empty(
+    first: Shop, valkey: Valkey
+) -> None:
+    await record(first, view(4))
+    with Client.from_url(valkey.url) as client:
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["-xinfo"])
+    valkey_breaks(valkey)
+    await asyncio.sleep(1.5)
+    with Client.from_url(valkey.url) as client:
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+xinfo"])
+    valkey_breaks(valkey)
+    await asyncio.sleep(1.5)
+    assert len(stored(first)) == 1
+
+
+def valkey_breaks(valkey: Valkey) -> None:
+    """Have it cut all connections."""
+    with Client.from_url(valkey.url) as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+async def test_a_key_that_is_not_plaits_is_named_and_waited_for(
+    directory: Path, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Client.from_url(valkey.url) as client:
+        client.set("plait:journal", "somebody's")
+        waiting = asyncio.create_task(whole(alone(directory, valkey)))
+
+        async def said() -> bool:
+            reasons = [getattr(line, "reason", "") for line in caplog.records]
+            return any("the key plait:journal holds something" in reason for reason in reasons)
+
+        await until(said)
+        assert not waiting.done()
+        client.delete("plait:journal")
+    assert len(await waiting) == 3
+
+
+async def test_a_write_that_memory_cannot_take_in_is_in_the_file_once(
+    first: Shop, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(EventTaker, "_count", fails)
+    refused = await refusal(record(first, view(4)))
+    assert "not yet visible" in str(refused.details())
+    monkeypatch.undo()
+    await record(first, view(8))
+    assert [row[1] for row in stored(first)] == [item_key("4"), item_key("8")]
+
+
+async def test_that_a_file_may_lack_something_is_kept_once_the_disk_takes_it(
+    first: Shop, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+    put_place = Store.put_place
+
+    async def fails_first(self: Store, place: Place) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreFailed("a disk that takes nothing")
+        await put_place(self, place)
+
+    monkeypatch.setattr(Store, "put_place", fails_first)
+    assert first.application._membership is not None
+    first.application._membership.restate()
+    await record(first, view(4))
+
+    async def kept() -> bool:
+        return await asyncio.to_thread(has_gap, first)
+
+    await until(kept)
+    assert tries == 2
+
+
+def has_gap(shop: Shop) -> bool:
+    with closing(sqlite3.connect(shop.config.state)) as connection:
+        return place_of(connection).gap
+
+
+async def test_who_waits_for_valkey_as_the_gateway_ends_hears_of_it(valkey: Valkey) -> None:
+    journal = Journal(valkey.url, minutes=1)
+    journal.follow(1)
+    pid = valkey.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        waiting = [asyncio.create_task(journal.append(b"x", b"y")) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting.append(asyncio.create_task(journal.append(b"x", b"y")))
+        await asyncio.sleep(0.1)
+        await journal.stop()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert [str(a) for a in answers] == ["the journal is away (this gateway stops)"] * 3
