@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from gateway.replicas.contract import Contract, widths_of
 from inference import inference_pb2 as pb
-from services.runtime.errors import DeadlineExceeded
+from services.runtime.errors import DeadlineExceeded, as_told
 from services.runtime.health import Health
 from services.runtime.hosting import Host, Limits
 from services.runtime.inference_service import infer
@@ -93,6 +93,8 @@ class EmbeddedLink:
                 return await infer(self._host, request, deadline)
         except TimeoutError:
             raise DeadlineExceeded("no answer within the deadline") from None
+        except Exception as error:  # a server would answer INTERNAL, which one row may have caused
+            raise as_told(error, f"{request.model_name} within the gateway") from None
 
     async def ask(
         self,

@@ -10,14 +10,17 @@ PlaitError
  └── DeadlineExceeded    the caller's time is over
 Code raises these and never touches a gRPC context; one interceptor
 (interceptors.py) turns them into statuses. Whatever else is raised becomes
-INTERNAL without detail. Errors of configuration (config.ConfigError), of
+INTERNAL without detail (`as_told`). Errors of configuration (config.ConfigError), of
 artifacts (artifacts.errors) and StartError end the process instead.
 """
 
+import logging
+import secrets
 from typing import ClassVar
 
 import grpc
 
+_log = logging.getLogger(__name__)
 # A status message travels as an HTTP/2 header, of which clients accept 8 kB
 # together; names a caller made up must not fill it.
 _MAX_MESSAGE = 500
@@ -117,6 +120,15 @@ class DeadlineExceeded(PlaitError):
     """The caller's deadline passed before the work was done."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def as_told(error: Exception, method: str) -> PlaitError:
+    """Return what a caller is told of an error: of one that nobody foresaw, where it is logged."""
+    if isinstance(error, PlaitError):
+        return error
+    error_id = secrets.token_hex(6)
+    _log.error("unexpected error", extra={"error_id": error_id, "method": method}, exc_info=error)
+    return PlaitError(f"internal error, logged as {error_id}")
 
 
 class StartError(Exception):

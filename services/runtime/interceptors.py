@@ -8,8 +8,6 @@ caller's error and are counted like any other.
 """
 
 import asyncio
-import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias, cast
@@ -18,11 +16,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from services.runtime import wire
-from services.runtime.errors import InvalidArgument, PlaitError
+from services.runtime.errors import InvalidArgument, as_told
 from services.runtime.metrics import REQUEST_SECONDS
 from services.runtime.streams import Streams
 
-_log = logging.getLogger(__name__)
 # Strings: grpc's own classes are generic to type checkers only.
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -158,9 +155,5 @@ def decode_request(method: str, decode: Callable[[bytes], Any] | None, raw: byte
 
 
 def _refusal(method: str, error: Exception) -> _Refusal:
-    """Say it in the error's own words; of an unexpected one tell the caller but an id."""
-    if isinstance(error, PlaitError):
-        return error.status, error.message, error.trailing_metadata
-    error_id = secrets.token_hex(6)
-    _log.error("unexpected error", extra={"error_id": error_id, "method": method}, exc_info=error)
-    return grpc.StatusCode.INTERNAL, f"internal error, logged as {error_id}", ()
+    told = as_told(error, method)
+    return told.status, told.message, told.trailing_metadata
