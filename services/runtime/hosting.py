@@ -88,7 +88,7 @@ class Host(Shelf):
 
     async def _serve_first(self, wanted: int | None) -> None:
         """Serve the wanted version, or else the newest that is not refused."""
-        candidates: list[int | None] = [*layout.versions(self._repository, self.source.name)[::-1]]
+        candidates: list[int | None] = [*(await self._complete())[::-1]]
         candidates = candidates or [None]
         candidates.sort(key=lambda version: version != wanted)
         for number in candidates[:-1]:
@@ -163,7 +163,8 @@ class Host(Shelf):
 
     async def _serve(self, version: int | None) -> int:
         """Make a version the default and let the one before finish its calls."""
-        number = await self._prepare(version)
+        number = await self._number(version)
+        await self._prepare(number)
         if number != self._default:
             self._previous, self._default = self._default, number
             if self._previous is not None:
@@ -173,27 +174,36 @@ class Host(Shelf):
 
     async def _add(self, version: int | None) -> int:
         """Load a version beside the default."""
-        directory = layout.find(self._repository, self.source.name, version)
-        if (
-            int(directory.name) not in self._served
-            and len(self._served) >= self.limits.max_versions
-        ):
+        number = await self._number(version)
+        if number not in self._served and len(self._served) >= self.limits.max_versions:
             raise FailedPrecondition(
                 f"{self.source.name}: versions {self._listed()} are loaded, at most "
                 f"{self.limits.max_versions} can be (max_versions); unload one first"
             )
-        number = await self._prepare(version)
+        await self._prepare(number)
         if self._default is None:
             self._default = number
         await self.report()
         return number
 
-    async def _prepare(self, version: int | None) -> int:
-        """Have a version loaded, proven and warmed up; return its number."""
-        directory = layout.find(self._repository, self.source.name, version)
-        number = int(directory.name)
+    async def _number(self, version: int | None) -> int:
+        """Return the number of a version that is there, the newest if none is named.
+
+        One that is loaded needs no disk.
+        """
+        if version is not None and version in self._served:
+            return version
+        return int((await self._find(version)).name)
+
+    async def _find(self, version: int | None) -> Path:
+        # In a thread, as all that touches the disk: one that does not answer stops no call.
+        return await asyncio.to_thread(layout.find, self._repository, self.source.name, version)
+
+    async def _prepare(self, number: int) -> None:
+        """Have a version loaded, proven and warmed up."""
         if set(self._served.get(number, ())) == set(self.source.models):
-            return number
+            return
+        directory = await self._find(number)
         start = time.perf_counter()
         try:
             models = await asyncio.to_thread(
@@ -207,7 +217,6 @@ class Host(Shelf):
         self._retire(number)
         self._served[number] = {name: self._batcher(name, model) for name, model in models.items()}
         self._note_load(number, time.perf_counter() - start)
-        return number
 
     def _batcher(self, name: str, model: Model[Any]) -> Batcher[Any]:
         batcher = Batcher(

@@ -10,7 +10,8 @@ means the default one, and no requested outputs means all of them.
 # ruff: noqa: N802, ARG002
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -108,10 +109,12 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> pb.RepositoryIndexResponse:
         """List the versions in the repository."""
         entry = pb.RepositoryIndexResponse.ModelIndex
+        with _refused():
+            listed = await self._host.index()
         return pb.RepositoryIndexResponse(
             models=[
                 entry(name=m.name, version=m.version, state=m.state, reason=m.reason)
-                for m in self._host.index()
+                for m in listed
                 if m.state == "READY" or not request.ready
             ]
         )
@@ -128,17 +131,13 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._allow_change()
         self._host.known(request.model_name)
         given = _parameters(request.parameters, "version", "beside")
-        try:
+        with _refused():
             if given.get("version") == _PREVIOUS:
                 await self._host.roll_back()
             else:
                 await self._host.load(
                     _version(given.get("version")), beside=_flag("beside", given.get("beside"))
                 )
-        except ArtifactMissing as error:
-            raise NotFound(str(error)) from None
-        except ArtifactError as error:
-            raise FailedPrecondition(str(error)) from None
         return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(
@@ -157,6 +156,17 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
                 "loading and unloading are switched off here (model_control); "
                 "deploy the version instead"
             )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Tell callers what is with the repository, or with a version in it."""
+    try:
+        yield
+    except ArtifactMissing as error:
+        raise NotFound(str(error)) from None
+    except ArtifactError as error:
+        raise FailedPrecondition(str(error)) from None
 
 
 async def infer(

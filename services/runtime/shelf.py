@@ -1,5 +1,6 @@
 """What a process serves at this moment: finding it, listing it, telling health and metrics."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,18 +112,28 @@ class Shelf:
                 f"{name}: no such model; this server has {', '.join(self.source.models)}"
             )
 
-    def index(self) -> Sequence[Listing]:
-        """List every version in the repository, for each model, with its state."""
+    async def index(self) -> Sequence[Listing]:
+        """List every version in the repository, for each model, with its state.
+
+        Raises ArtifactError where the repository cannot be read.
+        """
         listings = []
+        found = await self._complete()
         for name in self.source.models:
             served = self.versions(name)
-            found = layout.versions(self._repository, self.source.name)
             for version in sorted({*found, *served}):
                 ready = version in served
                 reason = "" if ready else self._refused.get(version, "not loaded")
                 state = "READY" if ready else "UNAVAILABLE"
                 listings.append(Listing(name, str(version), state, reason))
         return listings
+
+    async def _complete(self) -> list[int]:
+        """Return the versions in the repository, ascending; raises ArtifactError.
+
+        In a thread: a disk that does not answer stops no call.
+        """
+        return await asyncio.to_thread(layout.versions, self._repository, self.source.name)
 
     def _listed(self) -> str:
         return ", ".join(map(str, sorted(self._served)))

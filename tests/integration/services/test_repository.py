@@ -1,6 +1,8 @@
 """Versions that come and go while a service runs."""
 
 import asyncio
+import errno
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
+from artifacts import layout
 from inference import inference_pb2 as pb
 from services.cf.server import SOURCE as CF
 from services.cf.server import open_models
@@ -15,7 +18,7 @@ from services.runtime.engine_model import EngineModel
 from services.runtime.source import Source
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
-from tests.support.servers import Stub, infer, serving, stub_for
+from tests.support.servers import PATIENCE, Stub, eventually, infer, serving, stub_for
 
 QUESTION = {"history": TINY.keys[None, :2], "k": np.array([[5]])}
 OTHER = Tiny(seed=9)
@@ -185,3 +188,43 @@ async def test_a_pinned_version_is_served_though_a_newer_one_exists(repository: 
     publish(repository, OTHER)
     async with serving(CF, repository, version=1) as server, stub_for(server.port) as stub:
         assert await _served(stub) == "1"
+
+
+async def test_a_disk_that_fails_is_named_and_stops_no_version_that_is_loaded(
+    stub: Stub, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(repository, OTHER)
+    await _load(stub)
+
+    def failing(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+    for call in (stub.RepositoryIndex(pb.RepositoryIndexRequest()), _load(stub, 1)):
+        with pytest.raises(grpc.aio.AioRpcError, match="Input/output error") as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    await _load(stub, 2)
+    await infer(stub, "cf", QUESTION)
+
+
+async def test_a_disk_that_does_not_answer_stops_no_call(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, answers = threading.Event(), threading.Event()
+    versions = layout.versions
+
+    def hanging(repository: Path, source: str) -> list[int]:
+        looks.set()
+        answers.wait(PATIENCE)
+        return versions(repository, source)
+
+    monkeypatch.setattr(layout, "versions", hanging)
+    index = asyncio.ensure_future(stub.RepositoryIndex(pb.RepositoryIndexRequest()))
+    load = asyncio.ensure_future(_load(stub))
+    await eventually(looks.is_set, "a look at the disk")
+    await infer(stub, "cf", QUESTION)
+    assert not index.done()
+    assert not load.done()
+    answers.set()
+    await asyncio.gather(index, load)
