@@ -65,7 +65,7 @@ class Host(Shelf):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, pinned: int | None = None, beside: Sequence[int] = ()) -> None:
-        """Serve the pinned version and those `beside` it.
+        """Serve the pinned version and those `beside` it, and say so once all of them do.
 
         Without one, what was served last, or the newest that can be. Raises ArtifactError
         where a pinned version, or every version, is refused.
@@ -75,6 +75,7 @@ class Host(Shelf):
                 await self._serve(pinned)
                 for number in beside:
                     await self._add(number)
+                await self.report()
                 return
             last = await asyncio.to_thread(self._file.read) or Choice(None)
             await self._serve_first(last.default)
@@ -132,6 +133,7 @@ class Host(Shelf):
             before = self.picture()
             async with self._changing:
                 yield
+                await self.report()
             await to_the_end(self._spread(before))
 
     async def _spread(self, before: Picture) -> None:
@@ -169,7 +171,6 @@ class Host(Shelf):
             self._previous, self._default = self._default, number
             if self._previous is not None:
                 self._retire(self._previous)
-        await self.report()
         return number
 
     async def _add(self, version: int | None) -> int:
@@ -183,7 +184,6 @@ class Host(Shelf):
         await self._prepare(number)
         if self._default is None:
             self._default = number
-        await self.report()
         return number
 
     async def _number(self, version: int | None) -> int:
@@ -258,7 +258,6 @@ class Host(Shelf):
             else:
                 self._unload_version(version)
             _log.info("unloaded", extra={"model": name, "version": version or "all"})
-            await self.report()
 
     def _unload_version(self, version: int) -> None:
         if version not in self._served:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +19,14 @@ from inference import inference_pb2 as pb
 from services.cf.server import SOURCE as CF
 from services.content.server import SOURCE as CONTENT
 from services.runtime import shelf
-from services.runtime.service import ServiceConfig
+from services.runtime.server import Server
+from services.runtime.service import ModelService, ServiceConfig
+from services.runtime.source import Source
 from services.runtime.tensors import read_outputs, write_request
 from tests.integration.services.conftest import TINY
 from tests.support.artifacts import Tiny, publish, publish_with_wrong_samples
 from tests.support.content_artifact import publish_content
-from tests.support.servers import Stub, eventually, serving, stub_for
+from tests.support.servers import PATIENCE, Stub, eventually, serving, stub_for
 
 QUESTION = {"history": TINY.keys[None, :2], "k": np.array([[5]])}
 SECOND = Tiny(seed=9)
@@ -316,3 +319,26 @@ async def test_metrics_tell_of_the_last_versions_only(
         await change(stub, 4)
         await ask(stub)
         assert told() == [1, 4]
+
+
+async def test_a_server_is_ready_once_the_versions_beside_are_loaded_too(repository: Path) -> None:
+    publish(repository, SECOND)
+    loading, proven = threading.Event(), threading.Event()
+
+    def opened(directory: Path) -> Any:
+        if directory.name == "2":
+            loading.set()
+            proven.wait(PATIENCE)
+        return CF.open(directory)
+
+    config = ServiceConfig(repository=repository, drain_seconds=0.0, version=1, beside=(2,))
+    server = Server(config, ModelService(Source("cf", ("cf",), opened), config))
+    starting = asyncio.create_task(server.start())
+    await eventually(loading.is_set, "the load of the version beside")
+    # A rollout takes an old server away for one that is ready.
+    assert not server.health.ready("cf")
+    assert not server.health.ready()
+    proven.set()
+    await starting
+    assert server.health.ready("cf")
+    await server.stop()
