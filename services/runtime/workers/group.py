@@ -67,7 +67,6 @@ class Workers:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._picture = place.directory / "picture.json"
-        self._parent = os.getppid()
         # The change that this worker has followed, or made.
         self._turn = 0
         self._watching: asyncio.Task[None] | None = None
@@ -143,7 +142,7 @@ class Workers:
 
     async def _watch(self, follow: Follow) -> None:
         """Follow the others, and end with the parent, however it ended."""
-        while os.getppid() == self._parent:
+        while os.getppid() == self._place.parent:
             await asyncio.sleep(_LOOK)
             found = self._read()
             if found is not None and found[0] > self._turn:

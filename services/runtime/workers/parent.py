@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -50,7 +51,7 @@ async def supervise(
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with _directory(role) as directory, _held_port(config.host, config.port) as port:
         told = {**environ, **_settings(role, port)}
-        children = [Child(role, Place(n, directory), told) for n in range(count)]
+        children = [Child(role, Place(n, os.getpid(), directory), told) for n in range(count)]
         async with _exposed(config, directory, children) as metrics_port, _kept(children, config):
             if await _first(children, stopped):
                 _say_serving(config, port, metrics_port, count)

@@ -1,4 +1,4 @@
-"""What a worker is told by its parent: its number, and the directory they share.
+"""What a worker is told by its parent: its number, who that is, and the directory they share.
 
 In the directory, which is in memory and ends with the parent, are the counts of all
 workers (prometheus_client's mapped files), the picture of what they serve (group.py)
@@ -23,12 +23,17 @@ class Place:
     """A worker's place among the others."""
 
     number: int
+    # The parent's process id, told: a worker that asks may have been left by then.
+    parent: int
     directory: Path
 
     @property
     def variables(self) -> dict[str, str]:
         """Return the environment variables that tell a process its place."""
-        return {_VARIABLE: f"{self.number}:{self.directory}", _COUNTS: str(self.directory)}
+        return {
+            _VARIABLE: f"{self.number}:{self.parent}:{self.directory}",
+            _COUNTS: str(self.directory),
+        }
 
     @property
     def serving_file(self) -> Path:
@@ -53,8 +58,11 @@ def own_socket(path: Path, number: int) -> Path:
 
 def place_of(environ: Mapping[str, str]) -> Place | None:
     """Return the place of the process with this environment, None if it is no worker."""
-    number, _, directory = environ.get(_VARIABLE, "").partition(":")
-    return Place(int(number), Path(directory)) if directory else None
+    told = environ.get(_VARIABLE)
+    if told is None:
+        return None
+    number, parent, directory = told.split(":", 2)
+    return Place(int(number), int(parent), Path(directory))
 
 
 def share_counts() -> bool:

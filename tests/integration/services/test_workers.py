@@ -235,7 +235,7 @@ async def test_a_caller_who_goes_meanwhile_leaves_all_workers_with_one_version(
             # The server has heard of it when it answers a question that came later.
             assert await ask(tmp_path, 0) == "2"
             gone.set()
-        followed = Place(1, shared).follows_file
+        followed = Place(1, os.getppid(), shared).follows_file
         await eventually(lambda: followed.read_text() == "2", "a second change")
         assert [await ask(tmp_path, n) for n in range(WORKERS)] == ["2", "2"]
 
@@ -247,7 +247,7 @@ async def worker(repository: Path, shared: Path, number: int) -> AsyncIterator[S
         repository=repository, version=None if number else 1, drain_seconds=0.0,
         socket=shared.parent / "cf",
     )  # fmt: skip
-    place = Place(number, shared)
+    place = Place(number, os.getppid(), shared)
     server = Server(config, ModelService(SOURCE, config, place), place)
     try:
         await server.start()
@@ -301,6 +301,27 @@ def test_workers_end_with_a_parent_that_was_killed(running: Process) -> None:
     assert (said.count("draining"), said.count("stopped")) == (WORKERS, WORKERS)
 
 
+def test_workers_end_with_a_parent_that_was_killed_as_they_began(repository: Path) -> None:
+    with process("cf", repository=repository, workers=WORKERS) as started:
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children")
+        started.wait_for("starting")
+        asyncio.run(eventually(lambda: len(children.read_text().split()) == WORKERS, "workers"))
+        pids = [int(pid) for pid in children.read_text().split()]
+        os.kill(started.pid, signal.SIGKILL)
+        try:
+            asyncio.run(eventually(lambda: not any(map(runs, pids)), "the workers' end"))
+        finally:
+            for pid in filter(runs, pids):
+                os.kill(pid, signal.SIGKILL)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # of one that has ended: nothing
+    except FileNotFoundError:
+        return False
+
+
 def test_what_a_killed_service_leaves_in_memory_goes_with_the_next_start(
     running: Process, repository: Path
 ) -> None:
@@ -328,7 +349,7 @@ async def test_a_start_that_the_machine_refuses_is_tried_again(
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
-    child = Child("cf", Place(0, tmp_path), {})
+    child = Child("cf", Place(0, os.getpid(), tmp_path), {})
     keeping = asyncio.create_task(child.keep())
     await eventually(lambda: len(tries) > 1, "a second try")
     child.terminate()
