@@ -101,7 +101,11 @@ def _held_port(host: str, port: int) -> Iterator[int]:
     check_port(host, port, "port")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Only while binding, for connections of a server before this one that wait out their
+        # time there: to others who bind like this the port must not look free.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((host, port))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         yield held.getsockname()[1]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -293,6 +294,16 @@ def test_a_taken_port_is_told_before_a_worker_starts(running: Process, repositor
     with process("cf", repository=repository, workers=WORKERS, port=port) as second:
         assert second.exit_code() == 1
     assert f"127.0.0.1:{port}: cannot listen" in second.log[-1]["message"]
+
+
+def test_a_port_on_which_connections_wait_out_their_time_is_free(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as before:
+        port = before.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            before.accept()[0].close()  # whoever ends a connection remembers it for a minute
+            assert client.recv(1) == b""
+    with process("cf", repository=repository, workers=WORKERS, port=port) as started:
+        assert started.ports()[0] == port
 
 
 def test_workers_end_with_a_parent_that_was_killed(running: Process) -> None:
