@@ -1,7 +1,8 @@
 """The roll of a source's replicas: kept in step with what its names resolve to.
 
 A name that cannot be looked up at the moment keeps the replicas it had: a DNS
-server that is down must not take the models with it.
+server that is down must not take the models with it. Each name is looked up by itself,
+as one that is not answered for may take a quarter of a minute.
 """
 
 import asyncio
@@ -38,36 +39,34 @@ class Roll:
         self._found = {a: frozenset({a.target}) for a in addresses if a.target}
         self._breakers: dict[str, State] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Connect to what is known, and look up the rest, again and again."""
         for state in State:  # from 0, so that the first change is seen as one
             BREAKER_CHANGES.labels(self._source, state.value)
         self._adopt()
-        if self._names:
-            self._looking = asyncio.create_task(self._look(), name=f"look-up-{self._source}")
+        for address in self._names:
+            name = f"look-up-{self._source}-{address.host}"
+            self._looking.append(asyncio.create_task(self._look(address), name=name))
 
     async def stop(self) -> None:
         """Cancel calls under way and close."""
-        if self._looking is not None:
-            await end(self._looking)
+        await end(*self._looking)
         await end(*self._tasks)
         await asyncio.gather(*(replica.stop() for replica in self.replicas))
         self.replicas = ()
         self._count()
 
-    async def _look(self) -> None:
+    async def _look(self, address: Address) -> None:
         while True:
-            for address in self._names:
-                found = await look_up(address)
-                if found is None:
-                    _log.debug(
-                        "name not found", extra={"source": self._source, "name": address.host}
-                    )
-                else:
-                    self._found[address] = found
-            self._adopt()
+            found = await look_up(address)
+            if found is None:
+                what = {"source": self._source, "name": address.host}
+                _log.debug("name not found", extra=what)
+            else:
+                self._found[address] = found
+                self._adopt()
             await asyncio.sleep(self._settings.look_up)
 
     def _adopt(self) -> None:

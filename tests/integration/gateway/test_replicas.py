@@ -233,6 +233,29 @@ async def test_replicas_that_a_name_gains_are_used_and_those_it_loses_are_let_go
             await server.stop()
 
 
+async def test_a_name_that_is_not_answered_for_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
+        if host == "far-away":
+            await asyncio.sleep(PATIENCE)
+        return [(None, None, None, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    server = FakeSource("cf", vectors())
+    await server.start()
+    address = f"far-away:{server.port}|plait-cf:{server.port}"
+    group = Group([server], Connection("cf", address, QUICK))
+    group.connection.start()
+    try:
+        async with asyncio.timeout(PATIENCE / 2):
+            await group.connection.contacted()
+        assert await group.asks(5) == {"1": 5}
+    finally:
+        await group.connection.stop()
+        await server.stop()
+
+
 async def test_a_breaker_opens_is_counted_and_closes_again() -> None:
     async with replicas(1) as group:
         (server,) = group.servers
