@@ -105,6 +105,8 @@ class Server:
         self._grpc: grpc.aio.Server | None = None
         self._streams = Streams()
         self._metrics: MetricsServer | None = None
+        # Whether calls may be under way, of one model where another was unloaded, too.
+        self._started = False
         self.health = health.Health(SERVING.set)
         # The ports really bound, once started.
         self.port = 0
@@ -126,6 +128,7 @@ class Server:
             await self._application.start()
             await self._open(self._grpc)
         await self.health.set("", ready=True)
+        self._started = True
         self._say_serving()
 
     async def stop(self) -> None:
@@ -134,13 +137,12 @@ class Server:
         if server is not None:
             if self._place is not None:
                 self._place.leave()
-            was_ready = self.health.ready()
             await self.health.drain()
-            if was_ready:
+            if self._started:
                 await asyncio.sleep(self._config.drain_seconds)
             self.health.close()
             self._streams.close()
-            await server.stop(self._config.grace_seconds if was_ready else None)
+            await server.stop(self._config.grace_seconds if self._started else None)
             await self._application.stop()
         if self._metrics is not None:
             metrics, self._metrics = self._metrics, None

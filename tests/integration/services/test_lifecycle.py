@@ -170,6 +170,21 @@ async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: P
         await stopping
 
 
+async def test_a_service_whose_model_was_unloaded_finishes_its_calls_too(shared: Path) -> None:
+    gated = Gated()
+    gated.load.set()
+    async with _starting(gated, shared) as (server, task), stub_for(server.port) as stub:
+        await task
+        call = asyncio.create_task(infer(stub, "cf", QUESTION))
+        await eventually(gated.computing.is_set, "the inference")
+        await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="cf"))
+        stopping = asyncio.create_task(server.stop())
+        await eventually(lambda: _refuses(server.port), "refusing connections")
+        gated.compute.set()
+        assert (await call)["item_keys"].shape == (1, 5)
+        await stopping
+
+
 def _count(outcome: str) -> float:
     labels = {"method": "/inference.GRPCInferenceService/ModelInfer", "outcome": outcome}
     return REGISTRY.get_sample_value("plait_request_seconds_count", labels) or 0.0
