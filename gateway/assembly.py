@@ -114,7 +114,7 @@ def assemble(
         reserve_ms=config.merge_reserve_ms,
     )
     followers = Followers(catalogue, exposures, adaptive)
-    learners = Learners(state, situations, quantiles, adaptive)
+    learners = Learners(state, situations, quantiles, adaptive, keeper.count)
     parts = Parts(
         slates=slates,
         catalogue=catalogue,

@@ -68,6 +68,8 @@ class Learners:
     situations: Situations
     quantiles: Quantiles
     adaptive: AdaptiveWeights
+    # Brings the gauges of the catalogue up to date: what was new may be known now.
+    count: Callable[[], None]
 
     def learn(self, learned: Learned, now_ms: int) -> None:
         """Take another artifact, all at once."""
@@ -78,6 +80,7 @@ class Learners:
         self.situations.learn(fusion)
         self.quantiles.learn(fusion)
         self.adaptive.learn(fusion)
+        self.count()
 
 
 class FusionVersions:

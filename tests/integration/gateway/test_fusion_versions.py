@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from artifacts import layout
 from artifacts.errors import ArtifactError
@@ -207,12 +208,16 @@ async def test_no_request_fails_while_the_artifact_changes(directory: Path, shop
     await asyncio.gather(*callers)
 
 
+def placed() -> float | None:
+    return REGISTRY.get_sample_value("plait_embedded_items")
+
+
 async def test_an_item_that_was_new_is_one_the_models_know(directory: Path, shop: Shop) -> None:
     item = t.Item(item_id="skyr-1", title="Skyr yogurt", domain="GROCERY", category="YOGURT")
     await shop.catalog.UpsertItems(UpsertItemsRequest(items=[item]))
     state = shop.application._state
     assert state is not None
-    assert len(state.new_items) == 1
+    assert (len(state.new_items), placed()) == (1, 1.0)
     key = state.catalogue.item(state.catalogue.row_of("skyr-1")).key
     old = fusion()
     vectors = np.vstack([old.vectors, old.vectors[:1]])
@@ -222,7 +227,7 @@ async def test_an_item_that_was_new_is_one_the_models_know(directory: Path, shop
     )
     publish(directory, grown)
     await change(shop)
-    assert len(state.new_items) == 0
+    assert (len(state.new_items), placed()) == (0, 0.0)
     row = state.catalogue.row_of("skyr-1")
     assert state.catalogue.columns.popularity[row] == 1.0
     ranked = await shop.recommendations.Rank(RankRequest(item_ids=["skyr-1", "6"]))
