@@ -12,6 +12,9 @@ from models.evaluate.ranking import Asking
 
 # The source that reads queries, and finds the candidates of a search.
 TEXT = "text"
+# Settings of which there must be some: NDCG of no places is no number, a network of none no
+# network, and a target that followed weighs no less than another.
+_SIZES = ("depth", "k", "moments", "ranker_users", "members", "passes", "exposure_most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,17 @@ class Config:
     exposures: tuple[str, ...] = ()
     exposure_most: float = 3.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a size of nothing, and for a share beyond 0 to 1."""
+        for name in _SIZES:
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if min(self.hidden, default=1) < 1:
+            raise ValueError(f"hidden is {list(self.hidden)}, expected at least 1 in each layer")
+        for name in ("domain_calibration", "provider_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
 
 
 PRESETS = {

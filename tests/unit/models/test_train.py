@@ -1,6 +1,7 @@
 """All models of a dataset in one go: the order, what each learns from, what is reported."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -229,10 +230,13 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, n
         ("sequence", "steps", "0"), ("sequence", "threads", "0"), ("sequence", "dropout", "1.5"),
         ("text", "dense_weight", "7"), ("text", "most_lists", "2"), ("fusion", "seed", "-1"),
         ("fusion", "exclude_seen", "no"), ("sequence", "repeats", "no"),
+        ("fusion", "k", "0"), ("fusion", "passes", "0"), ("fusion", "members", "0"),
+        ("fusion", "hidden", "[64, 0]"), ("fusion", "exposure_most", "0.5"),
+        ("fusion", "provider_share", "2"),
     ],
 )  # fmt: skip
 def test_a_value_that_training_would_trip_over_is_told_before(name, field, value):
-    with pytest.raises(OptionError, match=f"{name}: {field} is '?{value}.*expected"):
+    with pytest.raises(OptionError, match=f"{name}: {field} is '?{re.escape(value)}.*expected"):
         config_of(name, "full", 0, {field: value})
 
 
