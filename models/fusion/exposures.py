@@ -119,7 +119,13 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
-                line = json.loads(text)
+                try:
+                    line = json.loads(text)
+                except ValueError as error:
+                    # What JSON names is the line within this one, always the first.
+                    raise SourceError(
+                        f"{path}, line {number}: not JSON ({error}); leave such a line out"
+                    ) from None
                 if not isinstance(line, dict):
                     raise SourceError(f"{path}, line {number}: not a JSON object")
                 yield number, line
@@ -127,7 +133,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise SourceError(
             f"{path}: cannot be read ({error.strerror}); name the gateway's exposure log"
         ) from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise SourceError(f"{path}: not lines of JSON ({error})") from None
 
 

@@ -231,6 +231,14 @@ def test_a_log_that_cannot_be_used_says_why(tmp_path: Path, lines: list[Any], sa
 def test_files_that_are_no_logs_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         learn_weights([tmp_path / "absent.jsonl"], 10.0)
-    (tmp_path / "text").write_text("not JSON\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(SourceError, match="not lines of JSON"):
-        learn_weights([tmp_path / "text"], 10.0)
+        learn_weights([tmp_path / "bytes"], 10.0)
+
+
+def test_a_line_that_was_cut_short_is_named_by_its_place_in_the_log(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.jsonl", [page("r", "u", ["7"]), followed("r", "u", "7", 1.0)])
+    with log.open("a") as file:
+        file.write('{"ranking_id": "r", "us')
+    with pytest.raises(SourceError, match="line 3: not JSON"):
+        learn_weights([log], 10.0)
