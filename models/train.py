@@ -78,9 +78,7 @@ def train_all(
     after it. Raises DataError and ArtifactError with messages for people; DatasetError where no
     source is left, OptionError where one that is not trained knows what the fusion is tuned on.
     """
-    for name in (*config.sources, *([FUSION] if config.fusion else [])):
-        # A wrong setting is told before anything is trained, not after all before it.
-        config_of(name, config.preset, config.seed, config.options.get(name))
+    _check_config(config)
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)
@@ -100,6 +98,29 @@ def train_all(
         again = [s for s in sources if s not in skipped]
         done += _refit(again, dataset, repository, config, stages, published)
     return done, skipped
+
+
+def _check_config(config: TrainConfig) -> None:
+    """Tell of a wrong setting before anything is trained, not after all before it.
+
+    One that would change nothing is wrong as well: whoever gave it would take what comes
+    out for what it was to bring. Raises OptionError.
+    """
+    trained = (*config.sources, *([FUSION] if config.fusion else []))
+    for name in trained:
+        config_of(name, config.preset, config.seed, config.options.get(name))
+    for name, given in config.options.items():
+        if given and name not in trained:
+            remedy = "leave out --keep-fusion" if name == FUSION else "name it in --sources"
+            raise OptionError(
+                f"{name} is not trained, and {', '.join(given)} would change nothing: {remedy}, or "
+                "leave out the setting"
+            )
+    if config.refit and not config.fusion:
+        raise OptionError(
+            "--refit comes after the fusion's tuning, and --keep-fusion leaves that out; the "
+            "sources learn from all events then anyway: leave out --refit"
+        )
 
 
 def _check_others(repository: Path, sources: Sequence[str], held: Holdout) -> None:

@@ -240,6 +240,24 @@ def test_a_value_that_training_would_trip_over_is_told_before(name, field, value
         config_of(name, "full", 0, {field: value})
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", "fusion.k=5"], "fusion is not trained, and k would change nothing: leave out"),
+        (["--method", "als"], "cf is not trained, and method would change nothing: name it in"),
+        (["--refit"], "leave out --refit"),
+    ],
+)
+def test_what_would_change_nothing_is_told_before_anything_is_trained(
+    dataset, tmp_path, more, said
+):
+    options = ["--sources", "content", "--keep-fusion", "--preset", "quick", *more]
+    result = CliRunner().invoke(plait, ["train", str(dataset.path), str(tmp_path), *options])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_source_nobody_knows_is_named():
     result = CliRunner().invoke(plait, ["train", "data", "models", "--sources", "cf,bogus"])
     assert result.exit_code == 2
