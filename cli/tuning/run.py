@@ -48,7 +48,7 @@ def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) ->
     show = Shown(stages(f"tune {search.source}"), search.trials, bench.main)
     first = bench.entry(search.fixed, show.step(0, "the default"))
     show.default = bench.value(first)
-    study = Study(file, name, space, config)
+    study = Study(file, name, space, config, fresh=search.plan.fresh)
     run_trials(bench, study, search, show)
     trials = tuple(study.trials())
     best = best_of(trials)

@@ -4,6 +4,8 @@ The one idea: what is tried next depends on the seed and on the concluded trials
 which lie in a journal. So a search that was cut short goes on as if it had not been.
 """
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from cli.tuning.space import as_text, whole
+from models.data.errors import OptionError
 from models.space import OneOf, Space
 
 _WHY, _SECONDS, _SETTINGS = "why", "seconds", "settings"
@@ -48,14 +51,30 @@ class Attempt:
 class Study:
     """A search that is kept in a file. One process at a time."""
 
-    def __init__(self, file: Path, name: str, space: Mapping[str, Space], config: Any) -> None:
-        """Open the search `name` in `file`, or begin it; `config` holds what is not searched."""
+    def __init__(
+        self,
+        file: Path,
+        name: str,
+        space: Mapping[str, Space],
+        config: Any,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """Open the search `name` in `file`, or begin it; `config` holds what is not searched.
+
+        `fresh` begins it again, and leaves other searches in the file as they are. Raises
+        OptionError where the file is no journal.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         file.parent.mkdir(parents=True, exist_ok=True)
+        _mend(file)
         self._config = config
         self._space = {field: _distribution(config, field, s) for field, s in space.items()}
+        storage = JournalStorage(JournalFileBackend(str(file)))
+        if fresh and name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=name, storage=storage)
         self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file))),
+            storage=storage,
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -95,6 +114,31 @@ class Study:
             attempt.trial.set_user_attr(_WHY, why)
         state = TrialState.COMPLETE if value is not None else TrialState.FAIL
         self._study.tell(attempt.trial, value, state=state)
+
+
+def _mend(file: Path) -> None:
+    """Take away the end of a journal that was not written whole; a full disk leaves such.
+
+    Optuna reads no journal with half a line. Raises OptionError, and changes nothing, where
+    a line before it is not a journal's.
+    """
+    if not file.is_file():
+        return
+    content = file.read_bytes()
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    # A file of another kind, of a single line without an end, is none either.
+    for number, line in enumerate(whole_lines.splitlines() or content.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict) or "op_code" not in entry:
+            raise OptionError(
+                f"{file}, line {number}: not a line of a study's journal; name another file with "
+                "--study, or remove this one to begin again"
+            )
+    if len(whole_lines) < len(content):
+        os.truncate(file, len(whole_lines))
 
 
 def _distribution(config: Any, field: str, space: Space) -> BaseDistribution:

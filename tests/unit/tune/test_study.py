@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from cli.tuning.run import best_of
 from cli.tuning.study import Study, Trial
 from models.cf.config import Config
+from models.data.errors import OptionError
 from models.space import Between, OneOf, Space
 
 SPACE: dict[str, Space] = {
@@ -14,8 +17,8 @@ SPACE: dict[str, Space] = {
 TRIALS = 12  # the first ten are drawn at random
 
 
-def opened(file: Path, name: str = "search") -> Study:
-    return Study(file, name, SPACE, Config())
+def opened(file: Path, name: str = "search", *, fresh: bool = False) -> Study:
+    return Study(file, name, SPACE, Config(), fresh=fresh)
 
 
 def go_on(study: Study, until: int) -> None:
@@ -39,6 +42,31 @@ def test_a_search_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
     go_on(again, TRIALS)
     assert again.trials() == whole.trials()
     assert [t.number for t in whole.trials()] == list(range(1, TRIALS + 1))
+
+
+def test_a_journal_whose_end_was_not_written_whole_goes_on_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    go_on(opened(file), 3)
+    file.write_bytes(file.read_bytes()[:-20])  # of the third trial's end
+    assert len(opened(file).trials()) == 2
+    go_on(opened(file), 4)
+    assert len(opened(file).trials()) == 4
+
+
+def test_a_file_of_another_kind_is_named_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    for text in ("a,b\n1,2", '{"a": 1}'):
+        file.write_text(text)
+        with pytest.raises(OptionError, match=r"sales\.csv, line 1: not a line of a study's"):
+            opened(file)
+        assert file.read_text() == text
+
+
+def test_a_search_begins_again_and_leaves_others_in_its_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        go_on(opened(tmp_path / "file", name), 2)
+    assert opened(tmp_path / "file", "a", fresh=True).trials() == []
+    assert len(opened(tmp_path / "file", "b").trials()) == 2
 
 
 def test_what_failed_counts_as_tried_and_keeps_its_reason(tmp_path: Path) -> None:
