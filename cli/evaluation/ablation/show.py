@@ -17,7 +17,9 @@ _MONEY = ("price", "hit price", "revenue")
 def ablation_table(found: Ablation) -> RichTable:
     """Return every metric of every setting, and how the first metric differs."""
     names = list(found.settings[0].metrics)
-    made = table("", *(f">{name}" for name in names), ">difference", ">95 %")
+    # Heads and intervals stand on two lines, so that settings have room for their names.
+    heads = (f">{name}".replace(" ", "\n") for name in names)
+    made = table("", *heads, ">difference", ">95 %")
     for setting in found.settings:
         values = (_figure(name, setting.metrics[name]) for name in names)
         made.add_row(setting.name, *values, *_gap(setting.differences.get(names[0])))
@@ -54,4 +56,4 @@ def _figure(name: str, value: float) -> str:
 def _gap(gap: tuple[float, float, float] | None) -> tuple[str, str]:
     if gap is None:
         return "", ""
-    return f"{gap[0]:+.4f}", f"{gap[1]:+.4f} to {gap[2]:+.4f}"
+    return f"{gap[0]:+.4f}", f"{gap[1]:+.4f} to\n{gap[2]:+.4f}"

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from cli.evaluation.ablation.show import ablation_table
+from cli.output import console
 from models.evaluate.ablation import Tried, compare
 from models.evaluate.bootstrap import Resampling
+from models.evaluate.report import Ablation, Setting
 
 HOW = Resampling(draws=300)
 DRAWN = np.random.default_rng(3)
@@ -40,3 +43,19 @@ def test_differences_have_the_order_of_their_ends() -> None:
     for setting in compare(tried, HOW)[1:]:
         for gap, low, high in setting.differences.values():
             assert low <= gap <= high
+
+
+def test_the_settings_of_a_wide_table_can_be_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    names = ("ndcg@10", "revenue", "price", "hit price", "place", "hit place")
+    values = dict.fromkeys(names, 0.25)
+    gap = {"ndcg@10": (0.1, 0.05, 0.15)}
+    settings = [Setting(f"weight 0.{n}", values, {}, gap if n else {}) for n in range(2)]
+    console().print(ablation_table(Ablation("utility", "", "", 7, 9, tuple(settings))))
+    shown = capsys.readouterr().out
+    assert "weight 0.0 " in shown
+    assert "weight 0.1 " in shown
+    assert "+0.0500 to" in shown
+    assert "+0.1500" in shown
