@@ -16,7 +16,6 @@ from cli.writable import check_directory
 from models.cf.config import METHODS
 from models.data.dataset import Dataset, load_dataset
 from models.export import ExportMismatch
-from models.fusion.exposures import learn_weights
 from models.text.train import LEFT_OUT
 from models.train import FUSION, PRESETS, SOURCES, Stages, TrainConfig, Trained, train_all
 
@@ -74,7 +73,6 @@ def train_command(dataset: Path, repository: Path, **options: Any) -> None:
     method = options["method"]
     sets = (*options["sets"], *([f"cf.method={method}"] if method else []))
     if logs := options["exposures"]:
-        learn_weights(logs, 1.0)  # what cannot be used is told before anything is trained
         sets = (*sets, f"{FUSION}.exposures={json.dumps([str(path) for path in logs])}")
     config = TrainConfig(
         sources=_sources(options["sources"]),

@@ -78,7 +78,7 @@ def train_all(
     after it. Raises DataError and ArtifactError with messages for people; DatasetError where no
     source is left, OptionError where one that is not trained knows what the fusion is tuned on.
     """
-    _check_config(config)
+    _check_config(config, dataset)
     skipped = {s: why for s in config.sources if (why := unsuited(s, dataset))}
     sources = [s for s in SOURCES if s in config.sources and s not in skipped]
     held = hold_out(dataset.events, share=config.held_out)
@@ -100,11 +100,11 @@ def train_all(
     return done, skipped
 
 
-def _check_config(config: TrainConfig) -> None:
+def _check_config(config: TrainConfig, dataset: Dataset) -> None:
     """Tell of a wrong setting before anything is trained, not after all before it.
 
     One that would change nothing is wrong as well: whoever gave it would take what comes
-    out for what it was to bring. Raises OptionError.
+    out for what it was to bring. Raises OptionError, SourceError for exposure logs.
     """
     trained = (*config.sources, *([FUSION] if config.fusion else []))
     for name in trained:
@@ -121,6 +121,10 @@ def _check_config(config: TrainConfig) -> None:
             "--refit comes after the fusion's tuning, and --keep-fusion leaves that out; the "
             "sources learn from all events then anyway: leave out --refit"
         )
+    if config.fusion:
+        settings = config_of(FUSION, config.preset, config.seed, config.options.get(FUSION))
+        exposures = importlib.import_module("models.fusion.exposures")
+        exposures.check_exposures(settings, dataset.info.times)
 
 
 def _check_others(repository: Path, sources: Sequence[str], held: Holdout) -> None:

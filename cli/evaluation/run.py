@@ -14,6 +14,7 @@ from models.data.errors import OptionError, SplitError
 from models.evaluate.parts import Parts, as_of, base_protocol, make_parts
 from models.evaluate.report import Report, Table
 from models.evaluate.work import Work, file_digest
+from models.fusion.exposures import check_exposures
 from models.progress import silent
 from models.train import FUSION, config_of
 
@@ -75,7 +76,7 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
     if plan.visits and plan.protocol != "time-split":
         raise OptionError("--visits needs visits after a moment: use --protocol time-split")
     _check_ablations(plan)
-    _check_settings(plan)
+    _check_settings(plan, dataset)
     work = Work(plan.work, fresh=plan.fresh)
     if rated(dataset, plan):
         # The catalogue and the queries are all there is to it: no event is held out.
@@ -94,12 +95,13 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
     return Job(plan, work, dataset, parts, _key(dataset, plan), stages)
 
 
-def _check_settings(plan: Plan) -> None:
+def _check_settings(plan: Plan, dataset: Dataset) -> None:
     """Tell of a wrong setting before anything is trained, not after all before it."""
     for model in plan.models:
         config_of(model.source, plan.preset, plan.seed, model.options)
     if plan.fuses:
-        config_of(FUSION, plan.preset, plan.seed, plan.fusion_options)
+        fusion = config_of(FUSION, plan.preset, plan.seed, plan.fusion_options)
+        check_exposures(fusion, dataset.info.times)
 
 
 def _check_ablations(plan: Plan) -> None:

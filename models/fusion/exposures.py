@@ -18,7 +18,9 @@ import polars as pl
 
 from artifacts.formulas import Floats
 from artifacts.keys import Keys, item_key
-from models.data.errors import SourceError
+from models.data.dataset import Times
+from models.data.errors import OptionError, SourceError
+from models.fusion.config import Config
 from models.fusion.propensity import Examination, examination
 
 _UNWANTED = ("dislike", "search")
@@ -112,6 +114,22 @@ def learn_weights(paths: Sequence[Path], most: float) -> tuple[Weigh, Examinatio
     exposures = read_exposures(paths)
     found = examination(exposures.shown, ", ".join(map(str, paths)))
     return weigher(exposures, found, most), found
+
+
+def check_exposures(config: Config, times: Times) -> None:
+    """Tell of logs that cannot be used before anything is trained; `times` is the dataset's.
+
+    Raises OptionError where no ranker would learn from them, SourceError as `learn_weights`.
+    """
+    if not config.exposures:
+        return
+    if not config.ranker or times != "time":
+        why = "the dataset's events have no times" if config.ranker else "ranker is false"
+        raise OptionError(
+            f"exposures say what a ranker's targets count, and none is learned: {why}; leave them "
+            "out"
+        )
+    learn_weights([Path(path) for path in config.exposures], config.exposure_most)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

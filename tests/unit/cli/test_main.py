@@ -60,12 +60,6 @@ def test_an_expected_failure_is_one_line(run: Run) -> None:
         group.main(["x"], standalone_mode=False)
 
 
-def test_an_exposure_log_that_cannot_be_used_stops_a_training_before_it_begins(run: Run) -> None:
-    result = run("train", "nowhere", "models", "--exposures", "absent.jsonl")
-    assert result.exit_code == 1
-    assert "absent.jsonl: cannot be read" in result.output
-
-
 def test_a_missing_library_is_named_with_what_installs_it() -> None:
     group = LazyGroup(commands={"x": Command("tests.unit.cli.needs_absent:command", "Need.")})
     with pytest.raises(UserError, match=r"no_such_library.*plait\[train,cpu\]"):

@@ -15,6 +15,8 @@ from artifacts.manifest import read
 from cli.main import plait
 from models.data.dataset import DatasetInfo, write_dataset
 from models.data.errors import DatasetError, OptionError
+from models.fusion.config import Config
+from models.fusion.exposures import check_exposures
 from models.train import TrainConfig, config_of, preset_of, train_all
 from models.validation import hold_out
 from tests.support.disks import small_disk
@@ -256,6 +258,34 @@ def test_what_would_change_nothing_is_told_before_anything_is_trained(
     assert result.exit_code == 1
     assert said in result.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [([], "absent.jsonl: cannot be read"), (["--set", "fusion.ranker=false"], "ranker is false")],
+)
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_exposure_logs_that_cannot_be_used_stop_work_before_it_begins(
+    dataset, tmp_path, command, more, said
+):
+    log = tmp_path / "absent.jsonl"
+    arguments = {
+        "train": [tmp_path / "made", "--sources", "cf", "--exposures", log],
+        "evaluate": [
+            "--protocol", "time-split", "--models", "cf,fused", "--work", tmp_path / "made",
+            "--set", f'fusion.exposures=["{log}"]',
+        ],
+    }  # fmt: skip
+    words = [command, dataset.path, *arguments[command], *more]
+    result = CliRunner().invoke(plait, [*map(str, words)])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_logs_of_events_without_times_are_refused():
+    with pytest.raises(OptionError, match="no times; leave them out"):
+        check_exposures(Config(exposures=("log.jsonl",)), "order")
 
 
 def test_a_source_nobody_knows_is_named():
