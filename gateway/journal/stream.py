@@ -322,7 +322,16 @@ def _reason(error: BaseException) -> str:
 
 @asynccontextmanager
 async def _explained() -> AsyncIterator[None]:
+    """Have a command end as JournalAway or as it is meant to, also where its task is cancelled.
+
+    The client sends by asyncio.wait_for, which on Python 3.11 forgets a cancellation that
+    comes as the command has just been sent: whoever waits for the task's end waits for ever.
+    """
     try:
         yield
     except (ValkeyError, OSError, TimeoutError) as error:
         raise JournalAway(_reason(error)) from None
+    finally:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError

@@ -12,6 +12,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from valkey import Valkey as Client
+from valkey.asyncio.connection import Connection
 
 from artifacts.keys import item_key
 from benchmarks.valkey import Valkey
@@ -379,3 +380,20 @@ async def test_who_waits_for_valkey_as_the_gateway_ends_hears_of_it(valkey: Valk
     finally:
         os.kill(pid, signal.SIGCONT)
     assert [str(a) for a in answers] == ["the journal is away (this gateway stops)"] * 3
+
+
+async def test_a_gateway_ends_also_as_it_has_just_asked_valkey(
+    first: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, ending = Connection._send_packed_command, asyncio.Event()
+
+    async def sent(self: Connection, command: Any) -> None:
+        await send(self, command)
+        if self.client_name == "plait-gateway-reader":
+            ending.set()
+
+    monkeypatch.setattr(Connection, "_send_packed_command", sent)
+    assert first.application._membership is not None
+    await ending.wait()
+    async with asyncio.timeout(5):
+        await first.application._membership.stop()
