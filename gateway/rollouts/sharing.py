@@ -49,6 +49,9 @@ class SharedRollouts:
         """Adopt what was rolled out meanwhile, and tell the others of changes from now on."""
         self._keeper.share(self._announce)
         try:
+            if self._keeper.record != Record():
+                # Of before there was a journal, maybe: who comes later is to have it too.
+                await self._journal.put_rollouts(written(self._keeper.record))
             record = await self._journal.rollouts()
         except JournalAway:
             return  # entries that tell of it follow once it is back

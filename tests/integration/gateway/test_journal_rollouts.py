@@ -22,7 +22,7 @@ from tests.integration.gateway.journaled import (
     view,
 )
 from tests.integration.gateway.test_canaries import open_world
-from tests.integration.gateway.world import Shop, publish_fusion
+from tests.integration.gateway.world import Shop, open_shop, publish_fusion
 
 
 async def rolled_out(shop: Shop) -> pb.GetRolloutsResponse:
@@ -151,3 +151,14 @@ async def test_what_is_rolled_out_outlives_a_valkey_that_forgets_everything(
             return bool(client.get(key) == kept)
 
     await until(there)
+
+
+async def test_what_was_rolled_out_before_there_was_a_journal_is_served_by_all(
+    directory: Path, other: Path, valkey: Valkey
+) -> None:
+    another_fusion(directory, other)
+    async with open_shop(directory) as only:
+        await load_fusion(only, version=1)
+    async with alone(directory, valkey) as first, joined(other, first, valkey) as second:
+        assert (await rolled_out(second)).fusion.version == 1
+        assert await rolled_out(first) == await rolled_out(second)
