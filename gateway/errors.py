@@ -9,6 +9,7 @@ StoreError
       ├── StoreRefused  this write alone does not go; others do
       ├── StoreUnseen   this write is in the file, and memory lacks it
       └── JournalAway   the journal that several gateways share takes and gives nothing
+           └── TakenLater  it has this write, which this gateway has not taken in yet
 What a caller may be told (InvalidArgument, ...) is in services.runtime.errors.
 """
 
@@ -50,3 +51,7 @@ class JournalAway(StoreFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the journal is away ({reason})")
+
+
+class TakenLater(JournalAway):
+    """The journal has the write, so the others take it in; this gateway will too."""

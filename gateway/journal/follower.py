@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen
+from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen, TakenLater
 from gateway.journal.entries import Change, Events, NotUnderstood, Rollouts, Write, decode, encode
 from gateway.journal.place import Place
 from gateway.journal.stream import Bounds, Entry, Journal
@@ -121,7 +121,8 @@ class Follower:
         """Have all gateways take in a write; return what became of it here, once it has.
 
         Raises StoreFailed: JournalAway where nobody may have it. It can still have been
-        written then, so events are to be sent again with their event_id.
+        written then, so events are to be sent again with their event_id; TakenLater where
+        it has been, and this gateway is behind.
         """
         if self.trouble:
             raise JournalAway(self.trouble)
@@ -134,7 +135,7 @@ class Follower:
             async with asyncio.timeout(_PATIENCE):
                 return await taken
         except TimeoutError:
-            raise JournalAway(f"not taken in within {_PATIENCE:g} s; it will be") from None
+            raise TakenLater(f"not taken in within {_PATIENCE:g} s; it will be") from None
         finally:
             del self._expected[by]
 

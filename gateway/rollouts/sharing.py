@@ -6,9 +6,10 @@ finds the last record beside the journal.
 """
 
 import asyncio
+import contextlib
 import logging
 
-from gateway.errors import JournalAway, StoreFailed
+from gateway.errors import JournalAway, StoreFailed, TakenLater
 from gateway.journal.entries import Rollouts
 from gateway.journal.shared import Shared
 from gateway.journal.stream import Journal
@@ -92,7 +93,10 @@ class SharedRollouts:
             ) from None
 
     async def _tell(self, record: Record) -> None:
-        await self._shared.write(Rollouts(written(record)))
+        # Not once more where only this gateway is behind: what others change meanwhile would
+        # be undone everywhere.
+        with contextlib.suppress(TakenLater):
+            await self._shared.write(Rollouts(written(record)))
         self._common = True
 
     async def _tell_later(self) -> None:

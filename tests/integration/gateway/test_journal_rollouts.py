@@ -1,5 +1,7 @@
 """What is rolled out at one gateway of a journal holds at all."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 from valkey import Valkey as Client
 
 from benchmarks.valkey import Valkey
+from gateway.journal.follower import Follower
+from gateway.journal.stream import Entry
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from services.runtime.config import Secret
@@ -162,3 +166,27 @@ async def test_what_was_rolled_out_before_there_was_a_journal_is_served_by_all(
     async with alone(directory, valkey) as first, joined(other, first, valkey) as second:
         assert (await rolled_out(second)).fusion.version == 1
         assert await rolled_out(first) == await rolled_out(second)
+
+
+async def test_a_gateway_that_is_behind_does_not_undo_what_another_changes_meanwhile(
+    first: Shop, directory: Path, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_fusion(directory, other)
+    monkeypatch.setattr("gateway.journal.follower._PATIENCE", 0.5)
+    take, goes_on = Follower._take, asyncio.Event()
+    assert first.application._membership is not None
+    slow = first.application._membership._follower
+
+    async def late(self: Follower, entries: Sequence[Entry]) -> None:
+        if self is slow and entries:
+            await goes_on.wait()
+        await take(self, entries)
+
+    async with joined(other, first, valkey) as second:
+        monkeypatch.setattr(Follower, "_take", late)
+        await load_fusion(first, version=2)
+        await load_fusion(second, version=1)
+        await asyncio.sleep(3.0)
+        goes_on.set()
+        await agree(first, second)
+        assert (await rolled_out(second)).fusion.version == 1
