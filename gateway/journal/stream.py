@@ -121,7 +121,7 @@ class Journal:
 
     async def identity(self) -> int | None:
         """Return which journal this is, None where there is none yet; raises JournalAway."""
-        async with _explained():
+        async with self._explained():
             raw = await self._client.get(self._name)
         return None if raw is None else self._read(raw)
 
@@ -130,7 +130,7 @@ class Journal:
 
         Raises JournalAway.
         """
-        async with _explained():
+        async with self._explained():
             await self._client.set(self._name, str(identity), nx=True)
             held = await self._client.get(self._name)
         return identity if held is None else self._read(held)
@@ -147,7 +147,7 @@ class Journal:
 
     async def bounds(self) -> Bounds:
         """Return what the journal spans; raises JournalAway."""
-        async with _explained():
+        async with self._explained():
             try:
                 found = await self._client.xinfo_stream(self._stream)
             except ResponseError as error:
@@ -178,7 +178,7 @@ class Journal:
             sent = self._piece()
             answers: list[Any] = [JournalAway("this gateway stops")] * len(sent)
             try:
-                async with _explained():
+                async with self._explained():
                     answers = await self._add(sent)
             except JournalAway as error:
                 answers = [error] * len(sent)
@@ -203,8 +203,7 @@ class Journal:
     async def _add(self, sent: Sequence[_Written]) -> list[Any]:
         answers = await self._try(sent)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            # It is the master no longer: new connections find who is.
-            await self._client.connection_pool.disconnect(inuse_connections=False)
+            await self._look_for_master()
         refused = [n for n, answer in enumerate(answers) if isinstance(answer, OutOfMemoryError)]
         if not refused:
             return answers
@@ -244,7 +243,7 @@ class Journal:
         # Should this one be too much to come in its time, the next is not.
         self._count = max(asked // 4, 1)
         block = int(_WAIT_SECONDS * 1000) if wait else None
-        async with _explained():
+        async with self._explained():
             found = await self._reader.xread(
                 {self._stream: _entry_id(after)}, count=asked, block=block
             )
@@ -259,12 +258,12 @@ class Journal:
 
     async def put_rollouts(self, record: str) -> None:
         """Keep what is rolled out where nothing is known of it; raises JournalAway."""
-        async with _explained():
+        async with self._explained():
             await self._client.set(self._rollouts, record, nx=True)
 
     async def rollouts(self) -> str | None:
         """Return what is rolled out, None if nothing ever was; raises JournalAway."""
-        async with _explained():
+        async with self._explained():
             found = await self._client.get(self._rollouts)
         return None if found is None else found.decode()
 
@@ -272,19 +271,43 @@ class Journal:
     def _rollouts(self) -> str:
         return f"{self._stream}:rollouts"
 
+    @asynccontextmanager
+    async def _explained(self) -> AsyncIterator[None]:
+        """Have a command end as JournalAway or as it is meant to, also where its task is cancelled.
+
+        The client sends by asyncio.wait_for, which on Python 3.11 forgets a cancellation that
+        comes as the command has just been sent: whoever waits for the task's end waits for ever.
+        """
+        try:
+            try:
+                yield
+            except ReadOnlyError:
+                await self._look_for_master()
+                raise
+        except (ValkeyError, OSError, TimeoutError) as error:
+            raise JournalAway(_reason(error)) from None
+        finally:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
+
+    async def _look_for_master(self) -> None:
+        """Let go of a server that is the master no longer: new connections find who is."""
+        await self._client.connection_pool.disconnect(inuse_connections=False)
+
     async def put_token(self) -> str:
         """Put a token beside the journal and return it: other gateways look for it there.
 
         Raises JournalAway.
         """
         token = secrets.token_urlsafe(18)
-        async with _explained():
+        async with self._explained():
             await self._client.set(f"{self._name}:token:{token}", b"1", ex=_TOKEN_SECONDS)
         return token
 
     async def has_token(self, token: str) -> bool:
         """Say whether a token was put here a short time ago; raises JournalAway."""
-        async with _explained():
+        async with self._explained():
             return await self._client.get(f"{self._name}:token:{token}") is not None
 
 
@@ -318,20 +341,3 @@ def _position(entry_id: bytes) -> int:
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-@asynccontextmanager
-async def _explained() -> AsyncIterator[None]:
-    """Have a command end as JournalAway or as it is meant to, also where its task is cancelled.
-
-    The client sends by asyncio.wait_for, which on Python 3.11 forgets a cancellation that
-    comes as the command has just been sent: whoever waits for the task's end waits for ever.
-    """
-    try:
-        yield
-    except (ValkeyError, OSError, TimeoutError) as error:
-        raise JournalAway(_reason(error)) from None
-    finally:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError

@@ -15,8 +15,8 @@ from valkey import Valkey as Client
 from valkey.asyncio.connection import Connection
 
 from artifacts.keys import item_key
-from benchmarks.valkey import Valkey
-from gateway.errors import StoreFailed
+from benchmarks.valkey import Valkey, running_valkey
+from gateway.errors import JournalAway, StoreFailed
 from gateway.events import EventTaker
 from gateway.journal.place import Place, place_of
 from gateway.journal.stream import Entry, Journal
@@ -397,3 +397,32 @@ async def test_a_gateway_ends_also_as_it_has_just_asked_valkey(
     await ending.wait()
     async with asyncio.timeout(5):
         await first.application._membership.stop()
+
+
+async def test_a_server_that_is_the_master_no_longer_is_left_for_who_is(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    with running_valkey(tmp_path / "next") as following:
+        port = valkey.port
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(piped(reader, back), piped(there, writer))
+
+        async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as named:
+            address = named.sockets[0].getsockname()
+            journal = Journal(f"valkey://127.0.0.1:{address[1]}/0", minutes=1)
+            assert await journal.found(7) == 7
+            port = following.port
+            with Client.from_url(valkey.url) as client:
+                client.replicaof("127.0.0.1", str(following.port))
+            with pytest.raises(JournalAway, match="read only"):
+                await journal.found(7)
+            assert await journal.found(7) == 7
+            await journal.stop()
+
+
+async def piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while content := await reader.read(1 << 16):
+        writer.write(content)
+    writer.close()
