@@ -190,7 +190,9 @@ class Journal:
                     _answer([written], answer)
 
     def _piece(self) -> list[_Written]:
-        """Take what is to be sent next: one entry at least, and no more than comes in time."""
+        """Take what is to be sent next, if anything: no more than comes in time."""
+        # Whoever has gone may have written again elsewhere: what comes late would undo that.
+        self._waiting = [written for written in self._waiting if not written.done.done()]
         count = size = 0
         for written in self._waiting[:_MOST_SENT]:
             size += len(written.raw)

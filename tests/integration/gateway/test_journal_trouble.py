@@ -426,3 +426,24 @@ async def piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while content := await reader.read(1 << 16):
         writer.write(content)
     writer.close()
+
+
+async def test_what_its_caller_waits_for_no_more_is_not_written_later(valkey: Valkey) -> None:
+    journal = Journal(valkey.url, minutes=1)
+    journal.follow(1)
+    pid = valkey.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        sent = asyncio.create_task(journal.append(b"x", b"sent"))
+        await asyncio.sleep(0.1)
+        gone = asyncio.create_task(journal.append(b"x", b"gone"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.gather(sent, return_exceptions=True)
+    await journal.append(b"x", b"later")
+    entries, _ = await journal.read(0, wait=False)
+    await journal.stop()
+    assert [entry.raw for entry in entries if entry.raw != b"sent"] == [b"later"]
