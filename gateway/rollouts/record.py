@@ -92,16 +92,20 @@ class RecordKeeper:
     async def keep(self, record: Record, then: Callable[[], None]) -> None:
         """Put a record on disk, then in force, and run `then`; also if the caller goes meanwhile.
 
-        What is on disk is what the next start serves, so it must be in force before it.
-        Raises Unavailable where it cannot be kept, or other gateways were not told of it.
+        What is on disk is what the next start serves, so it must be in force before it; what
+        is in force here, other gateways must be told of. Raises Unavailable where it cannot be
+        kept, or they were not told.
         """
-        await to_the_end(self._keep(record, then))
-        if self._announce is not None:
-            await self._announce(record)
+        await to_the_end(self._keep_and_announce(record, then))
 
     async def adopt(self, record: Record, then: Callable[[], None]) -> None:
         """As `keep`, for a record that another gateway told of; raises Unavailable."""
         await to_the_end(self._keep(record, then))
+
+    async def _keep_and_announce(self, record: Record, then: Callable[[], None]) -> None:
+        await self._keep(record, then)
+        if self._announce is not None:
+            await self._announce(record)
 
     async def _keep(self, record: Record, then: Callable[[], None]) -> None:
         try:

@@ -45,6 +45,7 @@ class SharedRollouts:
         self._common = False
         self._adopting: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Adopt what was rolled out meanwhile, and tell the others of changes from now on."""
@@ -61,7 +62,8 @@ class SharedRollouts:
             await self._adopted()
 
     async def stop(self) -> None:
-        """Adopt nothing more."""
+        """Adopt and tell nothing more."""
+        self._stopping = True
         tasks = [task for task in (self._adopting, self._telling) if task is not None]
         for task in tasks:
             task.cancel()
@@ -86,7 +88,7 @@ class SharedRollouts:
         try:
             await self._tell(record)
         except StoreFailed as error:
-            if self._telling is None or self._telling.done():
+            if not self._stopping and (self._telling is None or self._telling.done()):
                 self._telling = asyncio.create_task(self._tell_later())
             raise Unavailable(
                 f"changed at this gateway; the others will be told later ({error})"

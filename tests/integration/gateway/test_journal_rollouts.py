@@ -1,6 +1,7 @@
 """What is rolled out at one gateway of a journal holds at all."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from valkey import Valkey as Client
 from benchmarks.valkey import Valkey
 from gateway.journal.follower import Follower
 from gateway.journal.stream import Entry
+from gateway.rollouts.record import Record, RecordFile
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from services.runtime.config import Secret
@@ -190,3 +192,30 @@ async def test_a_gateway_that_is_behind_does_not_undo_what_another_changes_meanw
         goes_on.set()
         await agree(first, second)
         assert (await rolled_out(second)).fusion.version == 1
+
+
+async def test_what_is_in_force_is_told_also_if_who_asked_for_it_has_gone(
+    first: Shop, directory: Path, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_fusion(directory, other)
+    write, began, goes_on = RecordFile.write, threading.Event(), threading.Event()
+
+    def slow(self: RecordFile, record: Record) -> None:
+        began.set()
+        goes_on.wait(10)
+        write(self, record)
+
+    async with joined(other, first, valkey) as second:
+        await load_fusion(first, version=1)
+        await agree(first, second)
+        monkeypatch.setattr(RecordFile, "write", slow)
+        asking = asyncio.create_task(load_fusion(first, version=2))
+        await asyncio.to_thread(began.wait, 10)
+        asking.cancel()
+        await asyncio.sleep(0.2)
+        goes_on.set()
+
+        async def told() -> bool:
+            return bool((await rolled_out(second)).fusion.version == 2)
+
+        await until(told, 5.0)
