@@ -59,7 +59,8 @@ class SharedRollouts:
             return  # entries that tell of it follow once it is back
         if record is not None:
             self._told = record
-            await self._adopted()
+            if await self._try():
+                self.take(self._told or record)  # on a full disk it may be long until it goes
 
     async def stop(self) -> None:
         """Adopt and tell nothing more."""
@@ -113,14 +114,30 @@ class SharedRollouts:
                 return
 
     async def _adopted(self) -> None:
+        """Adopt the last that was told of; again and again where the disk does not keep it."""
+        refused = None
+        while self._told is not None:
+            told = self._told
+            why = await self._try()
+            if why and told != refused:
+                _log.error("rollouts of another gateway not adopted", extra={"reason": why})
+            if self._told is not None:
+                refused = told
+                await asyncio.sleep(_AGAIN)
+
+    async def _try(self) -> str:
+        """Adopt what was told of last; return why not, and leave it where that may pass."""
         async with self._keeper.changing:
-            while self._told is not None:
-                told, self._told = self._told, None
-                try:
+            told, self._told = self._told, None
+            try:
+                if told is not None:
                     await self._adopt(parse(told))
-                except (ValueError, KeyError, TypeError, PlaitError) as error:
-                    why = {"reason": str(error)}
-                    _log.error("rollouts of another gateway not adopted", extra=why)
+            except Unavailable as error:
+                self._told = self._told or told
+                return str(error)
+            except (ValueError, KeyError, TypeError, PlaitError) as error:
+                return str(error)
+            return ""
 
     async def _adopt(self, record: Record) -> None:
         if record != self._keeper.record:

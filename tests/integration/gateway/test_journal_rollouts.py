@@ -1,6 +1,7 @@
 """What is rolled out at one gateway of a journal holds at all."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,3 +220,24 @@ async def test_what_is_in_force_is_told_also_if_who_asked_for_it_has_gone(
             return bool((await rolled_out(second)).fusion.version == 2)
 
         await until(told, 5.0)
+
+
+async def test_what_a_full_disk_does_not_keep_is_adopted_once_it_does(
+    first: Shop, directory: Path, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_fusion(directory, other)
+    write, full = RecordFile.write, [True, True]
+
+    def refuses(self: RecordFile, record: Record) -> None:
+        if self._path.parent == other and full:
+            full.pop()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, record)
+
+    async with joined(other, first, valkey) as second:
+        await load_fusion(first, version=1)
+        await agree(first, second)
+        monkeypatch.setattr(RecordFile, "write", refuses)
+        await load_fusion(first, version=2)
+        await agree(first, second)
+        assert not full
