@@ -310,10 +310,10 @@ class Follower:
     async def _lost(self, error: JournalAway) -> None:
         _show(followed=False)
         self._unsure = True
-        if not self.trouble:
+        before, self.trouble = self.trouble, str(error)
+        if not before:
             _log.error("nothing can be recorded", extra={"reason": str(error)})
             await self._tell(False)
-        self.trouble = str(error)
 
 
 def _together(run: Sequence[_Read], read: _Read) -> bool:

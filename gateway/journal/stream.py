@@ -6,6 +6,7 @@ state of another gateway.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -107,6 +108,9 @@ class Journal:
         self._waiting: list[_Written] = []
         self._sending: asyncio.Task[None] | None = None
         self._trim_at = 0.0
+        # Valkey's time, as its last answer told it: a gateway whose clock is ahead must not let go
+        # of what others have yet to read. 0: unknown.
+        self._now_ms = 0
         # Entries asked for at once: fewer where they are large.
         self._count = 16
 
@@ -117,7 +121,9 @@ class Journal:
             await asyncio.gather(self._sending, return_exceptions=True)
         _answer(self._waiting, JournalAway("this gateway stops"))
         for client in (self._client, self._reader):
-            await client.aclose()
+            # Of a server that stands still: whatever else there is to close must be.
+            with contextlib.suppress(ValkeyError, OSError, TimeoutError):
+                await client.aclose()
 
     async def identity(self) -> int | None:
         """Return which journal this is, None where there is none yet; raises JournalAway."""
@@ -223,10 +229,10 @@ class Journal:
         """Return what Valkey answered to each: an error or something else."""
         async with self._client.pipeline(transaction=False) as pipe:
             # Not with an entry: a full journal takes none, but lets itself be trimmed.
-            trims = time.monotonic() > self._trim_at
+            oldest = self._now_ms - self._keep_ms
+            trims = oldest > 0 and time.monotonic() > self._trim_at
             if trims:
                 self._trim_at = time.monotonic() + _TRIM_SECONDS
-                oldest = max(int(time.time() * 1000) - self._keep_ms, 0)
                 pipe.xtrim(self._stream, minid=oldest, approximate=True)
             for written in sent:
                 fields: dict[Any, Any] = {_WRITTEN_BY: written.by, _ENTRY: written.raw}
@@ -234,7 +240,11 @@ class Journal:
                 if written.rollouts is not None:
                     pipe.set(self._rollouts, written.rollouts)
             answers = iter((await pipe.execute(raise_on_error=False))[trims:])
-        return [_both(answers, two=written.rollouts is not None) for written in sent]
+        each = [_both(answers, two=written.rollouts is not None) for written in sent]
+        for answer in each:
+            if isinstance(answer, bytes):
+                self._now_ms = _position(answer) >> _NUMBER_BITS
+        return each
 
     async def read(self, after: int, *, wait: bool) -> tuple[list[Entry], bool]:
         """Return the next entries, oldest first, and whether there may be more by now.
