@@ -21,7 +21,7 @@ from artifacts.item_text import item_text
 from artifacts.session import open_session
 
 # item_text belongs to the encoder's contract: what training embeds is worded by it.
-__all__ = ["ENCODER", "MAX_TOKENS", "TOKENIZER", "WIDTH", "TextEncoder", "item_text"]
+__all__ = ["ENCODER", "MAX_TOKENS", "TOKENIZER", "WIDTH", "TextEncoder", "VectorCache", "item_text"]
 
 ENCODER = "encoder.onnx"
 TOKENIZER = "tokenizer.json"
@@ -53,25 +53,18 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer = tokenizer
-        self._cache = _Cache(cache_size)
+        self._cache = VectorCache(cache_size)
 
     def encode(self, texts: Sequence[str]) -> Scores:
         """Return unit rows, float32 [B, 384]; a zero row where a text holds no word."""
-        return self.look_up(texts)[0]
-
-    def look_up(self, texts: Sequence[str]) -> tuple[Scores, int]:
-        """Return the same, and how many of the texts were still kept."""
         vectors = np.zeros((len(texts), WIDTH), np.float32)
-        kept = 0
         for row, text in enumerate(texts):
             vector = self._cache.get(text)
             if vector is None:
                 vector = self._encode(text)
                 self._cache.put(text, vector)
-            else:
-                kept += 1
             vectors[row] = vector
-        return vectors, kept
+        return vectors
 
     def token_ids(self, text: str) -> list[int]:
         """Return what the encoder reads of a text: at most `MAX_TOKENS` ids."""
@@ -108,15 +101,17 @@ def _clean(text: str) -> str:
     return text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 
-class _Cache:
-    """Text to vector, least recently used out first."""
+class VectorCache:
+    """Text to vector, least recently used out first; safe to call from several threads."""
 
     def __init__(self, size: int) -> None:
+        """`size`: vectors kept."""
         self._size = size
         self._lock = Lock()
         self._vectors: OrderedDict[str, Scores] = OrderedDict()
 
     def get(self, text: str) -> Scores | None:
+        """Return the vector of a text, None where it is not kept."""
         with self._lock:
             vector = self._vectors.get(text)
             if vector is not None:
@@ -124,6 +119,7 @@ class _Cache:
             return vector
 
     def put(self, text: str, vector: Scores) -> None:
+        """Keep a vector."""
         with self._lock:
             self._vectors[text] = vector
             self._vectors.move_to_end(text)

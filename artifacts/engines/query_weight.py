@@ -17,6 +17,8 @@ PREFIX = "dense_weight."
 # The manifest's engine_parameters of a catalogue whose encoder does not read every script: the
 # weight of what it does not read, and which share of the catalogue it reads.
 UNREAD_WEIGHT, CATALOGUE_READ = "unread_weight", "catalogue_read"
+# And how far a query's vector is moved to what it finds.
+FED_BACK = "feedback"
 # A text of which it reads so much is read: names and numbers fall apart in any language.
 _READ = 0.5
 # Neither half is ever left out: each finds what the other cannot.

@@ -16,7 +16,7 @@ import polars as pl
 
 from artifacts import manifest as manifests
 from artifacts.engine import Engine, Question, Scores
-from artifacts.engines.query_weight import NAMES, PREFIX, UNREAD_WEIGHT, learned_in
+from artifacts.engines.query_weight import FED_BACK, NAMES, PREFIX, UNREAD_WEIGHT, learned_in
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import Keys
 from models.progress import Progress, silent
@@ -42,6 +42,8 @@ def halves(artifact_dir: Path) -> dict[str, TextEngine]:
             changed.engine_parameters.pop(PREFIX + trait, None)
         if name in _HALVES:
             changed.engine_parameters.pop(UNREAD_WEIGHT, None)
+            # What both find best is no half's.
+            changed.engine_parameters.pop(FED_BACK, None)
         changed.engine_parameters["dense_weight"] = weight
         found[name] = TextEngine(artifact_dir, changed, keys)
     return {**found, "hybrid": TextEngine(artifact_dir, manifest, keys)}

@@ -19,8 +19,8 @@ from artifacts import layout
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, PIECES, LexicalIndex, build_lexical
-from artifacts.engines.query_weight import CATALOGUE_READ, PREFIX, UNREAD_WEIGHT
-from artifacts.engines.text import DENSE_WEIGHT, UNREAD, TextEngine
+from artifacts.engines.query_weight import CATALOGUE_READ, FED_BACK, PREFIX, UNREAD_WEIGHT
+from artifacts.engines.text import DENSE_WEIGHT, FEEDBACK, UNREAD, TextEngine
 from artifacts.keys import KeyIndex, Keys
 from artifacts.manifest import MODEL
 from models.codes import build_codes
@@ -66,6 +66,9 @@ class Config:
     # Chinese, Japanese, Korean, Russian or Greek; in between where it reads less than half.
     # As much as dense_weight: one weight for all.
     unread_weight: float = UNREAD
+    # How far a query is moved to the three items that it finds best, before it is asked for good.
+    # More follows what was found, right or wrong; 0: a query is asked once.
+    feedback: float = FEEDBACK
     # Searches of every kind that are made up of the catalogue to learn that weight for each
     # query. More: steadier, a minute for a thousand; 0: the same weight for all.
     made_up: int = 0
@@ -91,7 +94,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a share beyond 0 to 1."""
-        for name in ("dense_weight", "unread_weight", "most_lists"):
+        for name in ("dense_weight", "unread_weight", "feedback", "most_lists"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
 
@@ -210,6 +213,7 @@ def _weights(
     return {
         "dense_weight": config.dense_weight,
         UNREAD_WEIGHT: config.unread_weight,
+        FED_BACK: config.feedback,
         CATALOGUE_READ: float(np.mean([encoder.reads(text) for text in item_texts(sample)])),
         **{PREFIX + name: value for name, value in weighed.learned.items()},
     }

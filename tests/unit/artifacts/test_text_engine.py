@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from artifacts import loader
+from artifacts import manifest as manifests
 from artifacts.engine import Question
 from artifacts.engines.encoder import MAX_TOKENS, TextEncoder
 from artifacts.engines.lexical import LexicalIndex, build_lexical, compact_forms
+from artifacts.engines.query_weight import FED_BACK
 from artifacts.engines.text import TextEngine
 from artifacts.errors import ArtifactCorrupt
 from artifacts.item_text import item_text
@@ -237,6 +239,45 @@ def test_a_vector_stays_the_same_while_a_small_cache_overflows_in_many_threads(a
     with ThreadPoolExecutor(4) as pool:
         for vectors in pool.map(lambda _: encoder.encode(texts), range(4)):
             assert np.array_equal(vectors, expected)
+
+
+def with_feedback(artifact: Path, feedback: float) -> TextEngine:
+    manifest, keys = manifests.verify(artifact)
+    manifest.engine_parameters[FED_BACK] = feedback
+    return TextEngine(artifact, manifest, keys)
+
+
+def test_a_query_is_moved_to_what_it_finds_best(artifact):
+    once, twice = with_feedback(artifact, 0.0), with_feedback(artifact, 0.3)
+    for query in ("yogurt", "food for animals", "кофе"):
+        plain, moved = once.run(search(query, k=3)), twice.run(search(query, k=3))
+        assert plain.item_keys is not None
+        assert plain.embedding is not None
+        assert moved.embedding is not None
+        like_these = Question(plain.item_keys, np.ones((1, 3), np.float32), k=np.array([1]))
+        mean = once.run(like_these).embedding
+        assert mean is not None
+        expected = 0.7 * plain.embedding + 0.3 * mean
+        expected /= np.linalg.norm(expected)
+        np.testing.assert_allclose(moved.embedding, expected, atol=1e-5)
+
+
+def test_queries_of_one_batch_are_moved_as_each_alone(artifact):
+    together = with_feedback(artifact, 0.3).run(search("yogurt", "", "dog", "yogurt", "laptop"))
+    for row, query in enumerate(("yogurt", "", "dog", "yogurt", "laptop")):
+        alone = with_feedback(artifact, 0.3).run(search(query))
+        assert together.embedding is not None
+        assert alone.embedding is not None
+        np.testing.assert_allclose(together.embedding[row], alone.embedding[0], atol=1e-5)
+
+
+def test_an_artifact_of_before_asks_once(artifact):
+    manifest, keys = manifests.verify(artifact)
+    del manifest.engine_parameters[FED_BACK]
+    before = TextEngine(artifact, manifest, keys).run(search("yogurt"))
+    np.testing.assert_array_equal(
+        before.scores, with_feedback(artifact, 0.0).run(search("yogurt")).scores
+    )
 
 
 def test_the_artifact_is_not_touched_by_being_read(artifact):
