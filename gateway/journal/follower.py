@@ -275,13 +275,7 @@ class Follower:
         self._place = replace(self._place, position=run[-1].entry.position)
         for read, result in zip(run, results, strict=True):
             JOURNAL_ENTRIES.labels("here" if self._is_ours(read.entry) else "elsewhere").inc()
-            waiting = self._expected.get(read.entry.by)
-            if waiting is None or waiting.done():
-                continue
-            if isinstance(result, StoreFailed):
-                waiting.set_exception(result)
-            else:
-                waiting.set_result(result)
+            self._answer(read.entry, result)
 
     async def _skip(self, entry: Entry, reason: str) -> None:
         """Leave out what nobody can take in; the others are not to wait for it for ever."""
@@ -290,12 +284,20 @@ class Follower:
             "an entry of the journal is passed over",
             extra={"position": entry.position, "reason": reason},
         )
-        waiting = self._expected.get(entry.by)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(StoreRefused(f"the write was refused ({reason})"))
+        self._answer(entry, StoreRefused(f"the write was refused ({reason})"))
         self._place = replace(self._place, position=entry.position)
         self._unkept = True
         await self._keep()
+
+    def _answer(self, entry: Entry, result: Any) -> None:
+        """Tell who waits for an entry, if anybody does, what became of it."""
+        waiting = self._expected.get(entry.by)
+        if waiting is None or waiting.done():
+            return
+        if isinstance(result, StoreFailed):
+            waiting.set_exception(result)
+        else:
+            waiting.set_result(result)
 
     def _is_ours(self, entry: Entry) -> bool:
         return entry.by[:_WRITER] == self._writer

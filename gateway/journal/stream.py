@@ -119,7 +119,8 @@ class Journal:
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
-        _answer(self._waiting, JournalAway("this gateway stops"))
+        for written in self._waiting:
+            _answer(written, JournalAway("this gateway stops"))
         for client in (self._client, self._reader):
             # Of a server that stands still: whatever else there is to close must be.
             with contextlib.suppress(ValkeyError, OSError, TimeoutError):
@@ -193,7 +194,7 @@ class Journal:
                 answers = [JournalAway(type(error).__name__)] * len(sent)
             finally:
                 for written, answer in zip(sent, answers, strict=True):
-                    _answer([written], answer)
+                    _answer(written, answer)
 
     def _piece(self) -> list[_Written]:
         """Take what is to be sent next, if anything: no more than comes in time."""
@@ -330,16 +331,15 @@ def _both(answers: Iterator[Any], *, two: bool) -> Any:
     return second if isinstance(second, Exception) else first
 
 
-def _answer(sent: Sequence[_Written], answer: Any) -> None:
-    for written in sent:
-        if written.done.done():  # the caller has gone
-            continue
-        if isinstance(answer, JournalAway):
-            written.done.set_exception(answer)
-        elif isinstance(answer, Exception):
-            written.done.set_exception(JournalAway(_reason(answer)))
-        else:
-            written.done.set_result(None)
+def _answer(written: _Written, answer: Any) -> None:
+    if written.done.done():  # the caller has gone
+        return
+    if isinstance(answer, JournalAway):
+        written.done.set_exception(answer)
+    elif isinstance(answer, Exception):
+        written.done.set_exception(JournalAway(_reason(answer)))
+    else:
+        written.done.set_result(None)
 
 
 def _entry_id(position: int) -> str:

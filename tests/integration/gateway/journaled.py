@@ -1,7 +1,6 @@
 """Gateways of one journal, and what tests ask of them."""
 
 import asyncio
-import socket
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from valkey import Valkey as Client
 
 from benchmarks.valkey import Valkey
+from gateway.journal.membership import Membership
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
 from services.runtime.config import Secret
@@ -85,14 +85,7 @@ async def refusal(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
 def forget(valkey: Valkey) -> None:
     """Have the journal forget all its entries, as it does with time."""
     with Client.from_url(valkey.url) as client:
-        (stream,) = [k for k in client.scan_iter("plait:journal:*") if client.type(k) == b"stream"]
-        client.xtrim(stream, maxlen=0, approximate=False)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+        client.xtrim(stream_of(client), maxlen=0, approximate=False)
 
 
 def items_of(shop: Shop) -> list[str]:
@@ -103,3 +96,16 @@ def items_of(shop: Shop) -> list[str]:
 async def whole(opening: AbstractAsyncContextManager[Shop]) -> list[tuple[Any, ...]]:
     async with opening as shop:
         return stored(shop, "ann")
+
+
+def stream_of(client: Client) -> str:
+    """The name of the journal's stream."""
+    identity: Any = client.get("plait:journal")
+    return f"plait:journal:{identity.decode()}"
+
+
+def membership(shop: Shop) -> Membership:
+    """A gateway's part in the journal."""
+    found = shop.application._membership
+    assert found is not None
+    return found

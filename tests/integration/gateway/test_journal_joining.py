@@ -10,6 +10,7 @@ import grpc
 import pytest
 from valkey import Valkey as Client
 
+from benchmarks.systems.ports import free_ports
 from benchmarks.valkey import Valkey, running_valkey
 from gateway.errors import StoreFailed
 from gateway.journal.place import Place
@@ -20,7 +21,6 @@ from tests.integration.gateway.journaled import (
     alone,
     both_hold,
     forget,
-    free_port,
     joined,
     names,
     record,
@@ -102,7 +102,7 @@ async def test_a_new_shop_begins_with_an_empty_file(other: Path, valkey: Valkey)
 async def test_a_gateway_that_knows_of_others_waits_for_one_to_begin(
     directory: Path, other: Path, valkey: Valkey
 ) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
 
     async def later() -> list[tuple[Any, ...]]:
         async with alone(other, valkey, peers=f"127.0.0.1:{port}") as second:

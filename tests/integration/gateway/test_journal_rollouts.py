@@ -23,6 +23,7 @@ from tests.integration.gateway.journaled import (
     both_hold,
     forget,
     joined,
+    membership,
     record,
     refusal,
     until,
@@ -43,6 +44,15 @@ async def load_fusion(shop: Shop, **which: Any) -> None:
     await stub.LoadFusion(pb.LoadFusionRequest(**which))
 
 
+async def until_served(shop: Shop, version: int, seconds: float = 20.0) -> None:
+    """Wait until a gateway serves a version of the fusion."""
+
+    async def served() -> bool:
+        return bool((await rolled_out(shop)).fusion.version == version)
+
+    await until(served, seconds)
+
+
 def another_fusion(*directories: Path) -> None:
     """Publish a second version in the repository of each gateway."""
     for directory in directories:
@@ -57,11 +67,7 @@ async def test_a_version_of_the_fusion_is_served_by_every_gateway(
         await load_fusion(second, version=1)
         await agree(first, second)
         await load_fusion(first, version=2)
-
-        async def changed() -> bool:
-            return bool((await rolled_out(second)).fusion.version == 2)
-
-        await until(changed)
+        await until_served(second, 2)
         await load_fusion(second, previous=True)
         await agree(first, second)
         assert (await rolled_out(first)).fusion.version == 1
@@ -109,11 +115,7 @@ async def test_what_the_others_could_not_be_told_they_are_told_once_valkey_is_ba
         assert "changed at this gateway" in str(refused.details())
         assert (await rolled_out(first)).fusion.version == 2
         valkey.start()
-
-        async def told() -> bool:
-            return bool((await rolled_out(second)).fusion.version == 2)
-
-        await until(told)
+        await until_served(second, 2)
 
 
 async def test_a_canary_takes_the_same_shoppers_at_every_gateway(
@@ -177,8 +179,7 @@ async def test_a_gateway_that_is_behind_does_not_undo_what_another_changes_meanw
     another_fusion(directory, other)
     monkeypatch.setattr("gateway.journal.follower._PATIENCE", 0.5)
     take, goes_on = Follower._take, asyncio.Event()
-    assert first.application._membership is not None
-    slow = first.application._membership._follower
+    slow = membership(first)._follower
 
     async def late(self: Follower, entries: Sequence[Entry]) -> None:
         if self is slow and entries:
@@ -215,11 +216,7 @@ async def test_what_is_in_force_is_told_also_if_who_asked_for_it_has_gone(
         asking.cancel()
         await asyncio.sleep(0.2)
         goes_on.set()
-
-        async def told() -> bool:
-            return bool((await rolled_out(second)).fusion.version == 2)
-
-        await until(told, 5.0)
+        await until_served(second, 2, 5.0)
 
 
 async def test_what_a_full_disk_does_not_keep_is_adopted_once_it_does(

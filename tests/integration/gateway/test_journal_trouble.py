@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,8 +14,8 @@ from valkey import Valkey as Client
 from valkey.asyncio.connection import Connection
 
 from artifacts.keys import item_key
-from benchmarks.valkey import Valkey, running_valkey
-from gateway.errors import JournalAway, StoreFailed
+from benchmarks.valkey import Valkey
+from gateway.errors import StoreFailed
 from gateway.events import EventTaker
 from gateway.journal.place import Place, place_of
 from gateway.journal.stream import Entry, Journal
@@ -30,10 +29,12 @@ from tests.integration.gateway.journaled import (
     healthy,
     items_of,
     joined,
+    membership,
     names,
     record,
     refusal,
     stored,
+    stream_of,
     until,
     view,
     whole,
@@ -94,7 +95,7 @@ async def test_an_entry_that_nobody_understands_is_passed_over(
 ) -> None:
     async with joined(other, first, valkey) as second:
         with Client.from_url(valkey.url) as client:
-            stream = f"plait:journal:{client.get('plait:journal').decode()}"
+            stream = stream_of(client)
             client.xadd(stream, {"by": b"x", "entry": b"\xff\xff"})
             client.xadd(stream, {"nothing": b"of ours"})
         await record(first, view(4, "e1"))
@@ -108,7 +109,7 @@ async def test_a_full_journal_lets_go_of_its_oldest_and_takes_the_new(
     with Client.from_url(valkey.url) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 200_000)
-        stream = f"plait:journal:{client.get('plait:journal').decode()}"
+        stream = stream_of(client)
         for _ in range(100):
             await record(first, *(view(4, f"{uuid4()}") for n in range(100)))
         assert client.xinfo_stream(stream)["entries-added"] == 101
@@ -122,7 +123,7 @@ async def test_entries_stay_for_their_time_and_no_longer(
     monkeypatch.setattr("gateway.journal.stream._TRIM_SECONDS", 0.0)
     async with alone(directory, valkey, journal_minutes=1) as shop:
         with Client.from_url(valkey.url) as client:
-            stream = f"plait:journal:{client.get('plait:journal').decode()}"
+            stream = stream_of(client)
             for n in range(1, 301):  # long ago; whole pieces of a hundred go
                 client.xadd(stream, {"by": b"x", "entry": b"x"}, id=f"{n}-0")
         # The first tells what time it is.
@@ -351,8 +352,7 @@ async def test_that_a_file_may_lack_something_is_kept_once_the_disk_takes_it(
         await put_place(self, place)
 
     monkeypatch.setattr(Store, "put_place", fails_first)
-    assert first.application._membership is not None
-    first.application._membership.restate()
+    membership(first).restate()
     await record(first, view(4))
 
     async def kept() -> bool:
@@ -367,23 +367,6 @@ def has_gap(shop: Shop) -> bool:
         return place_of(connection).gap
 
 
-async def test_who_waits_for_valkey_as_the_gateway_ends_hears_of_it(valkey: Valkey) -> None:
-    journal = Journal(valkey.url, minutes=1)
-    journal.follow(1)
-    pid = valkey.pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        waiting = [asyncio.create_task(journal.append(b"x", b"y")) for _ in range(2)]
-        await asyncio.sleep(0)
-        waiting.append(asyncio.create_task(journal.append(b"x", b"y")))
-        await asyncio.sleep(0.1)
-        await journal.stop()
-        answers = await asyncio.gather(*waiting, return_exceptions=True)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    assert [str(a) for a in answers] == ["the journal is away (this gateway stops)"] * 3
-
-
 async def test_a_gateway_ends_also_as_it_has_just_asked_valkey(
     first: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,57 +378,6 @@ async def test_a_gateway_ends_also_as_it_has_just_asked_valkey(
             ending.set()
 
     monkeypatch.setattr(Connection, "_send_packed_command", sent)
-    assert first.application._membership is not None
     await ending.wait()
     async with asyncio.timeout(5):
-        await first.application._membership.stop()
-
-
-async def test_a_server_that_is_the_master_no_longer_is_left_for_who_is(
-    valkey: Valkey, tmp_path: Path
-) -> None:
-    with running_valkey(tmp_path / "next") as following:
-        port = valkey.port
-
-        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there, back = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(piped(reader, back), piped(there, writer))
-
-        async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as named:
-            address = named.sockets[0].getsockname()
-            journal = Journal(f"valkey://127.0.0.1:{address[1]}/0", minutes=1)
-            assert await journal.found(7) == 7
-            port = following.port
-            with Client.from_url(valkey.url) as client:
-                client.replicaof("127.0.0.1", str(following.port))
-            with pytest.raises(JournalAway, match="read only"):
-                await journal.found(7)
-            assert await journal.found(7) == 7
-            await journal.stop()
-
-
-async def piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while content := await reader.read(1 << 16):
-        writer.write(content)
-    writer.close()
-
-
-async def test_what_its_caller_waits_for_no_more_is_not_written_later(valkey: Valkey) -> None:
-    journal = Journal(valkey.url, minutes=1)
-    journal.follow(1)
-    pid = valkey.pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        sent = asyncio.create_task(journal.append(b"x", b"sent"))
-        await asyncio.sleep(0.1)
-        gone = asyncio.create_task(journal.append(b"x", b"gone"))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    await asyncio.gather(sent, return_exceptions=True)
-    await journal.append(b"x", b"later")
-    entries, _ = await journal.read(0, wait=False)
-    await journal.stop()
-    assert [entry.raw for entry in entries if entry.raw != b"sent"] == [b"later"]
+        await membership(first).stop()
