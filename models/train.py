@@ -23,6 +23,7 @@ from artifacts.engine import Engine
 from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.data.errors import DatasetError, OptionError
+from models.data.prices import as_of
 from models.options import with_options
 from models.progress import Progress, silent
 from models.validation import Holdout, hold_out
@@ -195,11 +196,16 @@ def train_source(
     config: TrainConfig,
     progress: Progress = silent,
 ) -> Trained:
-    """Train one source on some of the dataset's events and publish it."""
+    """Train one source on some of the dataset's events and publish it.
+
+    It meets items at the prices that those events tell of: a price that was only paid later
+    would say which items are going to be sold.
+    """
     began = time.perf_counter()
     module = importlib.import_module(f"models.{source}.train")
     settings = config_of(source, config.preset, config.seed, config.options.get(source))
-    path: Path = module.train(settings, dataset.items, events, repository, progress)
+    items = as_of(dataset.items, events)
+    path: Path = module.train(settings, items, events, repository, progress)
     return _trained(source, path, began)
 
 

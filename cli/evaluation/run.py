@@ -11,7 +11,8 @@ from cli.evaluation.training import Job, Stages
 from cli.machine import describe
 from models.data.dataset import Dataset
 from models.data.errors import OptionError, SplitError
-from models.evaluate.parts import Parts, as_of, base_protocol, make_parts
+from models.data.prices import as_of
+from models.evaluate.parts import Parts, base_protocol, make_parts
 from models.evaluate.report import Report, Table
 from models.evaluate.work import Work, file_digest
 from models.fusion.exposures import check_exposures

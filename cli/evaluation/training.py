@@ -16,6 +16,7 @@ from artifacts.loader import load
 from cli.evaluation.plan import Model, Plan
 from models.data.dataset import Dataset
 from models.data.errors import DatasetError, OptionError
+from models.data.prices import as_of
 from models.evaluate.parts import Parts
 from models.evaluate.work import Work, code_of, digest, file_digest
 from models.export import config_json
@@ -106,13 +107,14 @@ def _source(job: Job, model: Model, config: Any, events: pl.DataFrame) -> Source
         "events": events.height,  # fewer without the validation part
         "source": model.source,
         "config": config_json(config),
-        "code": code_of(module, "models.evaluate.parts"),
+        "code": code_of(module, "models.evaluate.parts", "models.data.prices"),
     }
     home = job.work.part(model.source, key)
     if not layout.versions(home, model.source):
         began = time.perf_counter()
         progress = job.stages(f"train {model.label}{job.suffix}")
-        importlib.import_module(module).train(config, job.dataset.items, events, home, progress)
+        items = as_of(job.dataset.items, events)
+        importlib.import_module(module).train(config, items, events, home, progress)
         (home / _SECONDS).write_text(f"{time.perf_counter() - began:.3f}")
     directory = layout.find(home, model.source)
     return Source(model, load(directory), directory, _seconds(home), digest(key))

@@ -14,6 +14,7 @@ from artifacts.fusion import FusionArtifact
 from artifacts.ranker.features import OWN_ON
 from artifacts.ranker.shelf import LEADING_ON
 from models.data.dataset import Dataset
+from models.data.prices import as_of
 from models.fusion import surfaces
 from models.fusion.asked import RANKED, VISITS, questions
 from models.fusion.cases import Setting
@@ -88,7 +89,8 @@ def setting_of(
 def known_of(dataset: Dataset, setting: Setting, window: Window) -> Known:
     """Return what is known of items when a window's questions are asked, on any surface."""
     catalogue = setting.catalogue
-    shelf = shelf_of(dataset.items, setting, popularity_of(catalogue, window.known))
+    items = as_of(dataset.items, window.known)
+    shelf = shelf_of(items, setting, popularity_of(catalogue, window.known))
     last = (window.wanted["time"].dt.epoch("us") / 1e6).max()
     until = last if isinstance(last, float) else float("inf")
     return Known(setting, shelf, item_habits(catalogue, window.known), until=until)

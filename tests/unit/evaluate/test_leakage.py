@@ -16,10 +16,18 @@ from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.ranking import Asked, baselines
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import Ranked, ask_for, rank_rows
+from cli.evaluation.training import earlier_sources, train_sources
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
 from models.data.importers import import_dataset
+from models.data.prices import as_of
 from models.data.splits import time_split
-from models.evaluate.parts import as_of, make_parts
+from models.evaluate.parts import make_parts
+from models.fusion.catalogue import make_catalogue
+from models.fusion.config import Config as FusionConfig
+from models.fusion.config import Window
+from models.fusion.rankers import known_of, setting_of
+from models.fusion.train import before
+from models.train import TrainConfig, train_all
 from tests.support.shop import shop
 
 # The least that trains anything: what is compared is who knows what.
@@ -194,3 +202,42 @@ def test_judging_validation_never_meets_the_test_part(tmp_path: Path) -> None:
         assert parts.wanted.equals(split.valid)
         assert parts.known["time"].max() < split.t1  # type: ignore[operator]
         assert bool(parts.tune.height) is fused
+
+
+def test_training_does_not_know_what_is_paid_in_the_tenth_that_is_tuned_on(tmp_path: Path) -> None:
+    real = dataset(tmp_path / "real")
+    planted = with_another(real, tmp_path / "planted", later=True)
+    options: dict[str, dict[str, object]] = {"content": {"steps": 4, "further_steps": 1}}
+    config = TrainConfig(sources=("content",), preset="quick", options=options)
+    found = []
+    for data, home in ((real, tmp_path / "a-1"), (planted, tmp_path / "b-1")):
+        train_all(data, home, config)
+        found.append((home / "content" / "1" / "item_vectors.npy").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_an_earlier_window_does_not_know_what_is_paid_in_it(tmp_path: Path) -> None:
+    real = dataset(tmp_path / "real")
+    parts = make_parts(real, "time-split")
+    config = FusionConfig(least_questions=1)
+    then = before(config, Window(parts.train, parts.tune))
+    assert then is not None
+    later = pl.col("time") >= then.wanted["time"].min()
+    paid = pl.when(later).then(1000.0).otherwise("price")
+    events = real.events.with_columns(price=paid)
+    planted = write_dataset(
+        tmp_path / "planted", items=priced(real.items, events), events=events, info=real.info
+    )
+    found = []
+    for data, home in ((real, tmp_path / "a-2"), (planted, tmp_path / "b-2")):
+        models, _ = read_models("content", ("content.steps=4", "content.further_steps=1"))
+        job = make_job(data, Plan("time-split", models, preset="quick", work=home))
+        source = earlier_sources(job, train_sources(job), then)["content"]
+        vectors = np.load(source.directory / "item_vectors.npy")
+        known = make_catalogue(
+            job.dataset.items, np.zeros((job.dataset.items.height, 1), np.float32)
+        )
+        setting = setting_of(config, known, {"content": source.engine}, then, ordered=True)
+        found.append((vectors, known_of(job.dataset, setting, then).shelf.price))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1], found[1][1])
