@@ -80,7 +80,7 @@ class Shelf:
                 metrics.forget_version(name, str(version))
 
     def get(self, name: str, version: str = "") -> Batcher[Any]:
-        """Return what serves a model, by default the default version.
+        """Return what serves a model, by default the default version and no other.
 
         Raises NotFound, or Unavailable where none is loaded.
         """
@@ -88,12 +88,12 @@ class Shelf:
         if not versions:
             self.known(name)
             raise Unavailable(f"{name}: no version is loaded")
-        if not version:
-            return self._served[versions[-1]][name]
         for number in versions:
-            if version == str(number):
+            if version == str(number) or (not version and number == self._default):
                 return self._served[number][name]
         listed = ", ".join(map(str, versions))
+        if not version:
+            raise Unavailable(f"{name}: the default version is not loaded; there is {listed}")
         raise NotFound(f"{name}: version '{version}' is not served; there is {listed}")
 
     def versions(self, name: str) -> list[int]:

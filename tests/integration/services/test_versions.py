@@ -121,6 +121,21 @@ async def test_one_version_is_unloaded_and_the_default_is_not(stub: Stub, reposi
     assert (await refusal(unload(stub, 2)))[0] is grpc.StatusCode.NOT_FOUND
 
 
+async def test_who_names_no_version_is_answered_by_the_default_one_or_by_none(
+    stub: Stub, repository: Path
+) -> None:
+    publish(repository, SECOND)
+    await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="cf"))
+    await change(stub, 2, beside=True)
+    code, said = await refusal(ask(stub))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert said == "cf: the default version is not loaded; there is 2"
+    assert (await ask(stub, "2"))[0] == "2"
+    assert not await ready(stub, "")
+    await change(stub, 1)
+    assert (await ask(stub))[0] == "1"
+
+
 async def test_a_third_version_needs_room_and_is_refused_without(
     stub: Stub, repository: Path
 ) -> None:
