@@ -25,8 +25,9 @@ _Result: TypeAlias = Outputs | Exception
 class _Call(Generic[Q]):
     __slots__ = ("answer", "arrived", "deadline", "question")
 
-    def __init__(self, question: Q, answer: asyncio.Future[Outputs], deadline: float) -> None:
+    def __init__(self, question: Q, answer: asyncio.Future[_Result], deadline: float) -> None:
         self.question = question
+        # What is raised is a result as well: a future refuses to raise some (StopIteration).
         self.answer = answer
         self.deadline = deadline
         self.arrived = time.perf_counter()
@@ -76,7 +77,10 @@ class Batcher(Generic[Q]):
             self._idle.clear()
             # Not at once: calls that arrived in the same turn of the loop join.
             self._loop.call_soon(self._next)
-        return await call.answer
+        result = await call.answer
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def close(self, patience: float) -> None:
         """Refuse new calls, finish those accepted, end the thread; give up after `patience` s.
@@ -98,7 +102,7 @@ class Batcher(Generic[Q]):
     def _refuse_waiting(self) -> None:
         for call in self._waiting:
             if not call.answer.done():
-                call.answer.set_exception(
+                call.answer.set_result(
                     Unavailable(f"{self.name}: this version was unloaded, call again")
                 )
         self._waiting.clear()
@@ -136,18 +140,14 @@ class Batcher(Generic[Q]):
         self._metrics.expired.inc(len(gone))
         for call in gone:
             if not call.answer.done():
-                call.answer.set_exception(DeadlineExceeded("expired while waiting for its turn"))
+                call.answer.set_result(DeadlineExceeded("expired while waiting for its turn"))
         self._waiting = deque(c for c in self._waiting if not c.answer.done())
         return len(gone)
 
     def _deliver(self, batch: Sequence[_Call[Q]], results: Sequence[_Result]) -> None:
         """Hand out the answers (on the event loop) and start the next batch."""
         for call, result in zip(batch, results, strict=True):
-            if call.answer.done():  # cancelled while it ran
-                continue
-            if isinstance(result, Exception):
-                call.answer.set_exception(result)
-            else:
+            if not call.answer.done():  # cancelled while it ran
                 call.answer.set_result(result)
         self._next()
 

@@ -252,6 +252,17 @@ async def test_a_thread_that_was_not_waited_for_ends_with_its_batch() -> None:
     assert model.batches == [[0]]
 
 
+async def test_whatever_a_model_raises_its_caller_hears_and_the_next_is_answered() -> None:
+    model = GatedModel()
+    model.gate.set()
+    async with _batcher(model) as batcher, asyncio.timeout(PATIENCE):
+        split, model.split = model.split, lambda *_: [next(iter(()))]  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await batcher.submit(Number(1))
+        model.split = split  # type: ignore[method-assign]
+        assert (await batcher.submit(Number(2)))["value"] == 2
+
+
 async def test_waiting_rows_and_outcomes_are_measured_by_source_and_version() -> None:
     model = GatedModel()
     model.gate.set()
