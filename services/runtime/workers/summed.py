@@ -6,8 +6,8 @@ serve is served, not served three times. The process's own figures (CPU, memory)
 sums over the parent and its workers.
 """
 
+import contextlib
 import resource
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Summed(Collector):
     """What the parent exposes; `workers` returns the process ids of those that live."""
 
     def __init__(self, directory: Path, workers: Callable[[], Iterable[int]]) -> None:
-        self._directory = str(directory)
+        self._directory = directory
         self._workers = workers
         # Kept: asked anew, the system may say a second more or less of when this one started.
         self._own = _process("self")
@@ -47,13 +47,9 @@ class Summed(Collector):
         yield from self._processes()
 
     def _counted(self) -> Iterable[Metric]:
-        collector = MultiProcessCollector(None, self._directory)  # type: ignore[no-untyped-call]
-        while True:
-            try:
-                found: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call]
-            except struct.error:  # a worker is making its file at this moment
-                continue
-            return found
+        files = [str(file) for file in self._directory.glob("*.db") if _begun(file)]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return found
 
     def _processes(self) -> Iterator[Metric]:
         others = [list(_process(str(pid)).collect()) for pid in self._workers()]
@@ -66,6 +62,13 @@ class Summed(Collector):
                     value += ended.ru_utime + ended.ru_stime
                 metric.samples = [Sample(metric.samples[0].name, {}, value)]
             yield metric
+
+
+def _begun(file: Path) -> bool:
+    """Say whether a worker's file can be read: it is empty until the worker has made it."""
+    with contextlib.suppress(FileNotFoundError):
+        return file.stat().st_size > 0
+    return False
 
 
 def _process(pid: str) -> ProcessCollector:

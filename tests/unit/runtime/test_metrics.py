@@ -49,3 +49,8 @@ def test_workers_were_started_when_they_were_whatever_the_clock_says_later(
     # Where a clock is set a little, the system was booted at another moment.
     monkeypatch.setattr(ProcessCollector, "_boot_time", lambda _: (boot or 0.0) + 1.0)
     assert started() == before
+
+
+def test_a_worker_that_has_not_made_its_file_counts_nothing_yet(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    assert [metric.name for metric in Summed(tmp_path, list).collect()]
