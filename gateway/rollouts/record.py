@@ -55,7 +55,7 @@ class RecordFile:
             return parse(self._path.read_text())
         except FileNotFoundError:
             return Record()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
             _log.error(
                 "rollouts not read, default versions answer everybody",
                 extra={"file": str(self._path), "reason": str(error)},
@@ -122,7 +122,7 @@ def written(record: Record) -> str:
 
 
 def parse(text: str) -> Record:
-    """Read what `written` wrote; raises ValueError, KeyError or TypeError."""
+    """Read what `written` wrote; raises ValueError, OverflowError, KeyError or TypeError."""
     raw: dict[str, Any] = json.loads(text)
     canaries = tuple(
         Canary(

@@ -135,7 +135,7 @@ class SharedRollouts:
             except Unavailable as error:
                 self._told = self._told or told
                 return str(error)
-            except (ValueError, KeyError, TypeError, PlaitError) as error:
+            except (ValueError, OverflowError, KeyError, TypeError, PlaitError) as error:
                 return str(error)
             return ""
 

@@ -42,7 +42,7 @@ class ChoiceFile:
             return _parse(json.loads(self._path.read_text()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
             _log.warning("choice of versions not read: %s (%s)", self._path, error)
             return None
 

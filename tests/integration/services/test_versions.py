@@ -271,10 +271,11 @@ async def test_what_cannot_be_served_any_more_is_left_out_at_the_next_start(
     (repository / "cf" / "2" / "model.onnx").write_bytes(b"damaged")
     async with running(repository) as stub:
         assert await listed(stub) == ["1"]
-    (repository / "cf" / ".serving.json").write_text("{")
-    async with running(repository) as stub:
-        # No choice to go by: the newest that is not refused.
-        assert await listed(stub) == ["1"]
+    for damaged in ("{", '{"default": Infinity, "beside": [], "previous": null}'):
+        (repository / "cf" / ".serving.json").write_text(damaged)
+        async with running(repository) as stub:
+            # No choice to go by: the newest that is not refused.
+            assert await listed(stub) == ["1"]
 
 
 async def test_with_a_pinned_version_that_is_damaged_it_does_not_start(repository: Path) -> None:
