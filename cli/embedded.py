@@ -6,7 +6,7 @@ service, and no service knows the gateway. Settings are those of the five proces
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.runtime.early import prepare
 
@@ -40,10 +40,12 @@ _MODELS: Mapping[str, tuple[Source, type[ServiceConfig]]] = dict(
 )
 
 
-def links(environ: Mapping[str, str]) -> dict[str, EmbeddedLink]:
-    """Return the four sources, not loaded yet; raises ConfigError."""
+def links(environ: Mapping[str, str], names: Collection[str] = SOURCES) -> dict[str, EmbeddedLink]:
+    """Return the sources of these names that have models here, not loaded; raises ConfigError."""
     made = {}
     for name, (source, config_class) in _MODELS.items():
+        if name not in names:
+            continue
         config = load(config_class, name, environ)
         made[name] = EmbeddedLink(
             source, config.repository, limits(config), version=config.version, beside=config.beside
@@ -56,7 +58,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return run(
         GATEWAY,
         GatewayConfig,
-        lambda config: GatewayApplication(config, links(environ)),
+        lambda config: GatewayApplication(config, links(environ, config.addresses())),
         argv=argv,
         environ=environ,
     )

@@ -107,6 +107,7 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     if wishes.workers is not None:
         given.update({f"PLAIT_{n.upper()}_WORKERS": str(wishes.workers) for n in SOURCES})
     gateway = load(GatewayConfig, GATEWAY, given)
+    asked = gateway.addresses()
     sources = {name: load(_config_class(name), name, given) for name in SOURCES}
     for name, config in sources.items():
         if config.workers > 1 and config.socket is None:
@@ -114,8 +115,9 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
             sources[name] = replace(config, socket=sockets / name)
             given[f"PLAIT_{name.upper()}_SOCKET"] = str(sockets / name)
     try:
-        for name, config in sources.items():
-            find(config.repository, name, config.version)
+        # Those that the gateway does not ask are not loaded into it.
+        for name in (n for n in SOURCES if n in asked or not wishes.embedded):
+            find(sources[name].repository, name, sources[name].version)
         find(gateway.repository, FUSION, gateway.version)
     except ArtifactMissing as error:
         raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
@@ -123,7 +125,7 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     state = wishes.state if wishes.state is not None else gateway.state
     given |= _beside(wishes.state, gateway)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
-    others = {name: at for name, at in gateway.addresses().items() if name not in SOURCES}
+    others = {name: at for name, at in asked.items() if name not in SOURCES}
     topology = Topology(ends[0], tuple(ends[1:]))
     if wishes.embedded and wishes.workers is not None:
         raise UserError("--workers is for model services, and with --embedded there are none")

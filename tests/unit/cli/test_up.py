@@ -2,12 +2,14 @@
 
 import json
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from cli import embedded
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig, child_environment
 from cli.fleet_options import endpoints, words_for
@@ -17,7 +19,8 @@ from cli.processes import Fleet
 from cli.topology import FUSION, SOURCES
 from cli.up import Wishes, _on_signals
 from cli.up import plan as plan_with_sockets
-from services.runtime.config import ConfigError
+from gateway.config import GatewayConfig
+from services.runtime.config import ConfigError, load
 from services.runtime.server import ServerConfig
 from tests.unit.cli.conftest import Run
 
@@ -196,3 +199,19 @@ def test_the_end_of_a_terminal_is_a_reason_to_stop_but_under_nohup(
     assert stop.is_set() is not nohup
     signal.raise_signal(signal.SIGTERM)
     assert stop.is_set()
+
+
+def test_one_process_needs_and_loads_the_models_that_are_asked_and_no_others(
+    repository: Path,
+) -> None:
+    shutil.rmtree(repository / "text")
+    sources = {
+        "PLAIT_GATEWAY_SOURCES": "cf=127.0.0.1:1,content=127.0.0.1:2",
+        "PLAIT_GATEWAY_ITEM_ENCODERS": "content",
+    }
+    config = plan(Wishes(repository=repository, embedded=True), sources)
+    made = {**sources, **child_environment(config)}
+    asked = load(GatewayConfig, "gateway", made).addresses()
+    assert list(embedded.links(made, asked)) == ["cf", "content"]
+    with pytest.raises(UserError, match="text"):
+        plan(Wishes(repository=repository), sources)
