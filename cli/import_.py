@@ -87,7 +87,7 @@ def _mapping_file(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        read = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a TOML file ({error})") from None
     mapping: dict[str, str] = {}

@@ -135,7 +135,7 @@ def check_exposures(config: Config, times: Times) -> None:
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the lines of a file with their numbers."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, text in enumerate(file, 1):
                 try:
                     line = json.loads(text)

@@ -242,3 +242,9 @@ def test_a_line_that_was_cut_short_is_named_by_its_place_in_the_log(tmp_path: Pa
         file.write('{"ranking_id": "r", "us')
     with pytest.raises(SourceError, match="line 3: not JSON"):
         learn_weights([log], 10.0)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_log(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.jsonl", [page("r", "u", ["7"]), followed("r", "u", "7", 1.0)])
+    log.write_text(log.read_text(), encoding="utf-8-sig")
+    assert read_exposures([log]).shown.height == 1

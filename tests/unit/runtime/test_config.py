@@ -47,6 +47,12 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path:
     )
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "plait.toml"
+    path.write_text("[cf]\nport = 2\n", encoding="utf-8-sig")
+    assert config.load(Settings, "cf", {"PLAIT_CONFIG": str(path)}).port == 2
+
+
 def test_the_file_is_utf_8_wherever_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "plait.toml"
     path.write_text('[cf]\nrepository = "Käse"\n', encoding="utf-8")
