@@ -102,7 +102,7 @@ def weigher(exposures: Exposures, found: Examination, most: float) -> Weigh:
         weights = np.ones(len(keys), np.float32)
         # The first that followed counts: later ones are written over by earlier ones.
         for time, key, inverse in reversed(theirs.get(user, [])):
-            if since <= time <= until:
+            if since <= time < until:
                 weights[keys == key] = inverse
         return weights
 

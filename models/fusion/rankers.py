@@ -4,6 +4,7 @@ Without an earlier window, or without visits, the surfaces that need them do wit
 or have none (ranker.py).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -92,7 +93,8 @@ def known_of(dataset: Dataset, setting: Setting, window: Window) -> Known:
     items = as_of(dataset.items, window.known)
     shelf = shelf_of(items, setting, popularity_of(catalogue, window.known))
     last = (window.wanted["time"].dt.epoch("us") / 1e6).max()
-    until = last if isinstance(last, float) else float("inf")
+    # To the end of its second: a shop's export may leave off what its exposure log tells of it.
+    until = math.floor(last) + 1.0 if isinstance(last, float) else float("inf")
     return Known(setting, shelf, item_habits(catalogue, window.known), until=until)
 
 

@@ -68,7 +68,7 @@ class Known:
     habits: Floats  # [n, H]
     # By what exposure logs say; None: targets count alike.
     weigh: Weigh | None = None
-    # When the events end that answer the questions, seconds since epoch.
+    # Before when the events lie that answer the questions, seconds since epoch.
     until: float = float("inf")
     # Whether what a shopper had before is a candidate whoever names it.
     own: bool = True

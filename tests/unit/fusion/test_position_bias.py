@@ -7,26 +7,30 @@ shown, and look at a place with a known probability.
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from artifacts.formulas import Floats
 from artifacts.keys import Keys
 from artifacts.ranker.features import names
+from models.data.dataset import Dataset, DatasetInfo
 from models.data.errors import SourceError
 from models.evaluate.ranking import Asking, Lists
 from models.fusion.cases import Setting
-from models.fusion.config import Config
+from models.fusion.config import Config, Window
 from models.fusion.exposures import learn_weights, read_exposures
 from models.fusion.network import subset, train_network
 from models.fusion.ranker import ndcg
+from models.fusion.rankers import known_of
 from models.fusion.tables import Known, Table, tables_of
 from models.progress import silent
 from tests.unit.fusion.builders import SOURCES, columns
-from tests.unit.fusion.learning import catalogue, question
+from tests.unit.fusion.learning import NOW, catalogue, events, question
 from tests.unit.fusion.test_ranker import learned, named, shelf
 
 CANDIDATES, SHOPPERS = 12, 900
@@ -248,3 +252,16 @@ def test_a_byte_order_mark_is_no_part_of_a_log(tmp_path: Path) -> None:
     log = write(tmp_path / "log.jsonl", [page("r", "u", ["7"]), followed("r", "u", "7", 1.0)])
     log.write_text(log.read_text(), encoding="utf-8-sig")
     assert read_exposures([log]).shown.height == 1
+
+
+def test_the_last_second_of_a_window_is_whole() -> None:
+    """Of what followed at 59.4 s, an export of whole seconds says 59."""
+    last = NOW + timedelta(seconds=59)
+    wanted = events([{"item_key": int(columns().keys[0]), "time": last}])
+    items = pl.DataFrame({"item_key": columns().keys}).with_columns(
+        price=pl.lit(1.0), brand=pl.lit(""), provider=pl.lit("")
+    )
+    data = Dataset(Path("shop"), items, wanted, None, DatasetInfo("shop", "made", "time"))
+    setting = Setting(catalogue(), {}, Asking(), np.zeros((3, 3), np.float32))
+    until = known_of(data, setting, Window(wanted, wanted)).until
+    assert last.timestamp() + 0.4 < until <= last.timestamp() + 1
