@@ -19,6 +19,7 @@ class Tuned:
     dataset: str
     source: str
     preset: str
+    seed: int
     protocol: str
     split: str  # how the parts were made
     main: str  # the metric that decides

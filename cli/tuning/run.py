@@ -58,6 +58,7 @@ def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) ->
         dataset=dataset.info.name,
         source=search.source,
         preset=search.plan.preset,
+        seed=search.plan.seed,
         protocol=search.plan.protocol,
         split=bench.job.parts.note,
         main=bench.main,

@@ -67,7 +67,7 @@ def verdict(found: Tuned) -> str:
 def train_line(found: Tuned, dataset: Path) -> str:
     """Return the command that trains what came out best."""
     words = ["plait", "train", str(dataset), "var/models", "--sources", found.source]
-    words += ["--keep-fusion", "--preset", found.preset]
+    words += ["--keep-fusion", "--preset", found.preset, "--seed", str(found.seed)]
     for name, value in found.settings.items():
         words += ["--set", f"{found.source}.{name}={value}"]
     return shlex.join(words)

@@ -97,6 +97,7 @@ def test_the_line_at_the_end_trains_what_was_found(home: Path, tuned: dict[str, 
     made = json.loads(output[output.index("{") :])["trained"]
     assert [one["source"] for one in made] == ["cf"]
     assert all(f"cf.{n}={v}" in words for n, v in tuned["settings"].items())
+    assert words[words.index("--seed") + 1] == str(tuned["seed"])
 
 
 def test_a_search_without_success_says_why(home: Path) -> None:
