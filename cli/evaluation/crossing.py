@@ -143,4 +143,5 @@ def _targets(job: Job) -> tuple[str, ...]:
             f"{job.dataset.path}: {len(there)} domains, and each costs two trainings of every "
             f"model; name some with --domain, of {', '.join(there)}"
         )
-    return job.plan.domains or tuple(there)
+    # One that is named twice is judged once.
+    return tuple(dict.fromkeys(job.plan.domains)) or tuple(there)

@@ -97,6 +97,14 @@ def test_nothing_but_the_target_domain_is_shown(crossed: Report) -> None:
     assert by_name(crossed.tables[0])["cf"] > 0.2
 
 
+def test_a_domain_that_is_named_twice_is_judged_once(two_shops: Dataset, crossed: Report) -> None:
+    named = ("films", "films")
+    again = report(
+        two_shops, two_shops.path.parent, "cross-domain", "popular,cf,rrf", domains=named
+    )
+    assert [table.title for table in again.tables] == [crossed.tables[1].title]
+
+
 def test_domains_are_named_where_there_are_many(two_shops: Dataset, tmp_path: Path) -> None:
     named = two_shops.items.with_columns(
         domain=pl.col("domain") + (pl.int_range(pl.len()) % 3).cast(pl.String)
