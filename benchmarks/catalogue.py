@@ -151,7 +151,7 @@ def _memory(pid: int) -> float:
 def show(result: dict[str, Any]) -> None:
     """Print a line per size."""
     out = console()
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     rows = table(">Items", ">CPU ms", ">Times", ">Gateway ms", ">p50 ms", ">Not ok %",
                  ">Recall", ">Memory MB", ">B/item", ">Start s")  # fmt: skip
     sizes = list(result["median"])

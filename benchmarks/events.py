@@ -224,13 +224,13 @@ def cpu_seconds(process: psutil.Process) -> float:
 def show(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
     out, host, bare = console(), result["machine"], result["median"]["disk"]
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     out.print(
         f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}; "
         f"{result['stored_events']:,} events stored; median of {len(result['rounds'])} rounds of "
         f"{result['seconds']:.0f} s; the disk alone, 4 kB and a sync: "
         f"p50 {bare['p50_ms']:.1f} ms, p99 {bare['p99_ms']:.1f} ms",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     columns = (">events/s", ">p50 ms", ">p99 ms", ">client late", ">not ok", ">commit p50", ">p99")
     made = table("Events/s x per call", *columns, ">CPU ms/event")

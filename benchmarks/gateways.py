@@ -149,12 +149,12 @@ def _channels(addresses: Sequence[str]) -> Iterator[Sequence[grpc.Channel]]:
 def show(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
     out, host, known = console(), result["machine"], result["known_elsewhere_ms"]
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     out.print(
         f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}; "
         f"{result['stored_events']:,} events stored; median of {len(result['rounds'])} rounds of "
         f"{result['seconds']:.0f} s",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     made = table("Events/s x per call", ">p50 ms", ">p99 ms", ">not ok", ">CPU ms/event")
     for key, seen in result["median"].items():
@@ -165,7 +165,6 @@ def show(result: dict[str, Any]) -> None:
     out.print(
         f"Known to the other gateway after its acknowledgement, {known['events']} events: p50 "
         f"{known['p50']:.1f}, p90 {known['p90']:.1f}, p99 {known['p99']:.1f} ms",
-        markup=False,
     )
 
 

@@ -210,7 +210,7 @@ def show(result: Mapping[str, Any]) -> None:
                 f"{gap[0]:+.4f} to {gap[1]:+.4f}" if gap else "",
                 " ".join(f"{source} {weight:.2f}" for source, weight in row["weights"].items()),
             )
-        out.print(f"{scenario}: NDCG@10 by quarter of {result['visits']:,} visits", markup=False)
+        out.print(f"{scenario}: NDCG@10 by quarter of {result['visits']:,} visits")
         out.print(made)
 
 

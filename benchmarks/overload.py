@@ -165,9 +165,9 @@ def _cpu_seconds(process: psutil.Process) -> float:
 def show(result: dict[str, Any]) -> None:
     """Print the medians for people."""
     out = console()
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     for name, phases in result["median"].items():
-        out.print(f"\n{name} (median of rounds: {len(result['rounds'][name])})", markup=False)
+        out.print(f"\n{name} (median of rounds: {len(result['rounds'][name])})")
         shown = table("Phase", *(title for title, _ in _COLUMNS))
         for phase, seen in phases.items():
             shown.add_row(phase, *(f"{seen[c]:.1f}" for _, c in _COLUMNS))
@@ -179,7 +179,7 @@ def show(result: dict[str, Any]) -> None:
         for phase, seen in phases.items():
             shares = ", ".join(f"{s} {100 * v:.0f} %" for s, v in seen["served_share"].items())
             last = result["rounds"][name][-1][phase]["outcomes"]
-            out.print(f"{phase}: served {shares}; last round {last}", markup=False)
+            out.print(f"{phase}: served {shares}; last round {last}")
         out.print(
             f"goodput under overload {100 * phases['overload']['share_of_capacity']:.0f} % of "
             f"capacity; recovered after {phases['after']['recovered_after_s']:.1f} s"

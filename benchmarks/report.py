@@ -11,13 +11,13 @@ def show(result: Mapping[str, Any]) -> None:
     """Print machine, serving figures and bare costs."""
     out = console()
     host = result["machine"]
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     out.print(
         f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}; "
         f"grpcio {host['versions']['grpcio']}, onnxruntime "
         f"{host['versions']['onnxruntime']}; median of {len(result['rounds'])} rounds of "
         f"{result['seconds']:.0f} s, seed {result['seed']}",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     serving = table(">Callers", ">Requests/s", ">p50 ms", ">p99 ms", ">Not complete %", ">CPU ms")
     shares = table("CPU ms of a request", *(f">{name}" for name in NAMES), ">All five")

@@ -14,21 +14,21 @@ def show(result: Mapping[str, Any]) -> None:
     """Print machine, closed loop, CPU by process and the floor."""
     out = console()
     host = result["machine"]
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     out.print(
         f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}; "
         f"grpcio {host['versions']['grpcio']}, onnxruntime {host['versions']['onnxruntime']}; "
         f"median of {result['rounds']} rounds of {result['seconds']:.0f} s, seed {result['seed']}",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     measured = {n: m for n, m in result["closed_loop"].items() if "not available" not in m}
     for callers in dict.fromkeys(n for loads in measured.values() for n in loads):
         out.print(_closed(measured, callers, _beside(result, callers)))
     for name, loads in result["closed_loop"].items():
         if "not available" in loads:
-            out.print(f"{name}: not available: {loads['not available']}", markup=False)
+            out.print(f"{name}: not available: {loads['not available']}")
     for name, loads in result["without_an_answer"].items():
-        out.print(f"{name}: without a right answer: {'; '.join(loads)}", markup=False)
+        out.print(f"{name}: without a right answer: {'; '.join(loads)}")
     out.print(_processes(measured))
     if "open_loop" in result:
         out.print(_open(result["open_loop"]))

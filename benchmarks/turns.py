@@ -187,10 +187,10 @@ def show(result: Mapping[str, Any]) -> None:
     """Print the medians for people."""
     out = console()
     host = result["machine"]
-    out.print(result["question"], markup=False)
+    out.print(result["question"])
     out.print(
         f"{host['cpu']}, {host['cores']} cores, load average {host['load_average'][0]}",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     shown = table("Load", "Version", *(title for title, _ in _COLUMNS))
     for load, found in result["median"].items():
@@ -201,7 +201,7 @@ def show(result: Mapping[str, Any]) -> None:
     for load, found in result["rounds"].items():
         for name, rounds in found.items():
             each = " ".join(f"{r['goodput_per_second']:.0f}" for r in rounds)
-            out.print(f"{load}, {name}: complete a second in each round {each}", markup=False)
+            out.print(f"{load}, {name}: complete a second in each round {each}")
 
 
 def _arguments() -> argparse.Namespace:

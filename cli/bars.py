@@ -25,7 +25,7 @@ def bars(*, lines: bool = False) -> Iterator[Stages]:
     if lines and not sys.stderr.isatty():
         yield _lines
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True)) as shown:
 
         def stage(name: str) -> Any:
@@ -42,7 +42,7 @@ def bars(*, lines: bool = False) -> Iterator[Stages]:
 
 def _lines(name: str) -> Report:
     out = console(stderr=True)
-    out.print(f"{name} ...", markup=False, soft_wrap=True)
+    out.print(f"{name} ...", soft_wrap=True)
     last = time.monotonic()
 
     def report(done: int, total: int, text: str) -> None:
@@ -50,6 +50,6 @@ def _lines(name: str) -> Report:
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
             share = f" {done / total:.0%}" if total else ""
-            out.print(f"{name}{share} {text}", markup=False, soft_wrap=True)
+            out.print(f"{name}{share} {text}", soft_wrap=True)
 
     return report

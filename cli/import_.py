@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from cli.failures import UserError
 from cli.options import example
@@ -123,18 +122,17 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 def show_import(dataset: Dataset) -> None:
     """Print what was imported: the source, every cleaning step, the notes, the counts."""
     out = console()
-    out.print(dataset.info.source, markup=False)
+    out.print(dataset.info.source)
     made = table("Step", ">Kept", ">Dropped", "Of", "Why")
     for step in dataset.info.report.steps:
         dropped = f"{step.dropped:,}" if step.dropped else "-"
-        # Reasons quote files and values, in which brackets are no markup.
-        made.add_row(step.name, f"{step.kept:,}", dropped, step.unit, escape(step.reason))
+        made.add_row(step.name, f"{step.kept:,}", dropped, step.unit, step.reason)
     out.print(made)
     for note in dataset.info.notes:
-        out.print(f"  {note}", style="dim", markup=False)
+        out.print(f"  {note}", style="dim")
     facts = _summary(dataset)
     counts = [f"{facts[n]:,} {n}" for n in ("users", "items", "domains", "events") if facts[n]]
     # Sets without events are there for their queries: that there are none is news.
     if dataset.queries is not None or not facts["events"]:
         counts.append(f"{facts['queries']:,} queries with {facts['judgements']:,} judgements")
-    out.print(f"\n{dataset.path}: {', '.join(counts)}", markup=False, soft_wrap=True)
+    out.print(f"\n{dataset.path}: {', '.join(counts)}", soft_wrap=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import click
 from click.core import ParameterSource
-from rich.markup import escape
+from rich.text import Text
 
 from cli import rollout
 from cli.failures import UserError
@@ -204,8 +204,8 @@ def _show(statuses: Sequence[Status]) -> None:
     for s in statuses:
         made.add_row(
             s.name,
-            escape(s.address),
-            f"[{styles[s.health]}]{s.health}[/]",
+            s.address,
+            Text(s.health, style=styles[s.health]),
             _versions(s),
             in_use(s.replicas),
             "-" if s.requests is None else str(s.requests),
@@ -241,7 +241,7 @@ def _compare(compared: Sequence[Arm]) -> None:
     for a in compared:
         made.add_row(
             a.source,
-            escape(a.version),
+            a.version,
             "the others" if a.share is None else f"{a.share:g} %",
             str(a.answers),
             str(a.failures),

@@ -14,12 +14,16 @@ from google.protobuf.message import Message
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _MIN_WIDTH, _MAX_WIDTH = 80, 110
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console between 80 and 110 columns wide; colours only on a terminal."""
+    """Return a console between 80 and 110 columns wide; colours only on a terminal.
+
+    What is printed stands as it is: a product may be called "[red]". Style is for Text.
+    """
     stream = sys.stderr if stderr else sys.stdout
     width = _MAX_WIDTH
     if stream.isatty():
@@ -28,7 +32,14 @@ def console(*, stderr: bool = False) -> Console:
         width = max(int(os.environ["COLUMNS"]), _MIN_WIDTH)
     else:
         width = 100
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+    return Console(
+        file=stream, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False
+    )
+
+
+def heading(text: str) -> Text:
+    """Return what stands in a rule above a part of the output."""
+    return Text(text, style="bold")
 
 
 def counted(count: int, what: str) -> str:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +22,7 @@ def profile_view(profile: pb.Profile) -> Group | Text:
         return Text(f"Nothing is known of shopper {profile.user_id}: no event was recorded.")
     facts = Table.grid(padding=(0, 2))
     for name, words in _facts(profile):
-        facts.add_row(f"[dim]{name}[/dim]", escape(words))
+        facts.add_row(Text(name, style="dim"), words)
     return Group(Text(f"Shopper {profile.user_id}", style="bold"), facts, _likes(profile))
 
 
@@ -103,7 +102,7 @@ def _likes(profile: pb.Profile) -> Table:
         for number, one in enumerate(shown):
             made.add_row(
                 "" if number else title,
-                escape(one.name),
+                one.name,
                 f"{one.share:.0%}",
                 f"{one.event_count:,}",
                 _ago(one.last_event_time),
@@ -111,7 +110,7 @@ def _likes(profile: pb.Profile) -> Table:
         others = interests.distinct_count - len(shown)
         if others:
             rest = 1 - sum(one.share for one in shown)
-            made.add_row("", f"[dim]{counted(others, 'other')}[/dim]", f"{rest:.0%}", "", "")
+            made.add_row("", Text(counted(others, "other"), style="dim"), f"{rest:.0%}", "", "")
         made.add_section()
     made.caption = "Share of all that was done, by what it was and how long ago."
     return made

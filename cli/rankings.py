@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -48,9 +47,9 @@ def items_table(items: Sequence[t.RankedItem], *, explain: bool) -> Table:
         for ranked in items:
             made.add_row(
                 str(ranked.position),
-                escape(ranked.item_id),
+                ranked.item_id,
                 title(ranked),
-                escape(category(ranked)),
+                category(ranked),
                 price(ranked),
                 f"{ranked.score:.3f}",
             )
@@ -66,7 +65,7 @@ def items_table(items: Sequence[t.RankedItem], *, explain: bool) -> Table:
             named(ranked),
             *(percent(shares.get(name)) for name in sources),
             f"{ranked.score:.3f}",
-            escape(why(ranked.explanation)),
+            why(ranked.explanation),
         )
     return made
 
@@ -78,15 +77,15 @@ def source_names(items: Sequence[t.RankedItem]) -> list[str]:
 
 
 def title(ranked: t.RankedItem) -> str:
-    """Return an item's title, its id where the catalogue lacks it; safe as rich markup."""
-    return escape(ranked.item.title or f"item {ranked.item_id}")
+    """Return an item's title, its id where the catalogue lacks it."""
+    return ranked.item.title or f"item {ranked.item_id}"
 
 
-def named(ranked: t.RankedItem) -> str:
-    """Return title and id: products of one title differ only there; safe as rich markup."""
+def named(ranked: t.RankedItem) -> Text:
+    """Return title and id: products of one title differ only there."""
     if not ranked.item.title:
-        return title(ranked)
-    return f"{title(ranked)} [dim]{escape(ranked.item_id)}[/dim]"
+        return Text(title(ranked))
+    return Text.assemble(title(ranked), " ", (ranked.item_id, "dim"))
 
 
 def category(ranked: t.RankedItem) -> str:

@@ -294,7 +294,7 @@ def _tell(options: dict[str, Any], said: str, **facts: object) -> None:
         print_json(facts)
     else:
         # Commands in it are to be copied: no line may end within one.
-        console().print(said, markup=False, soft_wrap=True)
+        console().print(said, soft_wrap=True)
 
 
 COMMANDS = (load, canary, promote, rollback, unload)

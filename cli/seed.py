@@ -79,7 +79,7 @@ def seed_command(
             }
         )
         return
-    console().print(describe(done, state), soft_wrap=True, markup=False)
+    console().print(describe(done, state), soft_wrap=True)
 
 
 def describe(done: Seeded, state: Path) -> str:

@@ -133,17 +133,16 @@ def show_trained(done: list[Trained], skipped: dict[str, str]) -> None:
     out.print(
         "  Measured on events the model had not seen, all items ranked: recall@10 and ndcg@10 on "
         "items new to the user, ndcg_next@10 on whatever came next, repeats included.",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
     for trained in done:
         if (share := trained.metrics.get(LEFT_OUT)) is not None:
             out.print(
                 f"  {trained.source} reads queries only: for shoppers' histories it would read "
                 f"{share:.0%} of its index (--set {trained.source}.most_lists=1 to let it).",
-                markup=False,
             )
     for source, why in skipped.items():
-        out.print(f"  {source} left out: {why}", markup=False)
+        out.print(f"  {source} left out: {why}")
 
 
 def _sources(text: str) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.text import Text
+
 from benchmarks.chaos.trial import Check, Finding
 from cli.output import console, table
 
@@ -21,7 +23,6 @@ def show(findings: Sequence[Finding], *, bounds: bool) -> None:
     console().print(
         f"{len(findings) - len(failed)} of {len(findings)} faults held"
         + (f"; not: {', '.join(failed)}" if failed else ""),
-        markup=False,
     )
 
 
@@ -30,7 +31,7 @@ def as_json(findings: Sequence[Finding], *, bounds: bool) -> list[dict[str, Any]
     return [{**asdict(f), "passed": f.passed(bounds=bounds)} for f in findings]
 
 
-def _verdict(check: Check, bounds: bool) -> str:
+def _verdict(check: Check, bounds: bool) -> Text:
     if check.bound and not bounds:
-        return "not judged"
-    return "[green]PASS[/green]" if check.held else "[bold red]FAIL[/bold red]"
+        return Text("not judged")
+    return Text("PASS", style="green") if check.held else Text("FAIL", style="bold red")

@@ -21,7 +21,7 @@ from cli.demo.shopping import home, newcomer, purchase, related
 from cli.demo.walk import Walk
 from cli.fleet_config import FleetConfig
 from cli.options import example
-from cli.output import console
+from cli.output import console, heading
 from cli.processes import SUPERVISOR, Fleet
 from cli.topology import Topology, on_free_ports, taken_ports, usual
 from models.data.dataset import Dataset
@@ -52,9 +52,9 @@ def demo_command(
     began = time.perf_counter()
     signal.signal(signal.SIGTERM, _end)
     out, places = console(), Places(root)
-    out.rule("[bold]The data[/bold]", align="left")
+    out.rule(heading("The data"), align="left")
     data = prepare.dataset(places, Portion(households, products), out)
-    out.rule("[bold]The models[/bold]", align="left")
+    out.rule(heading("The models"), align="left")
     prepare.models(places, data, out, preset="quick" if quick else "demo")
     prepare.stores(places, data, out)
     if not prepare_only:
@@ -78,7 +78,7 @@ def play(data: Dataset, places: Places, out: Console) -> None:
             },
         )
         fleet = Fleet(config, lambda name, line: _note(log, out, name, line))
-        out.rule("[bold]Five processes[/bold]", align="left")
+        out.rule(heading("Five processes"), align="left")
         with fleet, Gateway(fleet.topology.gateway.address) as gateway:
             walk = Walk(fleet, gateway, cast, out)
             walk.settle()
@@ -104,7 +104,7 @@ def _note(log: TextIO, out: Console, name: str, line: str) -> None:
     log.write(f"{name} {line}\n")
     log.flush()
     if name == SUPERVISOR:
-        out.print(f"  {line}", style="dim", markup=False)
+        out.print(f"  {line}", style="dim")
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

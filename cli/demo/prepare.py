@@ -84,7 +84,7 @@ def models(places: Places, data: Dataset, out: Console, *, preset: str) -> None:
     """Train and publish all models unless this very dataset and these settings made them."""
     stamp = stamp_of(places, preset)
     if models_fit(places, stamp) and servable(places, out):
-        out.print(f"{places.models}: trained on this dataset already", markup=False)
+        out.print(f"{places.models}: trained on this dataset already")
         return
     config = TrainConfig(preset=preset)
     done, skipped = train_watched(data, places.models, config, partial(_announced, out))
@@ -97,7 +97,7 @@ def _announced(out: Console, stages: Stages) -> Stages:
 
     def stage(name: str) -> Progress:
         if not sys.stderr.isatty():
-            out.print(f"Training {name} ...", markup=False)
+            out.print(f"Training {name} ...")
         return stages(name)
 
     return stage
@@ -129,7 +129,7 @@ def servable(places: Places, out: Console) -> bool:
             load(find(places.models, source))
         load_fusion(find(places.models, FUSION))
     except ArtifactError as error:
-        out.print(str(error), markup=False)
+        out.print(str(error))
         return False
     return True
 
@@ -151,7 +151,7 @@ def stores(places: Places, data: Dataset, out: Console) -> None:
             mark.write_text(
                 json.dumps({"dataset": _fingerprint(places.dataset), "made": time.time()})
             )
-        out.print(describe(done, places.seed), markup=False)
+        out.print(describe(done, places.seed))
     _copy(places.seed, places.played)
     if not places.state.exists():
         _copy(places.seed, places.state)
@@ -160,7 +160,7 @@ def stores(places: Places, data: Dataset, out: Console) -> None:
 @contextmanager
 def timed(out: Console, what: str) -> Iterator[None]:
     """Say what is being done, and how long it took."""
-    out.print(f"{what} ...", markup=False)
+    out.print(f"{what} ...")
     began = time.perf_counter()
     yield
     out.print(f"  done in {time.perf_counter() - began:.1f} s", style="dim")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from cli.demo.shoppers import Lover
 from cli.demo.walk import Walk, require
@@ -46,16 +47,16 @@ def _side_by_side(lovers: tuple[Lover, Lover], pages: Sequence[Sequence[t.Ranked
     made = table(">#", *(f"Household {lover.user_id}" for lover in lovers))
     for place in range(max(len(page) for page in pages)):
         cells = [
-            _cell(lover, page[place]) if place < len(page) else ""
+            _cell(lover, page[place]) if place < len(page) else Text()
             for lover, page in zip(lovers, pages, strict=True)
         ]
         made.add_row(str(place + 1), *cells)
     return made
 
 
-def _cell(lover: Lover, item: t.RankedItem) -> str:
+def _cell(lover: Lover, item: t.RankedItem) -> Text:
     times = lover.counts.get(item.item_id, 0)
-    return f"{named(item)} [green]({times})[/green]" if times else named(item)
+    return Text.assemble(named(item), " ", (f"({times})", "green")) if times else named(item)
 
 
 def _favoured(lover: Lover, page: Sequence[t.RankedItem]) -> float:

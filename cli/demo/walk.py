@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cli.client import Gateway
 from cli.demo.shoppers import Cast, Product
 from cli.failures import UserError
-from cli.output import table
+from cli.output import heading, table
 from cli.processes import Fleet
 from cli.rankings import missing, named, title
 from plait.v1 import types_pb2 as t
@@ -43,12 +43,12 @@ class Walk:
     def heading(self, number: int, name: str, look_for: str) -> None:
         """Open a step: its name, and one sentence on what to look for."""
         self.out.print()
-        self.out.rule(f"[bold]{number} of 7: {escape(name)}[/bold]", align="left")
-        self.out.print(look_for, markup=False)
+        self.out.rule(heading(f"{number} of 7: {name}"), align="left")
+        self.out.print(look_for)
 
     def say(self, text: str) -> None:
         """Print one paragraph."""
-        self.out.print(text, markup=False)
+        self.out.print(text)
 
     def home(self, user: str, *, explain: bool = False, new: bool = False) -> RecommendResponse:
         """Ask for a shopper's home ranking; `new`: only what the shopper never bought."""
@@ -118,13 +118,17 @@ def changes(before: Sequence[t.RankedItem], after: Sequence[t.RankedItem]) -> Ta
             named(item),
             "-" if was is None else str(was),
             _change(was, item.position),
-            escape(item.explanation.reason),
+            item.explanation.reason,
         )
     now = {item.item_id for item in after}
     for item in before:
         if item.item_id not in now:
             made.add_row(
-                "-", f"[dim]{title(item)}[/dim]", str(item.position), "[red]gone[/red]", ""
+                "-",
+                Text(title(item), style="dim"),
+                str(item.position),
+                Text("gone", style="red"),
+                "",
             )
     return made
 
@@ -135,9 +139,11 @@ def changed(before: Sequence[t.RankedItem], after: Sequence[t.RankedItem]) -> in
     return sum(1 for item in after if stood.get(item.item_id) != item.position)
 
 
-def _change(was: int | None, now: int) -> str:
+def _change(was: int | None, now: int) -> Text:
     if was is None:
-        return "[green]new[/green]"
+        return Text("new", style="green")
     if was == now:
-        return "[dim]same[/dim]"
-    return f"[green]up {was - now}[/green]" if now < was else f"[yellow]down {now - was}[/yellow]"
+        return Text("same", style="dim")
+    if now < was:
+        return Text(f"up {was - now}", style="green")
+    return Text(f"down {now - was}", style="yellow")

@@ -73,4 +73,4 @@ def write(file: Path, text: str) -> None:
 def written(*files: Path | None) -> None:
     """Say which files were written."""
     for file in filter(None, files):
-        console().print(f"Written: {file}", markup=False, soft_wrap=True)
+        console().print(f"Written: {file}", soft_wrap=True)

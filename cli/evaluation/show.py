@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cli.evaluation.ablation.show import ablation_table
@@ -44,19 +43,18 @@ def show(report: Report) -> None:
     out.print(
         f"{report.dataset}, {report.protocol}, judged on {report.judged}, {seen}, "
         f"trained on {report.trained_on}",
-        markup=False,
     )
-    out.print(f"Split {report.split}", style="dim", markup=False)
+    out.print(f"Split {report.split}", style="dim")
     for part in report.tables:
         _show_table(part, report)
     for name, why in report.skipped.items():
-        out.print(f"  {name} left out: {why}", markup=False)
-    out.print(f"  {_LEGEND}", style="dim", markup=False)
+        out.print(f"  {name} left out: {why}")
+    out.print(f"  {_LEGEND}", style="dim")
     versions: dict[str, str] = report.machine["versions"]
     out.print(
         f"{report.machine['cpu']}, {report.machine['cores']} cores, Python "
         f"{report.machine['python']}, {', '.join(f'{n} {v}' for n, v in versions.items())}",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
 
 
@@ -65,12 +63,11 @@ def _show_table(part: Table, report: Report) -> None:
     out.print(
         f"\n{part.title}: {part.users:,} {part.unit}, {part.targets:,} targets, "
         f"all {part.catalogue:,} items compete",
-        markup=False,
     )
     out.print(accuracy_table(part, report))
     for row in part.rows:
         if row.note and not row.name.endswith(ONE_DOMAIN):
-            out.print(f"  {row.name}: {row.note}", style="dim", markup=False)
+            out.print(f"  {row.name}: {row.note}", style="dim")
     _show_unasked(part)
     if (compared := differences_table(part, report)).row_count:
         out.print(compared)
@@ -80,15 +77,15 @@ def _show_table(part: Table, report: Report) -> None:
     if part.subsets:
         out.print(subsets_table(part, report.main))
     for what, made in variety_tables(part, report.main).items():
-        out.print(f"\n{what}", markup=False)
+        out.print(f"\n{what}")
         out.print(made)
     for found in part.ablations:
-        out.print(f"\n{found.title}: {found.users:,} users", markup=False)
+        out.print(f"\n{found.title}: {found.users:,} users")
         out.print(ablation_table(found))
-        out.print(f"  {found.what}", style="dim", markup=False)
+        out.print(f"  {found.what}", style="dim")
     if part.fusion:
         weights = ", ".join(f"{name} {w:.2f}" for name, w in part.fusion["weights"].items())
-        out.print(f"  weights on {part.fusion['surface']}: {weights}", style="dim", markup=False)
+        out.print(f"  weights on {part.fusion['surface']}: {weights}", style="dim")
 
 
 def _show_unasked(part: Table) -> None:
@@ -97,13 +94,13 @@ def _show_unasked(part: Table) -> None:
         what = "had no history" if part.unit == "users" else "have nothing relevant"
         out.print(
             f"  {part.users_without_history:,} {part.unit} {what} and were not asked",
-            style="dim", markup=False,
+            style="dim",
         )  # fmt: skip
     if part.users_only_seen:
         out.print(
             f"  {part.users_only_seen:,} {part.unit} wanted nothing but what they had before and "
             "were not asked: --include-seen asks them",
-            style="dim", markup=False,
+            style="dim",
         )  # fmt: skip
 
 
@@ -145,7 +142,7 @@ def slices_table(part: Table, main: str) -> RichTable:
             made.add_section()
         group = piece.group
         values = (short(piece.metrics[name][main]) for name in names)
-        made.add_row(escape(piece.name), f"{piece.users:,}", *values)  # a market, for one
+        made.add_row(piece.name, f"{piece.users:,}", *values)
     return made
 
 

@@ -18,19 +18,19 @@ _LISTED = 10
 def show(found: Tuned, dataset: Path) -> None:
     """Print the best trials, the best beside the default, and how to train with it."""
     out = console()
-    out.print(f"{found.dataset}: {found.source} by {found.main}; {found.split}", markup=False)
+    out.print(f"{found.dataset}: {found.source} by {found.main}; {found.split}")
     out.print(trials_table(found))
     for why in _failures(found):
-        out.print(f"  {why}", style="dim", markup=False)
+        out.print(f"  {why}", style="dim")
     out.print(compared_table(found))
-    out.print(verdict(found), markup=False)
-    out.print(f"\n  {train_line(found, dataset)}\n", markup=False, soft_wrap=True)
+    out.print(verdict(found))
+    out.print(f"\n  {train_line(found, dataset)}\n", soft_wrap=True)
     out.print(
         "  The best was chosen by these very users, which flatters it; what it is worth "
         "`plait evaluate` says on the test part.",
-        style="dim", markup=False,
+        style="dim",
     )  # fmt: skip
-    out.print(f"  Trials: {found.study}", style="dim", markup=False, soft_wrap=True)
+    out.print(f"  Trials: {found.study}", style="dim", soft_wrap=True)
 
 
 def trials_table(found: Tuned) -> Table:

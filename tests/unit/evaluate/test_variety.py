@@ -12,6 +12,7 @@ from artifacts.fusion import FusionSettings
 from cli.evaluation.show import slices_table, variety_tables
 from cli.evaluation.variety import MECHANISMS, Varied, changes, relevant, sweeps
 from cli.offline import OfflineFusion
+from cli.output import console
 from models.data.interactions import TYPE_NUMBERS
 from models.evaluate.bootstrap import Resampling
 from models.evaluate.fused import rank_fused, shopper_of
@@ -145,11 +146,13 @@ def test_a_mechanism_that_changes_nothing_is_not_printed() -> None:
     assert ".6000" in text
 
 
-def test_brackets_in_the_name_of_a_market_are_no_markup() -> None:
-    metrics = {"cf": {"ndcg@10": 0.5}}
-    part = SliceResult("markets", "market eu[/de]", "", 2, 2, metrics, {"cf": (0.4, 0.6)})
-    row = Row("cf", "model", {"ndcg@10": 0.5}, {"ndcg@10": (0.4, 0.6)})
-    out = Console(width=80, file=StringIO())
-    out.print(slices_table(replace(table_of(), rows=(row,), slices=(part,)), "ndcg@10"))
-    assert isinstance(out.file, StringIO)
-    assert "market eu[/de]" in out.file.getvalue()
+def test_brackets_in_the_name_of_a_market_or_a_row_are_no_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {"[red]cf": {"ndcg@10": 0.5}}
+    part = SliceResult("markets", "market eu[/de]", "", 2, 2, metrics, {"[red]cf": (0.4, 0.6)})
+    row = Row("[red]cf", "model", {"ndcg@10": 0.5}, {"ndcg@10": (0.4, 0.6)})
+    console().print(slices_table(replace(table_of(), rows=(row,), slices=(part,)), "ndcg@10"))
+    shown = capsys.readouterr().out
+    assert "market eu[/de]" in shown
+    assert "[red]cf" in shown
