@@ -78,7 +78,7 @@ def make_job(dataset: Dataset, plan: Plan, stages: Stages = lambda _: silent) ->
         raise OptionError("--visits needs visits after a moment: use --protocol time-split")
     _check_ablations(plan)
     _check_settings(plan, dataset)
-    work = Work(plan.work, fresh=plan.fresh)
+    work = Work(plan.work, fresh=plan.fresh, waits=stages)
     if rated(dataset, plan):
         # The catalogue and the queries are all there is to it: no event is held out.
         events = dataset.events

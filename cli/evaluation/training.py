@@ -109,15 +109,15 @@ def _source(job: Job, model: Model, config: Any, events: pl.DataFrame) -> Source
         "config": config_json(config),
         "code": code_of(module, "models.evaluate.parts", "models.data.prices"),
     }
-    home = job.work.part(model.source, key)
-    if not layout.versions(home, model.source):
-        began = time.perf_counter()
-        progress = job.stages(f"train {model.label}{job.suffix}")
-        items = as_of(job.dataset.items, events)
-        importlib.import_module(module).train(config, items, events, home, progress)
-        (home / _SECONDS).write_text(f"{time.perf_counter() - began:.3f}")
-    directory = layout.find(home, model.source)
-    return Source(model, load(directory), directory, _seconds(home), digest(key))
+    with job.work.held(model.source, key) as home:
+        if not layout.versions(home, model.source):
+            began = time.perf_counter()
+            progress = job.stages(f"train {model.label}{job.suffix}")
+            items = as_of(job.dataset.items, events)
+            importlib.import_module(module).train(config, items, events, home, progress)
+            (home / _SECONDS).write_text(f"{time.perf_counter() - began:.3f}")
+        directory = layout.find(home, model.source)
+        return Source(model, load(directory), directory, _seconds(home), digest(key))
 
 
 def fusible(sources: Sources) -> bool:
@@ -155,16 +155,16 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
         "exposures": [file_digest(Path(path)) for path in config.exposures],
         "code": code_of("models.fusion.train"),
     }
-    home = job.work.part(FUSION, key)
-    if not layout.versions(home, FUSION):
-        _gather(home, fused)
-        shown = replace(job.dataset, events=job.parts.known)
-        if then is not None:
-            engines = {name: source.engine for name, source in earlier.items()}
-            window = replace(window, earlier=Earlier(then, engines))
-        progress = job.stages(f"tune the fusion{job.suffix}")
-        importlib.import_module("models.fusion.train").train(config, shown, home, progress, window)
-    return load_fusion(layout.find(home, FUSION)), digest(key)
+    with job.work.held(FUSION, key) as home:
+        if not layout.versions(home, FUSION):
+            _gather(home, fused)
+            shown = replace(job.dataset, events=job.parts.known)
+            if then is not None:
+                engines = {name: source.engine for name, source in earlier.items()}
+                window = replace(window, earlier=Earlier(then, engines))
+            tuning = importlib.import_module("models.fusion.train")
+            tuning.train(config, shown, home, job.stages(f"tune the fusion{job.suffix}"), window)
+        return load_fusion(layout.find(home, FUSION)), digest(key)
 
 
 def earlier_sources(job: Job, sources: Sources, window: Window) -> dict[str, Source]:

@@ -43,7 +43,7 @@ def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) ->
     config = config_of(search.source, search.plan.preset, search.plan.seed, search.fixed)
     timed = dataset.info.times == "time"
     space = read_space(search.source, config, search.searched, search.fixed, timed=timed)
-    bench = make_bench(dataset, search.plan, search.source)
+    bench = make_bench(dataset, search.plan, search.source, stages)
     file, name = _place(bench, search, config_json(config), space)
     show = Shown(stages(f"tune {search.source}"), search.trials, bench.main)
     first = bench.entry(search.fixed, show.step(0, "the default"))

@@ -15,6 +15,7 @@ from models.data.errors import DatasetError, OptionError
 from models.evaluate.judge import Entry
 from models.evaluate.metrics import per_user
 from models.evaluate.report import Table
+from models.progress import silent
 from models.train import unsuited
 
 DEFAULT, BEST = "default", "best"
@@ -56,9 +57,11 @@ class Bench:
         return make_table(self.job, self.asked, rows, "What users did next")
 
 
-def make_bench(dataset: Dataset, plan: Plan, source: str) -> Bench:
+def make_bench(
+    dataset: Dataset, plan: Plan, source: str, stages: Stages = lambda _: silent
+) -> Bench:
     """Cut off the test part and find who is asked; raises SplitError, OptionError."""
     if why := unsuited(source, dataset):
         raise OptionError(f"{source} cannot be trained on {dataset.path}: {why}")
-    job = make_job(dataset, plan)
+    job = make_job(dataset, plan, stages)
     return Bench(job, ask_for(job, together=plan.protocol == "time-split"), source)

@@ -7,6 +7,7 @@ concerns, and nothing stale is ever found.
 """
 
 import ast
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -14,7 +15,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,36 +34,81 @@ _OURS = {"artifacts", "models", "gateway", "cli"}
 class Work:
     """A directory of parts: DIR/<what>-<hash>/, each with a key.json that says what it is."""
 
-    def __init__(self, root: Path, *, fresh: bool = False) -> None:
-        """`fresh` makes every part anew once, whatever is there."""
+    def __init__(
+        self, root: Path, *, fresh: bool = False, waits: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """`fresh` makes every part anew once, whatever is there.
+
+        `waits` is told why, where another process is at a part that is needed.
+        """
         self._root = root
         self._fresh = fresh
+        self._waits = waits
         self._used: set[Path] = set()
 
     def part(self, what: str, key: Mapping[str, Any]) -> Path:
         """Return the directory of a part, made if need be; what is in it decides if it is done."""
+        with self.held(what, key) as path:
+            return path
+
+    @contextmanager
+    def held(self, what: str, key: Mapping[str, Any]) -> Iterator[Path]:
+        """Yield the directory of a part, as `part`, for this process alone until the end.
+
+        Who needs it meanwhile waits, and finds it done.
+        """
         path = self._root / f"{what}-{digest(key)}"
-        if self._fresh and path not in self._used:
-            shutil.rmtree(path, ignore_errors=True)
-        self._used.add(path)
         path.mkdir(parents=True, exist_ok=True)
-        if not (path / KEY).exists():
-            _write(path / KEY, json.dumps(key, indent=1, default=str, sort_keys=True).encode())
-        return path
+        with _lock(path, lambda: self._waits(f"wait for another process that makes {path.name}")):
+            if self._fresh and path not in self._used:
+                _empty(path)
+            self._used.add(path)
+            if not (path / KEY).exists():
+                _write(path / KEY, json.dumps(key, indent=1, default=str, sort_keys=True).encode())
+            yield path
 
     def arrays(self, what: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays of a part; `make` is called if they are not there or not readable."""
-        path = self.part(what, key) / "arrays.npz"
-        try:
-            # numpy does not close a file that it cannot read.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            made = make()
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as draft:
-            np.savez(draft, allow_pickle=False, **made)
-        Path(draft.name).replace(path)
-        return made
+        with self.held(what, key) as home:
+            path = home / "arrays.npz"
+            try:
+                # numpy does not close a file that it cannot read.
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                    return {name: stored[name] for name in stored.files}
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                made = make()
+            with tempfile.NamedTemporaryFile(dir=home, suffix=".npz", delete=False) as draft:
+                np.savez(draft, allow_pickle=False, **made)
+            Path(draft.name).replace(path)
+            return made
+
+
+@contextmanager
+def _lock(directory: Path, waits: Callable[[], object]) -> Iterator[None]:
+    """Hold a directory; the kernel lets go when the process ends, however it does.
+
+    Nobody is kept out where the file system knows no locks.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waits()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _empty(directory: Path) -> None:
+    """Remove what is in a directory; it stays itself, for those who wait for it."""
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def digest(key: Any) -> str:

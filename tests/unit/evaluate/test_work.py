@@ -1,7 +1,9 @@
 """Finished parts are found by what they depend on, and by nothing else."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -127,3 +129,37 @@ def test_a_long_curve_keeps_its_shape_in_a_hundred_points() -> None:
     assert all(step == value for step, value in points)
     assert points[0][0] == 0
     assert points[-1][0] > 4500
+
+
+def test_a_part_that_two_want_at_once_is_made_once(tmp_path: Path) -> None:
+    calls, make = counted()
+    begun, goes_on = Event(), Event()
+
+    def slow() -> Arrays:
+        begun.set()
+        assert goes_on.wait(10)
+        return make()
+
+    def told(why: str) -> None:
+        assert "another process" in why
+        goes_on.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Work(tmp_path).arrays, "x", {}, slow)
+        assert begun.wait(10)
+        second = pool.submit(Work(tmp_path, waits=told).arrays, "x", {}, make)
+        assert first.result()["n"] == second.result()["n"] == 1
+    assert len(calls) == 1
+
+
+def test_fresh_work_takes_nothing_from_who_is_at_it(tmp_path: Path) -> None:
+    work, goes_on = Work(tmp_path), Event()
+    with ThreadPoolExecutor(1) as pool:
+        with work.held("x", {}) as home:
+            (home / "half").touch()
+            fresh = Work(tmp_path, fresh=True, waits=lambda _: goes_on.set())
+            other = pool.submit(fresh.part, "x", {})
+            assert goes_on.wait(10)
+            assert (home / "half").exists()
+        assert other.result() == home
+    assert [path.name for path in home.iterdir()] == ["key.json"]
