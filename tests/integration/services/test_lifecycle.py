@@ -34,6 +34,7 @@ from tests.integration.services.conftest import TINY
 from tests.support.servers import (
     NEVER_BEGAN,
     PATIENCE,
+    Stub,
     channel_to,
     eventually,
     infer,
@@ -42,6 +43,7 @@ from tests.support.servers import (
 )
 
 QUESTION = {"history": TINY.keys[None, :2], "k": np.array([[5]])}
+Call = asyncio.Task[Mapping[str, np.ndarray]]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -87,6 +89,18 @@ async def _starting(gated: Gated, repository: Path) -> AsyncIterator[tuple[Serve
         gated.compute.set()
         await task
         await server.stop()
+
+
+@asynccontextmanager
+async def _computing(repository: Path) -> AsyncIterator[tuple[Gated, Server, Stub, Call]]:
+    """A server at its first inference, which waits for its gate, and the call that asked."""
+    gated = Gated()
+    gated.load.set()
+    async with _starting(gated, repository) as (server, task), stub_for(server.port) as stub:
+        await task
+        call = asyncio.create_task(infer(stub, "cf", QUESTION))
+        await eventually(gated.computing.is_set, "the first inference")
+        yield gated, server, stub, call
 
 
 async def _health(port: int, name: str = "") -> int:
@@ -149,12 +163,8 @@ async def test_a_call_whose_time_ran_out_is_counted_as_its_caller_hears_of_it(
 
 
 async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: Path) -> None:
-    gated = Gated()
-    gated.load.set()
-    async with _starting(gated, shared) as (server, task), stub_for(server.port) as stub:
-        await task
-        calls = [asyncio.create_task(infer(stub, "cf", QUESTION)) for _ in range(3)]
-        await eventually(gated.computing.is_set, "the first inference")
+    async with _computing(shared) as (gated, server, stub, first):
+        calls = [first, *(asyncio.create_task(infer(stub, "cf", QUESTION)) for _ in range(2))]
         # On the same connection, so that all three are with the server.
         assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
         stopping = asyncio.create_task(server.stop())
@@ -171,12 +181,7 @@ async def test_a_stopping_service_finishes_its_calls_and_takes_no_more(shared: P
 
 
 async def test_a_service_whose_model_was_unloaded_finishes_its_calls_too(shared: Path) -> None:
-    gated = Gated()
-    gated.load.set()
-    async with _starting(gated, shared) as (server, task), stub_for(server.port) as stub:
-        await task
-        call = asyncio.create_task(infer(stub, "cf", QUESTION))
-        await eventually(gated.computing.is_set, "the inference")
+    async with _computing(shared) as (gated, server, stub, call):
         await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="cf"))
         stopping = asyncio.create_task(server.stop())
         await eventually(lambda: _refuses(server.port), "refusing connections")
@@ -230,12 +235,7 @@ async def test_sigterm_while_loading_stops_the_start(shared: Path) -> None:
 
 
 async def test_a_call_whose_deadline_passes_while_it_waits_is_not_computed(shared: Path) -> None:
-    gated = Gated()
-    gated.load.set()
-    async with _starting(gated, shared) as (server, task), stub_for(server.port) as stub:
-        await task
-        first = asyncio.create_task(infer(stub, "cf", QUESTION))
-        await eventually(gated.computing.is_set, "the first inference")
+    async with _computing(shared) as (gated, _, stub, first):
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await infer(stub, "cf", QUESTION, timeout=0.05)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
