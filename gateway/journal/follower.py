@@ -36,6 +36,9 @@ _START_SECONDS = 60.0
 _LONG = 5.0
 # Events that share a commit, and so a turn of the event loop: shoppers wait meanwhile.
 _MOST_TOGETHER = 500
+# Entries remembered, to find what is left of them in a journal that lost its last ones:
+# seconds of a busy shop.
+_REMEMBERED = 10_000
 # Bytes of who wrote an entry, and of the number of his write.
 _WRITER, _NUMBER = 8, 8
 
@@ -88,6 +91,8 @@ class Follower:
         self._written = 0
         self._expected: dict[bytes, asyncio.Future[Any]] = {}
         self._task: asyncio.Task[None] | None = None
+        # Who wrote each of the last entries that were taken in, by position, oldest first.
+        self._taken: dict[int, bytes] = {}
         # Why nothing can be written; "": it can.
         self.trouble = "it was not read yet"
         self._caught_up = asyncio.Event()
@@ -197,14 +202,29 @@ class Follower:
         if held != known:
             raise JournalAway(f"it is another one ({held}, the state file belongs to {known})")
         bounds = await self._journal.bounds()
-        if bounds.last < self._place.position:
-            _log.error(
-                "the journal has lost its last entries: gateways may differ in them",
-                extra={"had": self._place.position, "has": bounds.last},
-            )
-            self._place = replace(self._place, position=bounds.last)
+        await self._go_back(bounds)
         await self._look_back(bounds)
         self._unsure = False
+
+    async def _go_back(self, bounds: Bounds) -> None:
+        """Go on from the last entry that both have, where the journal lost some that were taken in.
+
+        What others wrote since may come before those: a server that takes another's place, and
+        whose clock is behind, numbers entries lower than the other did.
+        """
+        position = self._place.position
+        shared = min(position, bounds.last)
+        if self._taken and 0 < bounds.first <= position:
+            shared = await self._journal.last_of(self._taken) or min(*self._taken, shared + 1) - 1
+        if shared == position:
+            return
+        _log.error(
+            "the journal has lost its last entries: gateways may differ in them",
+            extra={"had": position, "has": shared},
+        )
+        self._taken = {at: by for at, by in self._taken.items() if at <= shared}
+        self._place = replace(self._place, position=shared)
+        self._unkept = True
 
     async def _look_back(self, bounds: Bounds) -> None:
         """Note where entries that were not taken in are gone."""
@@ -272,8 +292,8 @@ class Follower:
         return _split(numbers, [len(events) for events in parts])
 
     def _arrived(self, run: Sequence[_Read], results: Sequence[Any]) -> None:
-        self._place = replace(self._place, position=run[-1].entry.position)
         for read, result in zip(run, results, strict=True):
+            self._pass(read.entry)
             JOURNAL_ENTRIES.labels("here" if self._is_ours(read.entry) else "elsewhere").inc()
             self._answer(read.entry, result)
 
@@ -285,9 +305,16 @@ class Follower:
             extra={"position": entry.position, "reason": reason},
         )
         self._answer(entry, StoreRefused(f"the write was refused ({reason})"))
-        self._place = replace(self._place, position=entry.position)
+        self._pass(entry)
         self._unkept = True
         await self._keep()
+
+    def _pass(self, entry: Entry) -> None:
+        """Stand behind an entry from now on."""
+        self._place = replace(self._place, position=entry.position)
+        self._taken[entry.position] = entry.by
+        if len(self._taken) > _REMEMBERED:
+            del self._taken[next(iter(self._taken))]
 
     def _answer(self, entry: Entry, result: Any) -> None:
         """Tell who waits for an entry, if anybody does, what became of it."""

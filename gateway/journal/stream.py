@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,8 @@ _WRITTEN_BY, _ENTRY = b"by", b"entry"
 _SECONDS, _WAIT_SECONDS = 1.0, 1.0
 # Entries sent in one piece, and read in one.
 _MOST_SENT, _MOST_READ = 256, 256
+# Entries looked at together for who wrote them: each comes with all it holds.
+_FEW = 16
 # Bytes that should come in one piece; an entry may have some megabytes.
 _MOST_BYTES = 4 << 20
 # Seconds between two looks for entries that are too old.
@@ -113,6 +115,8 @@ class Journal:
         self._now_ms = 0
         # Entries asked for at once: fewer where they are large.
         self._count = 16
+        # Whether the reader's server may be the master no longer.
+        self._left = False
 
     async def stop(self) -> None:
         """Let go of Valkey; who still waits for it hears that it is away."""
@@ -247,11 +251,37 @@ class Journal:
                 self._now_ms = _position(answer) >> _NUMBER_BITS
         return each
 
+    async def last_of(self, taken: Mapping[int, bytes]) -> int:
+        """Return the position of the last of some entries that is there, 0 where none is.
+
+        `taken`: who wrote each, by position; at least one. Raises JournalAway.
+        """
+        oldest, newest = min(taken), max(taken)
+        count = 1  # mostly the last one is there
+        while newest >= oldest:
+            async with self._explained():
+                found = await self._client.xrevrange(
+                    self._stream, _entry_id(newest), _entry_id(oldest), count=count
+                )
+            for number, fields in found:
+                position = _position(number)
+                if taken.get(position) == fields.get(_WRITTEN_BY, b""):
+                    return position
+                newest = position - 1
+            if len(found) < count:
+                break
+            count = _FEW
+        return 0
+
     async def read(self, after: int, *, wait: bool) -> tuple[list[Entry], bool]:
         """Return the next entries, oldest first, and whether there may be more by now.
 
         With `wait`, after a second at most if there are none. Raises JournalAway.
         """
+        if self._left:
+            self._left = False
+            await self._reader.connection_pool.disconnect(inuse_connections=False)
+            raise JournalAway("its server is the master no longer")
         asked = self._count
         # Should this one be too much to come in its time, the next is not.
         self._count = max(asked // 4, 1)
@@ -306,6 +336,7 @@ class Journal:
 
     async def _look_for_master(self) -> None:
         """Let go of a server that is the master no longer: new connections find who is."""
+        self._left = True
         await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def put_token(self) -> str:

@@ -59,6 +59,13 @@ async def test_a_server_that_is_the_master_no_longer_is_left_for_who_is(
             with pytest.raises(JournalAway, match="read only"):
                 await journal.found(7)
             assert await journal.found(7) == 7
+            # Its reader too: it would wait for ever for what that one hears no more.
+            journal.follow(7)
+            await journal.append(b"x", b"y")
+            with pytest.raises(JournalAway, match="master no longer"):
+                await journal.read(0, wait=False)
+            entries, _ = await journal.read(0, wait=False)
+            assert [entry.raw for entry in entries] == [b"y"]
             await journal.stop()
 
 

@@ -17,9 +17,11 @@ from artifacts.keys import item_key
 from benchmarks.valkey import Valkey
 from gateway.errors import StoreFailed
 from gateway.events import EventTaker
+from gateway.journal.entries import Events, encode
 from gateway.journal.place import Place, place_of
 from gateway.journal.stream import Entry, Journal
 from gateway.store import Store
+from gateway.types import Event, EventType
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from tests.integration.gateway.journaled import (
@@ -150,6 +152,40 @@ async def test_a_journal_that_lost_its_last_entries_is_gone_on_with(
 
     await until(recorded)
     assert [row[0] for row in stored(first)] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+async def test_a_server_whose_clock_is_behind_takes_over_and_no_write_is_lost(
+    first: Shop, other: Path, valkey: Valkey, kept: int
+) -> None:
+    """What it takes is numbered lower than what was read of the one before it."""
+    async with joined(other, first, valkey) as second:
+        for event_id in ("e1", "e2", "e3"):
+            await record(first, view(4, event_id))
+        await both_hold(3, first, second)
+        take_over(valkey, kept, NEXT)
+        await both_hold(4, first, second)
+        await record(second, view(4, "e5"))
+        await both_hold(5, first, second)
+        assert [row[0] for row in stored(first)] == ["e1", "e2", "e3", "e4", "e5"]
+
+
+NEXT = encode(Events((Event("new", item_key("4"), EventType.VIEW, 1_700_000_000_000, "e4"),)))
+
+
+def take_over(valkey: Valkey, kept: int, raw: bytes) -> None:
+    """Have a server that has all but some of the entries take over, and one more written."""
+    with Client.from_url(valkey.url) as client:
+        stream = stream_of(client)
+        entries: Any = client.xrange(stream)
+        following = int(entries[max(kept - 1, 0)][0].split(b"-")[0])
+        with client.pipeline(transaction=True) as pipe:
+            pipe.delete(stream)
+            for number, fields in entries[:kept]:
+                pipe.xadd(stream, fields, id=number)
+            pipe.xadd(stream, {"by": b"another", "entry": raw}, id=f"{following}-1")
+            pipe.client_kill_filter(_type="normal", skipme=True)
+            pipe.execute()
 
 
 async def test_a_full_disk_holds_up_one_gateway_and_not_the_other(
