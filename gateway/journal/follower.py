@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 5.0
 # Seconds before Valkey, or a disk that refuses, is tried again.
 _AGAIN = 0.25
+# Seconds between two looks at how far it has come.
+_LOOK = 0.05
 # Longest a start waits for what others recorded meanwhile.
 _START_SECONDS = 60.0
 # Seconds of taking in entries after which the journal is looked at before it is read again.
@@ -93,6 +95,10 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
         # Who wrote each of the last entries that were taken in, by position, oldest first.
         self._taken: dict[int, bytes] = {}
+        # How often the journal was found to have lost entries that were taken in here.
+        self.losses = 0
+        # When the last read began that brought all there was, by time.monotonic().
+        self._level = 0.0
         # Why nothing can be written; "": it can.
         self.trouble = "it was not read yet"
         self._caught_up = asyncio.Event()
@@ -144,6 +150,15 @@ class Follower:
         finally:
             del self._expected[by]
 
+    async def level(self, last: int, seconds: float) -> bool:
+        """Wait until everything up to a position is taken in; say whether it was in time."""
+        began = time.monotonic()
+        while self._place.position < last and self._level < began:
+            if time.monotonic() > began + seconds:
+                return False
+            await asyncio.sleep(_LOOK)
+        return True
+
     def restate(self) -> None:
         """Write again where the file stands, soon: it was replaced, and may lack something."""
         # Between two takings: a place of before the one under way must not be written after it.
@@ -156,7 +171,7 @@ class Follower:
                 await self._keep()
                 if self._unsure:
                     await self._verify()
-                known = self._caught_up.is_set()
+                known, reads = self._caught_up.is_set(), time.monotonic()
                 entries, more = await self._journal.read(self._place.position, wait=known)
                 if more or self._behind:
                     # Who is behind can be overtaken by what lets entries go.
@@ -168,6 +183,7 @@ class Follower:
                 self._behind = more
                 await self._reached()
                 if not more:
+                    self._level = reads
                     self._caught_up.set()
                     JOURNAL_BEHIND.set(0)
             except JournalAway as error:
@@ -225,6 +241,7 @@ class Follower:
         self._taken = {at: by for at, by in self._taken.items() if at <= shared}
         self._place = replace(self._place, position=shared)
         self._unkept = True
+        self.losses += 1
 
     async def _look_back(self, bounds: Bounds) -> None:
         """Note where entries that were not taken in are gone."""

@@ -92,7 +92,7 @@ class Membership:
     async def _followed(self, followed: bool) -> None:
         await self._tell(followed)
         if followed and self._rollouts is not None:
-            await self._rollouts.keep()
+            self._rollouts.keep()
 
     def _take_rollouts(self, record: str) -> None:
         if self._rollouts is not None:

@@ -19,3 +19,16 @@ class Shared(Protocol):
     def trouble(self) -> str:
         """Why nothing can be written, or nothing at all."""
         ...
+
+
+class Followed(Shared, Protocol):
+    """As who keeps something beside the journal sees it."""
+
+    @property
+    def losses(self) -> int:
+        """How often the journal was found to have lost entries that were taken in here."""
+        ...
+
+    async def level(self, last: int, seconds: float) -> bool:
+        """Wait until everything up to a position is taken in; say whether it was in time."""
+        ...

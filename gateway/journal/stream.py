@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from valkey.asyncio import Valkey
-from valkey.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError, ValkeyError
+from valkey.exceptions import (
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+    WatchError,
+)
 
 from gateway.errors import JournalAway
 
@@ -299,10 +305,22 @@ class Journal:
         self._count = max(asked // 2, 1) if large else min(asked * 2, _MOST_READ)
         return read, len(read) == asked
 
-    async def put_rollouts(self, record: str) -> None:
-        """Keep what is rolled out where nothing is known of it; raises JournalAway."""
-        async with self._explained():
-            await self._client.set(self._rollouts, record, nx=True)
+    async def put_rollouts(self, record: str, raw: bytes, *, before: str | None) -> None:
+        """Write what is rolled out, and keep it, unless `before` is no longer what is kept.
+
+        `raw`: its entry. Raises JournalAway.
+        """
+        async with self._explained(), self._client.pipeline(transaction=True) as made:
+            pipe: Any = made
+            await pipe.watch(self._rollouts)
+            found = await pipe.get(self._rollouts)
+            if (None if found is None else found.decode()) != before:
+                return
+            pipe.multi()
+            pipe.xadd(self._stream, {_WRITTEN_BY: b"", _ENTRY: raw})
+            pipe.set(self._rollouts, record)
+            with contextlib.suppress(WatchError):
+                await pipe.execute()
 
     async def rollouts(self) -> str | None:
         """Return what is rolled out, None if nothing ever was; raises JournalAway."""

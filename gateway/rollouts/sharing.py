@@ -10,8 +10,8 @@ import contextlib
 import logging
 
 from gateway.errors import JournalAway, StoreFailed, TakenLater
-from gateway.journal.entries import Rollouts
-from gateway.journal.shared import Shared
+from gateway.journal.entries import Rollouts, encode
+from gateway.journal.shared import Followed
 from gateway.journal.stream import Journal
 from gateway.rollouts.canaries import Canaries
 from gateway.rollouts.fusion import FusionVersions
@@ -21,6 +21,8 @@ from services.runtime.errors import PlaitError, Unavailable
 _log = logging.getLogger(__name__)
 # Seconds before the others are told again of what they could not be told.
 _AGAIN = 1.0
+# Longest that entries which tell of rollouts are waited for at once, in seconds.
+_PATIENCE = 3.0
 
 
 class SharedRollouts:
@@ -29,7 +31,7 @@ class SharedRollouts:
     def __init__(
         self,
         journal: Journal,
-        shared: Shared,
+        shared: Followed,
         keeper: RecordKeeper,
         canaries: Canaries,
         fusion: FusionVersions,
@@ -41,39 +43,71 @@ class SharedRollouts:
         self._fusion = fusion
         # What was told of last; only that is to be in force.
         self._told: str | None = None
-        # Whether what is in force here is what all have.
-        self._common = False
+        # Whether what is in force here is what all have, as far as is known.
+        self._common = True
+        # Losses of the journal after which all were told again of it, where need be.
+        self._mended = 0
         self._adopting: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._keeping: asyncio.Task[None] | None = None
+        self._started = self._stopping = False
 
     async def start(self) -> None:
         """Adopt what was rolled out meanwhile, and tell the others of changes from now on."""
         self._keeper.share(self._announce)
-        try:
-            if self._keeper.record != Record():
-                # Of before there was a journal, maybe: who comes later is to have it too.
-                await self._journal.put_rollouts(written(self._keeper.record))
-            record = await self._journal.rollouts()
-        except JournalAway:
-            return  # entries that tell of it follow once it is back
-        if record is not None:
-            self._told = record
-            if await self._try():
-                self.take(self._told or record)  # on a full disk it may be long until it goes
+        self._started = True
+        settled = False
+        with contextlib.suppress(JournalAway):
+            settled = await self._settled()
+        if not settled:
+            self.keep()
 
     async def stop(self) -> None:
         """Adopt and tell nothing more."""
         self._stopping = True
-        tasks = [task for task in (self._adopting, self._telling) if task is not None]
+        tasks = [t for t in (self._adopting, self._telling, self._keeping) if t is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def keep(self) -> None:
-        """Keep what all have where Valkey has lost it; raises JournalAway."""
-        if self._common:
-            await self._journal.put_rollouts(written(self._keeper.record))
+    def keep(self) -> None:
+        """Be of one mind with what Valkey keeps, soon: it may have lost something, or this one."""
+        if self._started and (self._keeping is None or self._keeping.done()):
+            self._keeping = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(JournalAway):
+                if await self._settled() and self._shared.losses == self._mended:
+                    return
+            await asyncio.sleep(_AGAIN)
+
+    async def _settled(self) -> bool:
+        """Adopt what Valkey keeps, or tell all again of what it has lost; say whether that is done.
+
+        Raises JournalAway.
+        """
+        losses = self._shared.losses
+        held = await self._journal.rollouts()
+        last = (await self._journal.bounds()).last
+        if not await self._shared.level(last, _PATIENCE):
+            return False
+        async with self._keeper.changing:
+            if self._told is not None or (self._telling is not None and not self._telling.done()):
+                return False
+            told = written(self._keeper.record)
+            if told != (written(Record()) if held is None else held):
+                # Of before there was a journal, maybe: who comes later is to have it too.
+                if held is None or (self._common and losses != self._mended):
+                    await self._journal.put_rollouts(told, encode(Rollouts(told)), before=held)
+                    return False
+                self._told = held
+        self._mended = losses
+        if held is None or self._told is None:
+            self._common = True
+        elif await self._try():
+            self.take(self._told or held)  # on a full disk it may be long until it goes
+        return True
 
     def take(self, record: str) -> None:
         """Adopt what a gateway told of, soon: loading a fusion takes a while.
@@ -136,6 +170,7 @@ class SharedRollouts:
                 self._told = self._told or told
                 return str(error)
             except (ValueError, OverflowError, KeyError, TypeError, PlaitError) as error:
+                self._common = False
                 return str(error)
             return ""
 

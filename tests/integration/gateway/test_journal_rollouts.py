@@ -14,7 +14,7 @@ from valkey import Valkey as Client
 from benchmarks.valkey import Valkey
 from gateway.journal.follower import Follower
 from gateway.journal.stream import Entry
-from gateway.rollouts.record import Record, RecordFile
+from gateway.rollouts.record import Record, RecordFile, parse
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from services.runtime.config import Secret
@@ -26,6 +26,7 @@ from tests.integration.gateway.journaled import (
     membership,
     record,
     refusal,
+    stream_of,
     until,
     view,
 )
@@ -160,6 +161,36 @@ async def test_what_is_rolled_out_outlives_a_valkey_that_forgets_everything(
             return bool(client.get(key) == kept)
 
     await until(there)
+
+
+async def test_what_was_rolled_out_as_valkey_lost_its_last_entries_holds_at_all(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    another_fusion(directory, other)
+    await load_fusion(first, version=1)
+    with Client.from_url(valkey.url) as client:
+        before = client.xlen(stream_of(client))
+        held = client.get(f"{stream_of(client)}:rollouts")
+    await load_fusion(first, version=2)
+    with Client.from_url(valkey.url) as client, client.pipeline(transaction=True) as pipe:
+        stream = stream_of(client)
+        entries: Any = client.xrange(stream)
+        pipe.delete(stream)
+        for number, fields in entries[:before]:
+            pipe.xadd(stream, fields, id=number)
+        pipe.set(f"{stream}:rollouts", held or b"")
+        pipe.client_kill_filter(_type="normal", skipme=True)
+        pipe.execute()
+
+    async def told() -> bool:
+        with Client.from_url(valkey.url) as client:
+            kept: Any = client.get(f"{stream_of(client)}:rollouts")
+            return bool(parse(kept.decode()).fusion == 2)
+
+    await until(told)
+    async with joined(other, first, valkey) as second:
+        assert await rolled_out(first) == await rolled_out(second)
+        assert (await rolled_out(second)).fusion.version == 2
 
 
 async def test_what_was_rolled_out_before_there_was_a_journal_is_served_by_all(
