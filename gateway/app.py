@@ -99,13 +99,14 @@ class GatewayApplication:
         Raises StartError or an ArtifactError, each naming the file and what to do.
         """
         config = self._config
+        # First: a state that is copied comes without what was rolled out beside an earlier one.
+        joined = None if self._membership is None else await self._membership.join()
         record = await asyncio.to_thread(RecordFile(config.state).read)
         fusion = await asyncio.to_thread(
             first_fusion, config.repository, config.version, record.fusion
         )
         what = {"version": fusion.version, "items": len(fusion.item_keys)}
         _log.info("fusion loaded", extra=what)
-        joined = None if self._membership is None else await self._membership.join()
         try:
             tell = await self._watch_store()
             self._state = await asyncio.to_thread(load_state, config, fusion, tell, self._stopping)

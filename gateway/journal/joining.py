@@ -42,12 +42,18 @@ class Joining:
         path: Path,
         peers: Sequence[Address],
         stopping: threading.Event,
+        anew: Callable[[], None],
     ) -> None:
-        """`peers`: where other gateways are; nothing is waited for once `stopping` is set."""
+        """`peers`: where other gateways are; nothing is waited for once `stopping` is set.
+
+        `anew` lets go of what lies beside a state file that is to begin with a copy; it may
+        raise OSError.
+        """
         self._journal = journal
         self._path = path
         self._peers = peers
         self._stopping = stopping
+        self._anew = anew
         self._quiet = 0.0
         self._damaged = False
 
@@ -149,6 +155,11 @@ class Joining:
             )
             identity = await self._answered(self._journal.identity)
         self._journal.follow(identity)
+        try:
+            # Before: killed in between, the next start would take it for the shop's.
+            await asyncio.to_thread(self._anew)
+        except OSError as error:
+            raise StartError(f"{self._path}: cannot begin anew ({error})") from None
         await self._copied(identity, None)
         return await asyncio.to_thread(read_place, self._path)
 

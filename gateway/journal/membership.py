@@ -15,6 +15,7 @@ from gateway.journal.joining import Joining
 from gateway.journal.memory import StateMemory
 from gateway.journal.place import Place
 from gateway.journal.stream import Journal
+from gateway.rollouts.record import RecordFile
 from gateway.rollouts.sharing import SharedRollouts
 from gateway.store import Store
 from services.runtime.errors import StartError
@@ -33,7 +34,13 @@ class Membership:
     ) -> None:
         """`tell` hears when the journal is followed and when it is away."""
         self.journal = Journal(config.journal.text, config.journal_minutes)
-        self._joining = Joining(self.journal, config.state.resolve(), config.others(), stopping)
+        self._joining = Joining(
+            self.journal,
+            config.state.resolve(),
+            config.others(),
+            stopping,
+            RecordFile(config.state).forget,
+        )
         self._tell = tell
         self._follower: Follower | None = None
         self._rollouts: SharedRollouts | None = None

@@ -62,6 +62,12 @@ class RecordFile:
             )
             return Record()
 
+    def forget(self) -> None:
+        """Keep nothing, that of a state file which is gone; raises OSError."""
+        if self._path.exists():
+            _log.warning("rollouts of an earlier state file go", extra={"file": str(self._path)})
+            self._path.unlink()
+
     def write(self, record: Record) -> None:
         """Keep a record, durably; raises OSError. Blocks for a disk write."""
         draft = self._path.with_name(f"{self._path.name}.draft")

@@ -193,6 +193,17 @@ async def test_what_was_rolled_out_as_valkey_lost_its_last_entries_holds_at_all(
         assert (await rolled_out(second)).fusion.version == 2
 
 
+async def test_what_was_rolled_out_beside_an_earlier_state_file_is_not_that_of_all(
+    first: Shop, directory: Path, other: Path, valkey: Valkey
+) -> None:
+    another_fusion(other)
+    RecordFile(other / "state.sqlite").write(Record(fusion=1))
+    async with joined(other, first, valkey) as second:
+        assert (await rolled_out(second)).fusion.version == 2  # the newest
+    with Client.from_url(valkey.url) as client:
+        assert client.get(f"{stream_of(client)}:rollouts") is None
+
+
 async def test_what_was_rolled_out_before_there_was_a_journal_is_served_by_all(
     directory: Path, other: Path, valkey: Valkey
 ) -> None:
