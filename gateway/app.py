@@ -29,7 +29,7 @@ from gateway.connection import Connection
 from gateway.embedded import EmbeddedLink
 from gateway.errors import StoreError
 from gateway.exposure import ExposureLog
-from gateway.journal.copying import StateServicer
+from gateway.journal.copying import StateServicer, clear
 from gateway.journal.membership import Membership, leave
 from gateway.journal.place import Place
 from gateway.journal.stream import Journal
@@ -112,6 +112,7 @@ class GatewayApplication:
             self._state = await asyncio.to_thread(load_state, config, fusion, tell, self._stopping)
         except StoreError as error:
             raise StartError(str(error)) from None
+        await asyncio.to_thread(clear, config.state.resolve())
         # The catalogue holds what is known of its items by now; a copy would be as large.
         fusion = fusion.only(np.zeros(len(fusion.item_keys), np.bool_))
         await self._save_trends()

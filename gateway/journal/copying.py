@@ -9,8 +9,9 @@ import asyncio
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +30,13 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _BLOCK = 1 << 20
 # Longest that all of a copy may take, in seconds.
 _SECONDS = 600.0
+# Longest that nothing of it may come: as long as a slow disk may take to sync all of it.
+_SILENCE = 30.0
+# Seconds between two signs that a copy is still being made.
+_SIGN_SECONDS = 1.0
+# Steps of SQLite's after which it tells that it goes on: some milliseconds.
+_STEPS = 50_000
+_COPY, _SNAPSHOT = "copy", "snapshot"
 
 
 class StateServicer:
@@ -61,9 +69,14 @@ class StateServicer:
             )
         if self._copying.locked():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "another copy is under way")
-        async with self._copying:
+        moved = threading.Event()
+        async with self._copying, _making(self._state, moved.set) as making:
             try:
-                draft = await _made(self._state)
+                while not (await asyncio.wait((making,), timeout=_SIGN_SECONDS))[0]:
+                    if moved.is_set():  # not where the disk stands still
+                        moved.clear()
+                        yield pb.CopyStateResponse()
+                draft = making.result()
             except (sqlite3.Error, OSError) as error:
                 _log.error("the state cannot be copied", extra={"reason": str(error)})
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be copied ({error})")
@@ -74,30 +87,33 @@ class StateServicer:
                         yield pb.CopyStateResponse(content=content)
             except OSError as error:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"cannot be read ({error})")
-            finally:
-                draft.unlink(missing_ok=True)
 
 
-async def _made(state: Path) -> Path:
-    """Make a copy; where nobody waits for it any more, leave none behind."""
-    making = asyncio.ensure_future(asyncio.to_thread(_snapshot, state))
+@asynccontextmanager
+async def _making(state: Path, moved: Callable[[], None]) -> AsyncIterator["asyncio.Future[Path]"]:
+    """Make a copy for the length of the block, and leave none behind; see `_snapshot`."""
+    making = asyncio.ensure_future(asyncio.to_thread(_snapshot, state, moved))
     try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:  # the thread goes on, and the next copy must wait for it
+        yield making
+    finally:
+        # Nobody may wait for it any more: the thread goes on, and the next copy waits for it.
         await asyncio.wait((making,))
         if not making.cancelled() and making.exception() is None:
             making.result().unlink(missing_ok=True)
-        raise
 
 
-def _snapshot(state: Path) -> Path:
-    """Write a copy of the file beside it, as of now, and return it; blocks."""
-    draft = state.with_name(f".{state.name}.snapshot")
+def _snapshot(state: Path, moved: Callable[[], None]) -> Path:
+    """Write a copy of the file beside it, as of now, and return it; blocks.
+
+    `moved` is called in this thread as it goes on.
+    """
+    draft = _named(state, _SNAPSHOT)
     draft.unlink(missing_ok=True)
     try:
         with closing(schema.open_reader(state)) as connection:
             # It writes to another file only, which SQLite does not tell apart.
             connection.execute("PRAGMA query_only = OFF")
+            connection.set_progress_handler(moved, _STEPS)
             connection.execute("VACUUM INTO ?", (str(draft),))
     except BaseException:
         draft.unlink(missing_ok=True)  # half of it, on a disk that is full by now
@@ -119,10 +135,9 @@ async def copy_state(
     with _draft(path) as draft:
         async with grpc.aio.insecure_channel(target) as channel:
             stub: Any = api.StateServiceStub(channel)
+            call = stub.CopyState(pb.CopyStateRequest(token=token), timeout=_SECONDS)
             with draft.open("wb") as file:
-                async for part in stub.CopyState(
-                    pb.CopyStateRequest(token=token), timeout=_SECONDS
-                ):
+                async for part in _each(call):
                     await asyncio.to_thread(file.write, part.content)
                 file.flush()
                 await asyncio.to_thread(os.fsync, file.fileno())
@@ -135,11 +150,39 @@ async def copy_state(
     _log.info("the state is copied", extra={"from": target})
 
 
+async def _each(call: Any) -> AsyncIterator[pb.CopyStateResponse]:
+    """Yield what comes; raises TimeoutError, an OSError, where nothing does for too long."""
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE):
+                part = await call.read()
+        except TimeoutError:
+            raise TimeoutError(f"nothing comes from it for {_SILENCE:g} s") from None
+        if part is grpc.aio.EOF:
+            return
+        yield part
+
+
+def clear(state: Path) -> None:
+    """Remove what a kill in the middle of a copy left beside a file that this process holds."""
+    for kind in (_COPY, _SNAPSHOT):
+        for suffix in ("", "-journal"):
+            draft = _named(state, kind + suffix)
+            try:
+                draft.unlink(missing_ok=True)
+            except OSError as error:  # it takes up room, and no more
+                _log.warning("not removed", extra={"file": str(draft), "reason": str(error)})
+
+
+def _named(state: Path, kind: str) -> Path:
+    """Return the file of a copy: of one name, so that the next is written over it."""
+    return state.with_name(f".{state.name}.{kind}")
+
+
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of one name, so that what a kill leaves is written over.
-    draft = path.with_name(f".{path.name}.copy")
+    draft = _named(path, _COPY)
     try:
         yield draft
     finally:

@@ -41,7 +41,7 @@ class CopyStateResponse(_message.Message):
 
     CONTENT_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The next bytes of the file."""
+    """The next bytes of the file. None: the copy is still being made, and goes on."""
     def __init__(
         self,
         *,

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,14 @@ from valkey import Valkey as Client
 from benchmarks.systems.ports import free_ports
 from benchmarks.valkey import Valkey, running_valkey
 from gateway.errors import StoreFailed
+from gateway.journal import copying
 from gateway.journal.place import Place
 from plait.v1 import state_service_pb2 as state
-from plait.v1.state_service_pb2_grpc import StateServiceStub
+from plait.v1.state_service_pb2_grpc import (
+    StateServiceServicer,
+    StateServiceStub,
+    add_StateServiceServicer_to_server,
+)
 from services.runtime.errors import StartError
 from tests.integration.gateway.journaled import (
     alone,
@@ -156,6 +163,59 @@ async def copy(shop: Shop, token: str) -> None:
     stub: Any = StateServiceStub(shop.channel)
     async for _ in stub.CopyState(state.CopyStateRequest(token=token)):
         pass
+
+
+class Silent(StateServiceServicer):
+    """A gateway that vanishes in the middle of a copy."""
+
+    async def CopyState(  # noqa: N802 -- gRPC names it
+        self, request: state.CopyStateRequest, context: Any
+    ) -> AsyncIterator[state.CopyStateResponse]:
+        yield state.CopyStateResponse(content=b"x")
+        await asyncio.sleep(3_600)
+
+
+async def test_a_gateway_that_falls_silent_as_it_gives_its_state_is_left_for_another(
+    first: Shop, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.journal.copying._SILENCE", 0.5)
+    server = grpc.aio.server()
+    add_StateServiceServicer_to_server(Silent(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    peers = f"127.0.0.1:{port}|127.0.0.1:{first.server.port}"
+    try:
+        copied = await asyncio.wait_for(whole(alone(other, valkey, peers=peers)), 10)
+    finally:
+        await server.stop(None)
+    assert copied == stored(first, "ann")
+
+
+async def test_a_copy_that_takes_long_to_make_is_waited_for(
+    first: Shop, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = copying._snapshot
+
+    def slow(path: Path, moved: Callable[[], None]) -> Path:
+        for _ in range(20):
+            moved()
+            time.sleep(0.05)
+        return snapshot(path, moved)
+
+    monkeypatch.setattr(copying, "_snapshot", slow)
+    monkeypatch.setattr(copying, "_SIGN_SECONDS", 0.05)
+    monkeypatch.setattr(copying, "_SILENCE", 0.5)
+    waiting = whole(joined(other, first, valkey))
+    assert await asyncio.wait_for(waiting, 4) == stored(first, "ann")
+
+
+async def test_what_a_kill_left_of_a_copy_goes_at_the_next_start(
+    directory: Path, valkey: Valkey
+) -> None:
+    for kind in ("copy", "snapshot"):
+        (directory / f".state.sqlite.{kind}").write_bytes(b"half of it")
+    async with alone(directory, valkey):
+        assert not any(name.endswith(("copy", "snapshot")) for name in names(directory))
 
 
 async def test_who_was_away_for_too_long_copies_a_state(
