@@ -17,6 +17,7 @@ from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen, 
 from gateway.journal.entries import Change, Events, NotUnderstood, Rollouts, Write, decode, encode
 from gateway.journal.place import Place
 from gateway.journal.stream import Bounds, Entry, Journal
+from services.runtime.logs import Seldom
 from services.runtime.metrics import (
     JOURNAL_BEHIND,
     JOURNAL_ENTRIES,
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 5.0
 # Seconds before Valkey, or a disk that refuses, is tried again.
 _AGAIN = 0.25
+# Longest pause before what failed as nothing should is tried again.
+_PAUSE = 1.0
 # Seconds between two looks at how far it has come.
 _LOOK = 0.05
 # Longest a start waits for what others recorded meanwhile.
@@ -106,6 +109,7 @@ class Follower:
         self._behind = False
         # Whether the place in the file is another than here.
         self._unkept = False
+        self._seldom = Seldom()
         # Whether the journal may have changed behind our back.
         self._unsure = True
         _show(followed=False)
@@ -193,9 +197,10 @@ class Follower:
             except StoreFailed:  # of a place, which waits
                 await asyncio.sleep(_AGAIN)
             except Exception as error:  # without this task nothing is recorded any more
-                _log.exception("following the journal failed")
+                if self._seldom.news(repr(error)):
+                    _log.exception("following the journal failed")
                 await self._lost(JournalAway(f"it cannot be followed: {type(error).__name__}"))
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_PAUSE)
 
     async def _keep(self) -> None:
         """Write where the file stands, if it does not say so."""
@@ -258,10 +263,10 @@ class Follower:
         for entry in entries:
             try:
                 read = _Read(entry, decode(entry.raw))
-            except NotUnderstood as error:
+            except Exception as error:
                 await self._take_run(run)
                 run = []
-                await self._skip(entry, str(error))
+                await self._skip(entry, _reason(error))
                 continue
             if not _together(run, read):
                 await self._take_run(run)
@@ -271,24 +276,29 @@ class Follower:
 
     async def _take_run(self, run: Sequence[_Read]) -> None:
         """Take in one write, or some of events, and tell who waits for them."""
+        pause = _AGAIN
         while run:
             _show_behind(run[0].entry)
             try:
                 results = await self._try(run)
-            except StoreRefused as error:
-                if len(run) == 1:
-                    await self._skip(run[0].entry, str(error))
-                    return
-                for read in run:  # one of them is to blame
-                    await self._take_run([read])
-                return
             except StoreUnseen as error:  # once more would be twice
-                self._arrived(run, [error] * len(run))
-                return
-            except StoreFailed:
-                # However long: on a disk that is nearly full small writes go, and large ones
-                # have to wait for room.
-                await asyncio.sleep(_AGAIN)
+                results = [error] * len(run)
+            except Exception as error:
+                passes = isinstance(error, StoreFailed) and not isinstance(error, StoreRefused)
+                if passes:
+                    # However long: on a disk that is nearly full small writes go, and large ones
+                    # have to wait for room.
+                    await asyncio.sleep(_AGAIN)
+                elif len(run) > 1:
+                    for read in run:  # one of them is to blame
+                        await self._take_run([read])
+                    return
+                elif isinstance(error, StoreRefused) or pause > _PAUSE:
+                    await self._skip(run[0].entry, _reason(error))
+                    return
+                else:  # a defect, or no memory for a moment: not to be waited for as a disk is
+                    await asyncio.sleep(pause)
+                    pause *= 2
                 continue
             self._arrived(run, results)
             return
@@ -360,6 +370,14 @@ class Follower:
         if not before:
             _log.error("nothing can be recorded", extra={"reason": str(error)})
             await self._tell(False)
+
+
+def _reason(error: Exception) -> str:
+    """Return why an entry is passed over; of an error nobody thought of, say where it is."""
+    if isinstance(error, NotUnderstood | StoreRefused):
+        return str(error)
+    _log.error("an entry cannot be taken in", exc_info=error)
+    return type(error).__name__
 
 
 def _together(run: Sequence[_Read], read: _Read) -> bool:

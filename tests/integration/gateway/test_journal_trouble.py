@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gateway.journal.entries import Events, encode
 from gateway.journal.place import Place, place_of
 from gateway.journal.stream import Entry, Journal
 from gateway.store import Store
-from gateway.types import Event, EventType
+from gateway.types import Event, EventType, Item
 from plait.v1 import types_pb2 as t
 from plait.v1.catalog_service_pb2 import UpsertItemsRequest
 from tests.integration.gateway.journaled import (
@@ -372,6 +373,45 @@ async def test_a_write_that_memory_cannot_take_in_is_in_the_file_once(
     monkeypatch.undo()
     await record(first, view(8))
     assert [row[1] for row in stored(first)] == [item_key("4"), item_key("8")]
+
+
+async def test_an_entry_that_a_defect_keeps_out_holds_up_no_other(
+    first: Shop, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    upsert = Store.upsert_items
+
+    async def fails(self: Store, items: Sequence[Item], *rest: Any) -> None:
+        if items[0].item_id == "bad":
+            raise RuntimeError("a defect")
+        await upsert(self, items, *rest)
+
+    monkeypatch.setattr(Store, "upsert_items", fails)
+    bad = UpsertItemsRequest(items=[t.Item(item_id="bad", title="x")])
+    refused = await refusal(first.catalog.UpsertItems(bad))
+    assert "the write was refused (RuntimeError)" in str(refused.details())
+    await record(first, view(4))
+    assert len(stored(first)) == 1
+    assert [line.message for line in caplog.records if line.exc_info] == [
+        "an entry cannot be taken in"
+    ]
+
+
+async def test_what_cannot_be_followed_is_said_once(
+    first: Shop, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(self: Journal, after: int, *, wait: bool) -> Any:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Journal, "read", fails)
+    await asyncio.sleep(3.0)
+    assert len([line for line in caplog.records if line.exc_info]) == 1
+    assert not await healthy(first)
+    monkeypatch.undo()
+
+    async def back() -> bool:
+        return await healthy(first)
+
+    await until(back)
 
 
 async def test_that_a_file_may_lack_something_is_kept_once_the_disk_takes_it(
