@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from valkey.asyncio import Valkey as Client
 
 from artifacts.keys import item_key
 from gateway import schema
@@ -140,6 +141,11 @@ def test_a_password_is_shown_nowhere() -> None:
         "valkey://a?decode_responses=1",
         "valkey://a?db=x",
         "valkey://:hu#sh@a",
+        "valkey://a?ssl_ca_certs=x",
+        "unix:///run/valkey?ssl_ca_certs=x",
+        "valkeys://a?ssl_min_version=2",
+        "valkeys://a?ssl_cert_reqs=maybe",
+        "valkeys://a?ssl_cert_reqs=none&ssl_check_hostname=true",
     ],
 )
 def test_what_is_no_valkey_is_refused(url: str) -> None:
@@ -148,11 +154,20 @@ def test_what_is_no_valkey_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["valkey://a", "valkeys://u:p@a:1/2", "valkey://[::1]:6379/0", "unix:///run/valkey"]
+    "url",
+    [
+        "valkey://a",
+        "valkeys://u:p@a:1/2",
+        "valkey://[::1]:6379/0",
+        "unix:///run/valkey",
+        "valkeys://a?db=1&ssl_cert_reqs=required&ssl_check_hostname=True&ssl_ciphers=x",
+        "valkeys://a?ssl_ca_certs=x&ssl_ca_data=x&ssl_certfile=x&ssl_keyfile=x",
+    ],
 )
 def test_a_valkey_is_named_by_a_url(url: str) -> None:
     config = load(GatewayConfig, "gateway", {"PLAIT_GATEWAY_JOURNAL": url})
     assert config.journal == Secret(url)
+    Client.from_url(url).connection_pool.make_connection()  # it takes all of it
 
 
 @pytest.mark.parametrize("peers", ["nowhere", "a:1|b", "a:0"])
