@@ -172,7 +172,12 @@ def _keeping(
         retry_ms=config.embed_retry_ms,
     )
     keeper = CatalogueKeeper(
-        state.store, state.catalogue, state.new_items, embedder, config.embed_timeout_ms / 1000
+        state.store,
+        state.catalogue,
+        state.new_items,
+        state.trends,
+        embedder,
+        embed_seconds=config.embed_timeout_ms / 1000,
     )
     return embedder, keeper
 

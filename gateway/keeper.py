@@ -17,6 +17,7 @@ from gateway.journal.entries import Deletions, Items
 from gateway.journal.shared import Shared
 from gateway.new_items import NewItems
 from gateway.store import Store
+from gateway.trends import Trends
 from gateway.types import IMAGE_BYTES, Item
 from services.runtime.errors import InvalidArgument, NotFound, Unavailable
 from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
@@ -55,13 +56,16 @@ class CatalogueKeeper:
         store: Store,
         catalogue: Catalogue,
         new_items: NewItems,
+        trends: Trends,
         embedder: Embedder,
+        *,
         embed_seconds: float,
     ) -> None:
         """`embed_seconds`: longest an upsert waits for the models to place its new items."""
         self._store = store
         self._catalogue = catalogue
         self._new_items = new_items
+        self._trends = trends
         self._embedder = embedder
         self._embed_seconds = embed_seconds
         self._shared: Shared | None = None
@@ -107,6 +111,8 @@ class CatalogueKeeper:
         def then(_: None) -> None:
             nonlocal counts
             counts = self._catalogue.upsert(items)
+            keys = np.array([item.key for item in items], np.int64)
+            self._trends.take_back(self._catalogue.rows(keys))
             for item in new:
                 self._new_items.put(item)
             self.count()
@@ -137,7 +143,9 @@ class CatalogueKeeper:
         """Remove items for good; `position`: theirs in the journal. Raises StoreFailed."""
 
         def then(_: None) -> None:
+            rows = self._catalogue.rows(np.array(keys, np.int64))
             self._catalogue.delete(keys)
+            self._trends.leave_out(rows[rows >= 0], self._catalogue.deleted_rows)
             for key in keys:
                 self._new_items.remove(key)
             self.count()

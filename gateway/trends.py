@@ -78,7 +78,9 @@ class MarketNow:
         """Return the trend of a row or of rows of any shape, float32; rows below len()."""
         weights = self._market.weights[: self._size][rows]
         weights = np.where(weights > self._least, weights, 0.0)
-        return np.sqrt(weights / max(self._market.peak, self._least_peak)).astype(np.float32)
+        peak = max(self._market.peak, self._least_peak)
+        # An item that is gone may have more.
+        return np.sqrt(np.minimum(weights / peak, 1.0)).astype(np.float32)
 
 
 class TrendThen:
@@ -204,6 +206,24 @@ class Trends:
                 if len(found.risen) > _TRENDING:  # the next that asks looks at all rows
                     found.risen.clear()
                     found.made_ms = -_STALE_MS
+
+    def leave_out(self, rows: Rows, gone: Rows) -> None:
+        """Measure by the strongest item that is left: `rows` went just now, `gone` at any time.
+
+        What was counted of them stays, for the case that they come back.
+        """
+        for market in self._markets.values():
+            size = len(market.weights)
+            if market.weights[rows[rows < size]].max(initial=0.0) >= market.peak > 0.0:
+                left = market.weights.copy()
+                left[gone[gone < size]] = 0.0
+                market.peak = float(left.max())
+
+    def take_back(self, rows: Rows) -> None:
+        """Measure by these rows too: their items may have been gone."""
+        for market in self._markets.values():
+            known = market.weights[rows[rows < len(market.weights)]]
+            market.peak = max(market.peak, float(known.max(initial=0.0)))
 
     def now(self, market: str, size: int, now_ms: int) -> MarketNow:
         """Return a market's trend over the first `size` rows; the common one's if it has none.

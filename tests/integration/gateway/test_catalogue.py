@@ -1,5 +1,6 @@
 """What is put into the catalogue is durable and counts in the next request."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from plait.v1.catalog_service_pb2 import (
     UpsertItemsRequest,
     UpsertItemsResponse,
 )
+from plait.v1.event_service_pb2 import RecordEventsRequest
 from plait.v1.recommendation_service_pb2 import RankRequest, Shopper
 from tests.integration.gateway.test_failures import until
 from tests.integration.gateway.world import Shop, ids, open_shop
@@ -132,6 +134,27 @@ async def test_a_deleted_item_is_never_shown_again(shop: Shop) -> None:
     assert gone not in ids(await shop.search("yogurt", page_size=200))
     await upsert(shop, t.Item(item_id=gone, title="Back again"))
     assert gone in ids(await shop.recommend("ann", page_size=200))
+
+
+async def test_trends_are_measured_by_what_is_still_sold(shop: Shop) -> None:
+    def buys(item: int, count: int) -> list[t.Event]:
+        kind = t.EVENT_TYPE_PURCHASE
+        return [t.Event(user_id="new", item_id=str(item), type=kind, market="m")] * count
+
+    await shop.events.RecordEvents(RecordEventsRequest(events=buys(4, 80) + buys(8, 20)))
+    assert trend_of(shop, "8") < 0.6
+    best = await known(shop, "4")
+    await delete(shop, "4")
+    assert trend_of(shop, "8") > 0.99
+    await upsert(shop, best)
+    assert trend_of(shop, "8") < 0.6
+
+
+def trend_of(shop: Shop, item_id: str) -> float:
+    state = shop.application._state
+    assert state is not None
+    trend = state.trends.now("m", len(state.catalogue.columns.keys), int(time.time() * 1000))
+    return float(trend[state.catalogue.row_of(item_id)])
 
 
 async def test_changes_survive_a_restart(directory: Path) -> None:

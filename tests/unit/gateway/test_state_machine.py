@@ -104,7 +104,9 @@ class Memory(RuleBasedStateMachine):
         state = self.state
         self.taker = EventTaker(state.store, state.catalogue, state.trails, state.trends)
         embedder = Embedder({}, state.new_items, state.store, retry_ms=1)
-        self.keeper = CatalogueKeeper(state.store, state.catalogue, state.new_items, embedder, 0.0)
+        self.keeper = CatalogueKeeper(
+            state.store, state.catalogue, state.new_items, state.trends, embedder, embed_seconds=0.0
+        )
 
     @property
     def here(self) -> State:

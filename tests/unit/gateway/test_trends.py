@@ -78,6 +78,20 @@ def test_what_trends_is_known_without_looking_at_every_row() -> None:
     assert not len(trends().trending("m", NOW))
 
 
+def test_what_is_gone_is_no_measure_of_what_is_left_until_it_is_back() -> None:
+    made = trends()
+    for row, count in enumerate((80, 40, 20)):
+        buy(made, "m", row, count)
+    all_rows = np.arange(3, dtype=np.int32)
+    before = made.now("m", 3, NOW)[:]
+    made.leave_out(all_rows[1:2], all_rows[1:2])
+    made.leave_out(all_rows[:1], all_rows[:2])
+    for market in ("m", COMMON):
+        np.testing.assert_allclose(made.now(market, 3, NOW)[:], 1.0)
+    made.take_back(all_rows[:1])
+    np.testing.assert_array_equal(made.now("m", 3, NOW)[:], before)
+
+
 def test_it_grows_with_the_catalogue_and_ignores_what_is_not_in_it() -> None:
     made = trends()
     buy(made, "m", -1)
