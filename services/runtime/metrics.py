@@ -39,7 +39,8 @@ BUILD_INFO = Gauge(
     "plait_build_info", "Always 1; the release and role of the process.", ["role", "release"]
 )
 SERVING = Gauge(
-    "plait_serving", "1 while the process says that it serves; 0 while it starts, drains or cannot."
+    "plait_serving",
+    "1 while the process serves; 0 while it starts, drains, cannot or its event loop stands still.",
 )
 
 # Model services.

@@ -23,6 +23,7 @@ from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import SERVING
 from services.runtime.metrics_server import MetricsServer
 from services.runtime.ports import check_port, check_socket, joined, listening
+from services.runtime.pulse import Pulse
 from services.runtime.streams import Streams
 from services.runtime.workers.place import Place, own_socket
 
@@ -107,7 +108,8 @@ class Server:
         self._metrics: MetricsServer | None = None
         # Whether calls may be under way, of one model where another was unloaded, too.
         self._started = False
-        self.health = health.Health(SERVING.set)
+        self._pulse = Pulse(SERVING.set)
+        self.health = health.Health(self._pulse.say)
         # The ports really bound, once started.
         self.port = 0
         self.metrics_port = 0
@@ -120,6 +122,7 @@ class Server:
         names += [health.SERVICE, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._grpc)
         await self.health.start()
+        self._pulse.start()
         if self._place is None:
             await self._open(self._grpc)
             await self._application.start()
@@ -144,6 +147,7 @@ class Server:
             self._streams.close()
             await server.stop(self._config.grace_seconds if self._started else None)
             await self._application.stop()
+            self._pulse.stop()
         if self._metrics is not None:
             metrics, self._metrics = self._metrics, None
             await asyncio.to_thread(metrics.stop)
