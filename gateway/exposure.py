@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from services.runtime.metrics import EXPOSURES_LOST
 _log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.2
 _MOST_WAITING = 10_000
+# Longest that the end of the gateway waits for what is left to be written, in seconds.
+_END_SECONDS = 2.0
 
 
 class ExposureLog:
@@ -78,9 +81,14 @@ class ExposureLog:
             self._task = asyncio.create_task(self._soon())
 
     async def stop(self) -> None:
-        """Write what is left."""
+        """Write what is left, unless the disk stands still: nobody is to wait for that."""
         self._stopping.set()
-        await self.written()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self.written()
+        except TimeoutError:
+            EXPOSURES_LOST.inc(len(self._lines))
+            self._complain(f"a write has not ended, {len(self._lines)} lines wait for it")
 
     async def written(self) -> None:
         """Wait until all that was noted has been written, or is lost."""
@@ -93,7 +101,22 @@ class ExposureLog:
                 await self._stopping.wait()
         while self._lines:
             lines, self._lines = self._lines, []
-            await asyncio.to_thread(self._write, lines)
+            await self._written_by_thread(lines)
+
+    async def _written_by_thread(self, lines: list[str]) -> None:
+        """Write in a thread that the end of the process does not wait for, as for a pool's."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def write() -> None:
+            try:
+                self._write(lines)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has closed
+                    loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=write, name="exposures", daemon=True).start()
+        await ended.wait()
 
     def _write(self, lines: list[str]) -> None:
         try:

@@ -1,8 +1,10 @@
 """What was shown is written down, and never fills the disk."""
 
+import asyncio
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,31 @@ async def test_pages_that_wait_for_a_disk_that_stands_still_take_bounded_memory(
     await log.stop()
     assert caplog.records[-1].message == "exposures are written again"
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+
+
+async def test_a_disk_that_stands_still_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+    writes = []
+
+    def stands_still(self: ExposureLog, text: bytes) -> None:
+        writes.append(threading.current_thread())
+        began.set()
+        goes_on.wait(20)
+
+    monkeypatch.setattr(exposure, "_END_SECONDS", 0.3)
+    monkeypatch.setattr(ExposureLog, "_append", stands_still)
+    log = ExposureLog(tmp_path / "log.jsonl", 1 << 20)
+    before = EXPOSURES_LOST._value.get()
+    log.add(page(), ["written at last, maybe"])
+    await asyncio.to_thread(began.wait, 10)
+    log.add(page(), ["lost"])
+    try:
+        await asyncio.wait_for(log.stop(), 5)
+        assert EXPOSURES_LOST._value.get() == before + 1
+        assert "exposures are not written" in caplog.text
+        # Nor the end of the interpreter.
+        assert writes[0].daemon
+    finally:
+        goes_on.set()
