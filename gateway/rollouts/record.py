@@ -44,29 +44,33 @@ class RecordFile:
     """The file beside a state file."""
 
     def __init__(self, state: Path) -> None:
-        self._path = state.with_suffix(".rollouts.json")
+        # By all of its name: a folder may hold state files of one stem.
+        self._path = state.with_name(f"{state.name}.rollouts.json")
+        # Of releases that shared one among these; read until the first write.
+        self._shared = state.with_suffix(".rollouts.json")
 
     def read(self) -> Record:
         """Return what is kept; nothing where the file is absent or damaged, which is logged.
 
         Never raises: without it every shopper is answered, by the default versions.
         """
+        path = self._path if self._path.exists() else self._shared
         try:
-            return parse(self._path.read_text())
+            return parse(path.read_text())
         except FileNotFoundError:
             return Record()
         except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
             _log.error(
                 "rollouts not read, default versions answer everybody",
-                extra={"file": str(self._path), "reason": str(error)},
+                extra={"file": str(path), "reason": str(error)},
             )
             return Record()
 
     def forget(self) -> None:
-        """Keep nothing, that of a state file which is gone; raises OSError."""
-        if self._path.exists():
+        """Keep nothing: it was that of a state file which is gone. Raises OSError."""
+        if self.read() != Record():
             _log.warning("rollouts of an earlier state file go", extra={"file": str(self._path)})
-            self._path.unlink()
+            self.write(Record())
 
     def write(self, record: Record) -> None:
         """Keep a record, durably; raises OSError. Blocks for a disk write."""

@@ -293,7 +293,7 @@ async def test_rollouts_that_are_switched_off_say_so(directory: Path) -> None:
 
 async def test_a_change_that_cannot_be_kept_is_not_made(pinned: Path) -> None:
     async with open_world(pinned) as world:
-        (pinned / "state.rollouts.json.draft").mkdir()
+        (pinned / "state.sqlite.rollouts.json.draft").mkdir()
         code, said = await refusal(world.canary(30))
         assert (code, "nothing was changed" in said) == (grpc.StatusCode.UNAVAILABLE, True)
         assert set((await by_version(world)).values()) == {"1"}

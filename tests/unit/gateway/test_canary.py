@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.rollouts.canary import Canary, place
-from gateway.rollouts.record import Record, RecordFile
+from gateway.rollouts.record import Record, RecordFile, written
 
 SHOPPERS = [f"shopper-{n}" for n in range(20_000)]
 
@@ -54,7 +54,19 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     record = Record().with_canary(canary(10)).with_canary(canary(5, source="text"))
     file.write(record)
     assert file.read() == record
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["state.rollouts.json"]
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["state.sqlite.rollouts.json"]
+
+
+def test_state_files_of_one_stem_have_records_of_their_own(tmp_path: Path) -> None:
+    one, another = (RecordFile(tmp_path / name) for name in ("a.sqlite", "a.db"))
+    before = Record(fusion=1)
+    (tmp_path / "a.rollouts.json").write_text(written(before))  # as it was kept once
+    assert one.read() == another.read() == before
+    one.write(Record(fusion=2))
+    assert (one.read(), another.read()) == (Record(fusion=2), before)
+    one.forget()
+    another.write(Record(fusion=3))
+    assert (one.read(), another.read()) == (Record(), Record(fusion=3))
 
 
 def test_a_source_has_one_canary() -> None:
@@ -67,6 +79,6 @@ def test_a_source_has_one_canary() -> None:
 def test_a_damaged_record_means_default_versions_and_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    (tmp_path / "state.rollouts.json").write_text(text)
+    (tmp_path / "state.sqlite.rollouts.json").write_text(text)
     assert RecordFile(tmp_path / "state.sqlite").read() == Record()
     assert "default versions answer everybody" in caplog.text
