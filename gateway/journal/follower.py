@@ -1,8 +1,8 @@
 """Takes the journal's entries into this gateway, in order, its own among them.
 
-A write here is appended, comes back as an entry like everybody else's, and is
-acknowledged once it is taken in: in the state file and in memory. All gateways decide
-by the same order which of two events with one id came first.
+All gateways decide by the same order which of two events with one id came first. Who
+waits for a write is told of it by writes.py; where the gateway stands is kept by
+standing.py.
 """
 
 import asyncio
@@ -10,25 +10,24 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen, TakenLater
-from gateway.journal.entries import Change, Events, NotUnderstood, Rollouts, Write, decode, encode
+from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen
+from gateway.journal.entries import Change, Events, NotUnderstood, Write, decode
 from gateway.journal.place import Place
-from gateway.journal.stream import Bounds, Entry, Journal
+from gateway.journal.standing import Standing
+from gateway.journal.stream import Entry, Journal
+from gateway.journal.writes import Writes
 from services.runtime.logs import Seldom
 from services.runtime.metrics import (
     JOURNAL_BEHIND,
     JOURNAL_ENTRIES,
-    JOURNAL_GAPS,
     JOURNAL_SKIPPED,
     JOURNAL_STATE,
 )
 
 _log = logging.getLogger(__name__)
-# Longest a write waits to be taken in here, in seconds: the disk may stand still.
-_PATIENCE = 5.0
 # Seconds before Valkey, or a disk that refuses, is tried again.
 _AGAIN = 0.25
 # Longest pause before what failed as nothing should is tried again.
@@ -41,11 +40,6 @@ _START_SECONDS = 60.0
 _LONG = 5.0
 # Events that share a commit, and so a turn of the event loop: shoppers wait meanwhile.
 _MOST_TOGETHER = 500
-# Entries remembered, to find what is left of them in a journal that lost its last ones:
-# seconds of a busy shop.
-_REMEMBERED = 10_000
-# Bytes of who wrote an entry, and of the number of his write.
-_WRITER, _NUMBER = 8, 8
 
 
 class Memory(Protocol):
@@ -90,16 +84,10 @@ class Follower:
         """
         self._journal = journal
         self._memory = memory
-        self._place = place
-        self._writer = writer
+        self._standing = Standing(journal, place, memory.pass_over)
+        self._writes = Writes(journal, writer)
         self._tell = tell
-        self._written = 0
-        self._expected: dict[bytes, asyncio.Future[Any]] = {}
         self._task: asyncio.Task[None] | None = None
-        # Who wrote each of the last entries that were taken in, by position, oldest first.
-        self._taken: dict[int, bytes] = {}
-        # How often the journal was found to have lost entries that were taken in here.
-        self.losses = 0
         # When the last read began that brought all there was, by time.monotonic().
         self._level = 0.0
         # Why nothing can be written; "": it can.
@@ -107,8 +95,6 @@ class Follower:
         self._caught_up = asyncio.Event()
         # Whether there was more than the last read brought.
         self._behind = False
-        # Whether the place in the file is another than here.
-        self._unkept = False
         self._seldom = Seldom()
         # Whether the journal may have changed behind our back.
         self._unsure = True
@@ -135,29 +121,21 @@ class Follower:
     async def write(self, write: Write) -> Any:
         """Have all gateways take in a write; return what became of it here, once it has.
 
-        Raises StoreFailed: JournalAway where nobody may have it. It can still have been
-        written then, so events are to be sent again with their event_id; TakenLater where
-        it has been, and this gateway is behind.
+        Raises StoreFailed, as Writes.write does.
         """
         if self.trouble:
             raise JournalAway(self.trouble)
-        self._written += 1
-        by = self._writer + self._written.to_bytes(_NUMBER, "big")
-        taken = self._expected[by] = asyncio.get_running_loop().create_future()
-        try:
-            rollouts = write.record if isinstance(write, Rollouts) else None
-            await self._journal.append(by, encode(write), rollouts)
-            async with asyncio.timeout(_PATIENCE):
-                return await taken
-        except TimeoutError:
-            raise TakenLater(f"not taken in within {_PATIENCE:g} s; it will be") from None
-        finally:
-            del self._expected[by]
+        return await self._writes.write(write)
+
+    @property
+    def losses(self) -> int:
+        """How often the journal was found to have lost entries that were taken in here."""
+        return self._standing.losses
 
     async def level(self, last: int, seconds: float) -> bool:
         """Wait until everything up to a position is taken in; say whether it was in time."""
         began = time.monotonic()
-        while self._place.position < last and self._level < began:
+        while self._standing.position < last and self._level < began:
             if time.monotonic() > began + seconds:
                 return False
             await asyncio.sleep(_LOOK)
@@ -165,21 +143,20 @@ class Follower:
 
     def restate(self) -> None:
         """Write again where the file stands, soon: it was replaced, and may lack something."""
-        # Between two takings: a place of before the one under way must not be written after it.
-        self._place = replace(self._place, gap=True)
-        self._unkept = True
+        self._standing.restate()
 
     async def _follow(self) -> None:
         while True:
             try:
-                await self._keep()
+                await self._standing.keep()
                 if self._unsure:
-                    await self._verify()
+                    await self._standing.verify()
+                    self._unsure = False
                 known, reads = self._caught_up.is_set(), time.monotonic()
-                entries, more = await self._journal.read(self._place.position, wait=known)
+                entries, more = await self._journal.read(self._standing.position, wait=known)
                 if more or self._behind:
                     # Who is behind can be overtaken by what lets entries go.
-                    await self._look_back(await self._journal.bounds())
+                    await self._standing.look_back()
                 began = time.monotonic()
                 await self._take(entries)
                 # Meanwhile others may have let go of what comes next.
@@ -201,61 +178,6 @@ class Follower:
                     _log.exception("following the journal failed")
                 await self._lost(JournalAway(f"it cannot be followed: {type(error).__name__}"))
                 await asyncio.sleep(_PAUSE)
-
-    async def _keep(self) -> None:
-        """Write where the file stands, if it does not say so."""
-        if not self._unkept:
-            return
-        # Before: another file may take this one's place meanwhile.
-        self._unkept = False
-        try:
-            await self._memory.pass_over(self._place)
-        except StoreFailed:
-            self._unkept = True
-            raise
-
-    async def _verify(self) -> None:
-        """See that the journal is the same, and reaches back to where this file stands."""
-        known = self._place.journal
-        if known is None:
-            raise JournalAway("it is not known which it is")
-        held = await self._journal.found(known)
-        if held != known:
-            raise JournalAway(f"it is another one ({held}, the state file belongs to {known})")
-        bounds = await self._journal.bounds()
-        await self._go_back(bounds)
-        await self._look_back(bounds)
-        self._unsure = False
-
-    async def _go_back(self, bounds: Bounds) -> None:
-        """Go on from the last entry that both have, where the journal lost some that were taken in.
-
-        What others wrote since may come before those: a server that takes another's place, and
-        whose clock is behind, numbers entries lower than the other did.
-        """
-        position = self._place.position
-        shared = min(position, bounds.last)
-        if self._taken and 0 < bounds.first <= position:
-            shared = await self._journal.last_of(self._taken) or min(*self._taken, shared + 1) - 1
-        if shared == position:
-            return
-        _log.error(
-            "the journal has lost its last entries: gateways may differ in them",
-            extra={"had": position, "has": shared},
-        )
-        self._taken = {at: by for at, by in self._taken.items() if at <= shared}
-        self._place = replace(self._place, position=shared)
-        self._unkept = True
-        self.losses += 1
-
-    async def _look_back(self, bounds: Bounds) -> None:
-        """Note where entries that were not taken in are gone."""
-        if bounds.passed(self._place.position) and not self._place.gap:
-            JOURNAL_GAPS.inc()
-            self._place = replace(self._place, gap=True)
-            _log.error("entries are gone before they were read; the next start copies a state")
-            self._unkept = True
-            await self._keep()
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         """Take in entries; events that follow each other share a commit."""
@@ -310,7 +232,7 @@ class Follower:
             return [await self._memory.take(first, position)]
         parts = [read.write.events for read in run if isinstance(read.write, Events)]
         here = [
-            self._is_ours(read.entry)
+            self._writes.has(read.entry)
             for read, events in zip(run, parts, strict=True)
             for _ in events
         ]
@@ -320,9 +242,9 @@ class Follower:
 
     def _arrived(self, run: Sequence[_Read], results: Sequence[Any]) -> None:
         for read, result in zip(run, results, strict=True):
-            self._pass(read.entry)
-            JOURNAL_ENTRIES.labels("here" if self._is_ours(read.entry) else "elsewhere").inc()
-            self._answer(read.entry, result)
+            self._standing.step(read.entry, kept=True)
+            JOURNAL_ENTRIES.labels("here" if self._writes.has(read.entry) else "elsewhere").inc()
+            self._writes.answer(read.entry, result)
 
     async def _skip(self, entry: Entry, reason: str) -> None:
         """Leave out what nobody can take in; the others are not to wait for it for ever."""
@@ -331,35 +253,14 @@ class Follower:
             "an entry of the journal is passed over",
             extra={"position": entry.position, "reason": reason},
         )
-        self._answer(entry, StoreRefused(f"the write was refused ({reason})"))
-        self._pass(entry)
-        self._unkept = True
-        await self._keep()
-
-    def _pass(self, entry: Entry) -> None:
-        """Stand behind an entry from now on."""
-        self._place = replace(self._place, position=entry.position)
-        self._taken[entry.position] = entry.by
-        if len(self._taken) > _REMEMBERED:
-            del self._taken[next(iter(self._taken))]
-
-    def _answer(self, entry: Entry, result: Any) -> None:
-        """Tell who waits for an entry, if anybody does, what became of it."""
-        waiting = self._expected.get(entry.by)
-        if waiting is None or waiting.done():
-            return
-        if isinstance(result, StoreFailed):
-            waiting.set_exception(result)
-        else:
-            waiting.set_result(result)
-
-    def _is_ours(self, entry: Entry) -> bool:
-        return entry.by[:_WRITER] == self._writer
+        self._writes.answer(entry, StoreRefused(f"the write was refused ({reason})"))
+        self._standing.step(entry, kept=False)
+        await self._standing.keep()
 
     async def _reached(self) -> None:
         if self.trouble:
             self.trouble = ""
-            _log.info("the journal is followed", extra={"position": self._place.position})
+            _log.info("the journal is followed", extra={"position": self._standing.position})
             await self._tell(True)
         _show(followed=True)
 

@@ -219,7 +219,7 @@ async def test_a_gateway_that_is_behind_does_not_undo_what_another_changes_meanw
     first: Shop, directory: Path, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     another_fusion(directory, other)
-    monkeypatch.setattr("gateway.journal.follower._PATIENCE", 0.5)
+    monkeypatch.setattr("gateway.journal.writes._PATIENCE", 0.5)
     take, goes_on = Follower._take, asyncio.Event()
     slow = membership(first)._follower
 
