@@ -8,6 +8,7 @@ out with `skip_bad_rows`; nothing is guessed and nothing is half written.
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +32,9 @@ from models.data.importers.tables import ITEM_FIELDS, QUERY_FIELDS, TableReader,
 from models.data.report import CleaningStep, keep
 
 _SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet", ".pq")}
+# Times without an offset are read as UTC, up to 14 hours after a shop's own; what lies further
+# ahead was stamped by a clock that is wrong.
+_MOST_AHEAD = timedelta(days=1)
 # Columns of ratings, as reviews have them.
 _RATINGS = {"rating", "ratings", "stars", "overall", "score"}
 
@@ -96,8 +100,18 @@ def _files(source: Path, kind: str) -> dict[str, Path]:
 
 
 def _clean(events: pl.DataFrame) -> tuple[pl.DataFrame, list[CleaningStep]]:
-    """Drop events that say nothing: quantities and prices below what can be, and repeats."""
+    """Drop events that say nothing, or nothing true, and repeats.
+
+    Quantities and prices below what can be; times that have not come: beside one of these
+    everything that did happen is old, to trends and to whoever moves the last event to now.
+    """
     steps = []
+    if "time" in events.columns:
+        latest = datetime.now(UTC) + _MOST_AHEAD
+        events, step = keep(
+            events, pl.col("time") <= latest, "future times", "more than a day from now"
+        )
+        steps.append(step)
     if "quantity" in events.columns:
         events = events.with_columns(pl.col("quantity").fill_null(1.0))
         events, step = keep(

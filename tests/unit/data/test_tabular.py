@@ -3,7 +3,7 @@
 import gzip
 import json
 import tracemalloc
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,16 @@ def test_zero_quantities_negative_prices_and_repeats_are_counted(tmp_path: Path)
     assert dropped["impossible prices"] == 1
     assert dropped["duplicates"] == 1
     assert made.events.height == 1
+
+
+def test_what_has_not_happened_yet_is_left_out_and_counted(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    # A shop ahead of UTC that says no offset has events of the next hours.
+    times = [now - timedelta(days=3), now + timedelta(hours=13), now + timedelta(days=20_000)]
+    lines = "".join(f"a,{n},{time:%Y-%m-%d %H:%M}\n" for n, time in enumerate(times))
+    made = imported(write(tmp_path / "events.csv", f"user,item,time\n{lines}"))
+    assert {s.name: s.dropped for s in made.info.report.steps}["future times"] == 1
+    assert made.events.height == 2
 
 
 def test_rare_items_go_with_their_events(tmp_path: Path) -> None:
