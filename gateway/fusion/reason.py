@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.fusion.types import Bools, Pool, Query, Rows
+from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 
 # Below this cosine two items are not visibly related.
 _RELATED = 0.2
@@ -65,19 +65,27 @@ def find_reason(query: Query, pool: Pool, position: int) -> Reason:
 
 def _from_history(query: Query, row: int) -> Reason | None:
     """What the shopper did with the item, or else with one like it, on SESSION first in it."""
-    liked_events = query.history_weight > 0
-    history = query.history[liked_events]
-    bought = _bought(query)[liked_events]
+    recommends = _recommends(query, query.history, query.history_weight)
+    history = query.history[recommends]
+    bought = _bought(query)[recommends]
     had = history == row
     if np.any(had):
         return Reason("buy_again" if np.any(had & bought) else "seen_before", row)
     if query.surface == "SESSION" and len(query.session):
-        liked = query.session[query.session_weight > 0]
-        near, cosine = _nearest(query, row, liked)
+        theirs = query.session[_recommends(query, query.session, query.session_weight)]
+        near, cosine = _nearest(query, row, theirs)
         if cosine >= _RELATED:
             return _because(near, history[bought])
     near, cosine = _nearest(query, row, history)
     return _because(near, history[bought]) if cosine >= _RELATED else None
+
+
+def _recommends(query: Query, rows: Rows, weights: Floats) -> Bools:
+    """Which events speak for what is like their items [L]: none of what is disliked by now."""
+    wanted: Bools = weights > 0
+    if len(query.rules.disliked):
+        wanted &= ~np.isin(rows, query.rules.disliked)
+    return wanted
 
 
 def _because(near: int, bought: Rows) -> Reason:

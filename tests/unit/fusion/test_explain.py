@@ -7,7 +7,7 @@ from gateway.fusion.explain import Explanation, explain, ranks, reason_text
 from gateway.fusion.pipeline import build_pool, run
 from gateway.fusion.reason import Reason
 from gateway.fusion.types import Floats, Query, Rows
-from tests.unit.fusion.builders import columns, floats, query, rows, scored
+from tests.unit.fusion.builders import columns, floats, query, rows, rule_set, scored
 
 NAN = float("nan")
 
@@ -86,6 +86,17 @@ def test_what_a_session_bought_is_not_said_to_have_been_looked_at(bought: bool, 
         history_weight=floats(1), history_bought=np.array([bought]),
     )  # fmt: skip
     assert told(asked, scored(cf={20: 1.0, 4: 0.5}))[20].reason == Reason(kind, 3)
+
+
+@pytest.mark.parametrize("surface", ["HOME", "SESSION"])
+def test_what_is_disliked_by_now_is_no_reason(surface: str) -> None:
+    asked = near_three()._replace(
+        surface=surface, session=rows(3, 4), session_weight=floats(1, 1),
+        rules=rule_set(disliked=rows(3)),
+    )  # fmt: skip
+    found = told(asked, scored(cf={20: 1.0, 4: 0.5}))
+    assert found[20].reason == Reason("popular")
+    assert found[4].reason == Reason("seen_before", 4)
 
 
 @pytest.mark.parametrize(("surface", "kind"), [("ITEM", "similar_to"), ("CART", "goes_with_cart")])
