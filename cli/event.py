@@ -23,7 +23,7 @@ from plait.v1.types_pb2 import Event
 @click.argument("kind", metavar="TYPE", type=click.Choice(EVENT_TYPES, case_sensitive=False))
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--market", default="", help="Market whose trends the event counts for.")
-@click.option("--price", type=float, help="Price paid for one unit.")
+@click.option("--price", type=float, help="Price paid for one unit, in the catalogue's currency.")
 @click.option("--quantity", type=float, default=0.0, help="Units; 1 if not given.")
 @click.option("--query", default="", help="What was searched for before.")
 @click.option("--time", "when", metavar="RFC3339", help="When; now if not given.")

@@ -26,7 +26,7 @@ ITEMS: Schema = {
     "category": pl.String(),
     "brand": pl.String(),
     "provider": pl.String(),
-    "price": pl.Float64(),  # usual price of one unit; null unknown
+    "price": pl.Float64(),  # usual price of one unit, one currency for all; null unknown
     "attributes": pl.String(),  # a JSON object of strings
     "available": pl.Boolean(),
 }
@@ -42,7 +42,7 @@ EVENTS: Schema = {
     "time": pl.Datetime("us", "UTC"),  # null where the source has none
     "order": pl.Int64(),  # position within the user, from 0, oldest first
     "quantity": pl.Float64(),
-    "price": pl.Float64(),  # paid for one unit; null unknown
+    "price": pl.Float64(),  # paid for one unit, in the currency of the items'; null unknown
     "market": pl.String(),
     "query": pl.String(),  # what was searched before the event; null none
     "split": pl.String(),  # one of SPLITS where the source gives a split; else null

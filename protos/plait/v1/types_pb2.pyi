@@ -153,7 +153,9 @@ class Event(_message.Message):
     quantity: _builtins.float
     """Units bought, at most 1e9; 0 means 1."""
     price: _builtins.float
-    """Price paid for one unit, in the market's currency, 0 to 1e9. Absent: unknown."""
+    """Price paid for one unit, 0 to 1e9, in the currency of the catalogue's prices, with which it is
+    compared, whatever the market's is. Absent: unknown.
+    """
     market: _builtins.str
     """Country, shop or segment whose trends count, at most 64 characters. Empty: the default market."""
     query: _builtins.str
@@ -245,7 +247,7 @@ class Item(_message.Message):
     category: _builtins.str
     brand: _builtins.str
     price: _builtins.float
-    """Current price of one unit, 0 to 1e9. Absent: unknown."""
+    """Current price of one unit, 0 to 1e9, in one currency for the whole catalogue. Absent: unknown."""
     available: _builtins.bool
     """Absent: true."""
     provider: _builtins.str
