@@ -47,6 +47,24 @@ class LeftOut(NamedTuple):
         What is left out of its first `k` stays, without a score: it can be told why, and
         neither ranks among the others nor sets a scale for them.
         """
+        keys, scores = _first(answer.keys, answer.scores, self.keys, self._out(rows), k)
+        return answer._replace(keys=keys, scores=scores)
+
+    def cuts(self, answer: SourceAnswer) -> bool:
+        """Say whether there is anything to cut of an answer."""
+        return self.matters and answer.outcome is Outcome.OK
+
+    @property
+    def matters(self) -> bool:
+        """Whether so much is left out that answers are cut by it."""
+        return bool(self.more or self.times > 1)
+
+    def hides(self, keys: Ints, rows: Rows) -> Bools:
+        """Say which items, at these `rows` of the catalogue, are left out [len(keys)]."""
+        return self._out(rows) | np.isin(keys, self.keys)
+
+    def _out(self, rows: Rows) -> Bools:
+        """Say which rows are unknown, sold out or put out by a filter [len(rows)]."""
         out = rows < 0
         # The catalogue has others by now than it had when `available` was made.
         inside = ~out & (rows < len(self.available))
@@ -54,12 +72,7 @@ class LeftOut(NamedTuple):
             out[inside] = filtered(self.query, rows[inside])
         if not self.sold_out_too:
             out[inside] |= ~self.available[rows[inside]]
-        keys, scores = _first(answer.keys, answer.scores, self.keys, out, k)
-        return answer._replace(keys=keys, scores=scores)
-
-    def cuts(self, answer: SourceAnswer) -> bool:
-        """Say whether there is anything to cut of an answer."""
-        return bool(self.more or self.times > 1) and answer.outcome is Outcome.OK
+        return out
 
 
 _NO_KEYS, _NO_ROWS = np.zeros(0, np.int64), np.zeros(0, np.bool_)

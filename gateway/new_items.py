@@ -171,8 +171,16 @@ class NewItems:
         vectors = self._vectors.get(source)
         return vectors is not None and bool(vectors.versions)
 
-    def extend(self, answer: SourceAnswer, question: Question) -> SourceAnswer:
+    def extend(
+        self,
+        answer: SourceAnswer,
+        question: Question,
+        hides: Callable[[Ints], Bools] | None = None,
+    ) -> SourceAnswer:
         """Add these items to a source's answer as though the source knew them.
+
+        `hides` says of keys which the request leaves out: those would take the places of
+        others that it lets through, as many new items as there may be.
 
         Retrieve: its best k of both, and the best of these even if they are not among
         them: nobody has bought a new item yet, so it must be seen to have a chance, if
@@ -184,6 +192,8 @@ class NewItems:
         if len(answer.embedding) != vectors.matrix.shape[1] or not answer.embedding.any():
             return answer
         slots = self._by_key(vectors.usable(answer.version), answer.source)
+        if hides is not None:
+            slots = slots[~hides(self._keys[slots])]
         if not len(slots):
             return answer
         scores = vectors.matrix[slots] @ answer.embedding

@@ -8,13 +8,14 @@ that taste orders results but never adds what the query did not mean.
 import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from artifacts.compiled import INTS, ROWS, compiled
 from gateway.catalogue import Catalogue
 from gateway.fusion.hard_rules import allowed
-from gateway.fusion.types import Floats, Ints, Query, Rows
+from gateway.fusion.types import Bools, Floats, Ints, Query, Rows
 from gateway.left_out import NOTHING, LeftOut, left_out
 from gateway.new_items import NewItems
 from gateway.quantiles import Quantiles
@@ -166,10 +167,14 @@ class Retrieval:
             s.name: with_vector if self._new_items.wanted(s.name) else plain for s in sources
         }
         answers = await self._fan_out.ask(sources, questions, until, user_id)
+        hides = partial(self._hides, out) if out.matters else None
         return {
-            name: self._new_items.extend(self._cut(a, question.k, out), question)
+            name: self._new_items.extend(self._cut(a, question.k, out), question, hides)
             for name, a in answers.items()
         }
+
+    def _hides(self, out: LeftOut, keys: Ints) -> Bools:
+        return out.hides(keys, self._catalogue.rows(keys))
 
     def _cut(self, answer: SourceAnswer, k: int, out: LeftOut) -> SourceAnswer:
         if not out.cuts(answer):

@@ -50,6 +50,14 @@ def test_a_flood_of_new_items_does_not_drown_the_others() -> None:
     assert len(found.keys) < 20
 
 
+def test_what_a_request_leaves_out_takes_no_place_of_what_it_lets_through() -> None:
+    many = [(Item(f"n{n}", 200 + n), (0.9, 0.1)) for n in range(100)]
+    found = placed(*many, GOOD, limit=200).extend(
+        answer([1, 2], [0.9, 0.5]), question(), lambda keys: keys >= 200
+    )
+    assert found.keys.tolist() == [1, 100, 2]
+
+
 def test_candidates_without_an_opinion_get_one() -> None:
     given = answer([1, 100, 7], [0.4, float("nan"), float("nan")])
     found = placed(GOOD, BAD).extend(given, question(candidates=[1, 100, 7]))
