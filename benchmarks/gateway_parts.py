@@ -131,7 +131,8 @@ def gateway(subject: Subject, settings: dict[str, str]) -> GatewayApplication:
     models = str(subject.models)
     environ = gateway_settings({**settings, "STATE": str(subject.state), "REPOSITORY": models})
     environ |= {f"PLAIT_{source.upper()}_REPOSITORY": models for source in SOURCES}
-    return GatewayApplication(load(GatewayConfig, "gateway", environ), links(environ))
+    config = load(GatewayConfig, "gateway", environ)
+    return GatewayApplication(config, links(environ, config.addresses()))
 
 
 def ask_of(shop: World) -> bytes:

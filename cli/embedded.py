@@ -40,7 +40,7 @@ _MODELS: Mapping[str, tuple[Source, type[ServiceConfig]]] = dict(
 )
 
 
-def links(environ: Mapping[str, str], names: Collection[str] = SOURCES) -> dict[str, EmbeddedLink]:
+def links(environ: Mapping[str, str], names: Collection[str]) -> dict[str, EmbeddedLink]:
     """Return the sources of these names that have models here, not loaded; raises ConfigError."""
     made = {}
     for name, (source, config_class) in _MODELS.items():

@@ -22,6 +22,8 @@ class FleetConfig:
     other_sources: Mapping[str, str] = field(default_factory=dict)
     # Settings for the children, beside what the topology says: PLAIT_<PROCESS>_<SETTING>.
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Sources that nothing was trained for; they are not in the topology.
+    untrained: tuple[str, ...] = ()
     # Seconds until a process must report SERVING: loading replays samples, and on a busy
     # machine the first start of a release compiles for a minute. One that ends is told at once.
     start_seconds: float = 180.0

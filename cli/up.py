@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from artifacts.errors import ArtifactMissing
-from artifacts.layout import find
+from artifacts.layout import find, versions
 from cli.failures import UserError
 from cli.fleet_config import FleetConfig
 from cli.fleet_options import words_for
@@ -84,6 +84,9 @@ def _run(out: Console, config: FleetConfig, *, as_json: bool) -> None:
     fleet = Fleet(config, lambda name, line: _write(out, name, line, as_json=as_json))
     stop = _on_signals(fleet)
     _note_empty_state(out, config, as_json=as_json)
+    for name in config.untrained:
+        line = f"{name} is left out: there is no model of it; `plait train` says why it makes none"
+        _write(out, SUPERVISOR, line, as_json=as_json)
     try:
         fleet.start()
         _write(out, SUPERVISOR, _ready(config.topology), as_json=as_json)
@@ -114,16 +117,12 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
             # A port is shared by connections, and the gateway has one: it needs all their doors.
             sources[name] = replace(config, socket=sockets / name)
             given[f"PLAIT_{name.upper()}_SOCKET"] = str(sockets / name)
-    try:
-        # Those that the gateway does not ask are not loaded into it.
-        for name in (n for n in SOURCES if n in asked or not wishes.embedded):
-            find(sources[name].repository, name, sources[name].version)
-        find(gateway.repository, FUSION, gateway.version)
-    except ArtifactMissing as error:
-        raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
-    ends = _ends(wishes, gateway, sources)
+    # Those that the gateway does not ask are not loaded into it.
+    needed = {n: c for n, c in sources.items() if n in asked or not wishes.embedded}
+    untrained = _untrained(gateway, needed)
+    ends = [end for end in _ends(wishes, gateway, sources) if end.name not in untrained]
     state = wishes.state if wishes.state is not None else gateway.state
-    given |= _beside(wishes.state, gateway)
+    given |= _beside(wishes.state, gateway) | _without(untrained, gateway, wishes)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in asked.items() if name not in SOURCES}
     topology = Topology(ends[0], tuple(ends[1:]))
@@ -132,7 +131,43 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     if wishes.embedded:
         topology = Topology(replace(ends[0], program=EMBEDDED), ())
     longest = max(c.drain_seconds + c.grace_seconds for c in (gateway, *sources.values()))
-    return FleetConfig(None, state, topology, others, settings, stop_seconds=longest + STOP_BEYOND)
+    return FleetConfig(
+        None, state, topology, others, settings,
+        untrained=untrained, stop_seconds=longest + STOP_BEYOND,
+    )  # fmt: skip
+
+
+def _untrained(gateway: GatewayConfig, sources: Mapping[str, ServiceConfig]) -> tuple[str, ...]:
+    """Return the sources without any artifact: training leaves out what the data teach nothing.
+
+    Raises UserError where none has one, where a version that is named is not there, and where
+    the gateway's own is not.
+    """
+    try:
+        none = tuple(
+            name
+            for name, config in sources.items()
+            if config.version is None and not versions(config.repository, name)
+        )
+        for name, config in sources.items():
+            if name not in none or len(none) == len(sources):
+                find(config.repository, name, config.version)
+        find(gateway.repository, FUSION, gateway.version)
+    except ArtifactMissing as error:
+        raise UserError(f"{error}; `make train` makes all of them for the demo data") from None
+    return none
+
+
+def _without(untrained: tuple[str, ...], gateway: GatewayConfig, wishes: Wishes) -> dict[str, str]:
+    """Return what the gateway must be told to do without some of its sources."""
+    if not untrained:
+        return {}
+    encoders = [name for name in gateway.item_encoders if name not in untrained]
+    told = {"PLAIT_GATEWAY_ITEM_ENCODERS": ",".join(encoders)}
+    if wishes.embedded:  # else the topology says which there are
+        there = (f"{n}={at}" for n, at in gateway.addresses().items() if n not in untrained)
+        told["PLAIT_GATEWAY_SOURCES"] = ",".join(there)
+    return told
 
 
 def _ends(

@@ -234,8 +234,7 @@ async def _running(
     )  # fmt: skip
     places = {f"PLAIT_{name.upper()}_REPOSITORY": str(repository) for name in SOURCES}
     # Where there are none, nobody listens where they are looked for.
-    models = {name: link for name, link in links(places).items() if name in SOURCES and answers}
-    application = GatewayApplication(config, models)
+    application = GatewayApplication(config, links(places, SOURCES if answers else ()))
     server = Server(config, application)
     await server.start()
     try:

@@ -142,6 +142,20 @@ def test_a_setting_that_does_not_exist_is_refused_before_anything_starts(
     assert result.output.count("\n") == 1
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_source_that_the_data_taught_nothing_is_left_out(
+    repository: Path, embedded: bool
+) -> None:
+    shutil.rmtree(repository / "text")
+    config = plan(Wishes(repository=repository, embedded=embedded), {})
+    told = child_environment(config)
+    assert config.untrained == ("text",)
+    gateway = load(GatewayConfig, "gateway", told)
+    assert set(gateway.addresses()) == {"cf", "content", "sequence"}
+    with pytest.raises(UserError, match="version 3"):
+        plan(Wishes(repository=repository), {"PLAIT_TEXT_VERSION": "3"})
+
+
 def test_a_pinned_version_must_be_there(repository: Path) -> None:
     assert plan(Wishes(repository=repository), {"PLAIT_TEXT_VERSION": "3"})
     with pytest.raises(UserError, match="version 9"):
@@ -213,5 +227,5 @@ def test_one_process_needs_and_loads_the_models_that_are_asked_and_no_others(
     made = {**sources, **child_environment(config)}
     asked = load(GatewayConfig, "gateway", made).addresses()
     assert list(embedded.links(made, asked)) == ["cf", "content"]
-    with pytest.raises(UserError, match="text"):
-        plan(Wishes(repository=repository), sources)
+    assert not config.untrained  # nobody asks for text here, and five processes would leave it out
+    assert plan(Wishes(repository=repository), sources).untrained == ("text",)
