@@ -9,14 +9,13 @@ one matrix product of draw counts and values.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from models.evaluate.metrics import Doubles
 
-Floats = npt.NDArray[np.float32]
-
 # Draws whose counts are in memory at once.
 _BLOCK = 100
+# Decimals of a sum: far finer than any metric, far coarser than what the order of a sum brings.
+_EXACT = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +32,22 @@ def resampled_means(values: Doubles, how: Resampling) -> Doubles:
     """Return the mean of every column in every resample of the rows.
 
     values [U, M], U >= 1 -> float64 [draws, M]. Depends on the seed, U and the values alone.
+    Columns that are equal in a resample have the same mean: a difference between them that
+    is a rounding's alone would make an interval end above 0 or below it.
     """
     users = len(values)
     random = np.random.default_rng(how.seed)
-    # About their means: what is equal for all stays exactly that, and float32 loses nothing.
-    centre = values.mean(axis=0)
+    # What is equal for all stays exactly that.
     varies = values.min(axis=0) < values.max(axis=0)
-    table: Floats = np.where(varies, values - centre, 0).astype(np.float32)
+    fixed, table = np.where(varies, 0, values.mean(axis=0)), np.where(varies, values, 0)
     means = np.empty((how.draws, values.shape[1]))
     for start in range(0, how.draws, _BLOCK):
         size = min(_BLOCK, how.draws - start)
-        counts = np.zeros((size, users), np.float32)
+        counts = np.zeros((size, users))
         for draw in range(size):
             drawn = random.integers(0, users, users)
             counts[draw] = np.bincount(drawn, minlength=users)
-        means[start : start + size] = centre + (counts @ table).astype(np.float64) / users
+        means[start : start + size] = fixed + np.round(counts @ table, _EXACT) / users
     return means
 
 

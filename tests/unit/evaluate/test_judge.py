@@ -48,9 +48,21 @@ def test_a_constant_has_no_width_and_one_user_no_other_mean() -> None:
     low, high = interval(resampled_means(np.ones((30, 1)), Resampling(50)), Resampling(50))
     assert low[0] == high[0] == 1
     assert (resampled_means(np.array([[7.0]]), Resampling(10)) == 7).all()
-    # Nor has one that float32 cannot hold.
+    # Nor has one that no sum holds.
     tenth = np.full((30, 1), 0.1)
     assert (resampled_means(tenth, Resampling(50)) == tenth.mean()).all()
+
+
+@pytest.mark.parametrize("users", range(60, 360, 12))
+def test_where_only_two_users_differ_no_difference_is_sure(users: int) -> None:
+    random = np.random.default_rng(users)
+    ours = random.choice([0, 0, 0.2, 0.431, 0.631, 1], users)
+    theirs = ours + np.where(np.arange(users) < 2, 0.3 * random.random(users), 0)
+    means = resampled_means(np.stack([ours, theirs, ours * 0], axis=1), Resampling())
+    # One resample in seven has neither of the two.
+    low, _ = interval(means[:, [1]] - means[:, [0]], Resampling())
+    assert low[0] == 0
+    assert means.min() >= 0
 
 
 def judged(rankings: dict[str, list[list[int]]], targets: list[list[int]], slices=()):
