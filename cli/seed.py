@@ -121,9 +121,15 @@ def _timed(events: pl.DataFrame, *, align_now: bool) -> tuple[pl.DataFrame, time
     made = events.with_columns(time_ms=pl.col("time").dt.epoch("ms") + added)
     if shift is None:
         return made.sort("user_id", "time_ms", "order"), None, "Times are the dataset's own."
-    by = counted(shift.days, "day")
-    note = f"All times were moved by {by}, so that the last event is now."
+    note = f"All times were moved {_in_words(shift)}, so that the last event is now."
     return made.sort("user_id", "time_ms", "order"), shift, note
+
+
+def _in_words(shift: timedelta) -> str:
+    """Say which way, and by how many hours or days; a part of a day is not another one."""
+    hours = round(abs(shift) / timedelta(hours=1))
+    much = counted(hours, "hour") if hours < 48 else counted(round(hours / 24), "day")
+    return f"{'back' if shift < timedelta() else 'forward'} by {much}"
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cli.seed import seed_state
+from cli.seed import _in_words, seed_state
 from gateway.errors import StoreError
 from gateway.store import Store, StoreSettings
 from models.data.dataset import Dataset, DatasetInfo, write_dataset
@@ -62,6 +62,19 @@ def test_all_times_move_by_one_constant_so_that_the_last_is_now(tmp_path: Path) 
     assert last - other == DAY.total_seconds() * 1000
     assert done.shift is not None
     assert "last event is now" in done.note
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [
+        (timedelta(hours=-9), "back by 9 hours"),
+        (timedelta(minutes=50), "forward by 1 hour"),
+        (timedelta(days=26, hours=2), "forward by 26 days"),
+        (timedelta(days=-44, seconds=3), "back by 44 days"),
+    ],
+)
+def test_how_far_times_move_is_told_as_it_is(shift: timedelta, words: str) -> None:
+    assert _in_words(shift) == words
 
 
 def test_times_are_kept_where_that_is_asked(tmp_path: Path) -> None:
