@@ -211,8 +211,16 @@ class Situations:
             past=past,
             own=own,
             leading=leading,
+            named=self._named(ask),
             is_new=catalogue.is_new,
         )
+
+    def _named(self, ask: Ask) -> Rows:
+        """Return the row of the item whose id was searched for."""
+        if ask.surface != "SEARCH":
+            return _NO_ROWS
+        row = self._catalogue.row_of(ask.text)
+        return np.array([row], np.int32) if row >= 0 else _NO_ROWS
 
 
 def blend_weights(

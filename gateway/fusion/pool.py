@@ -26,14 +26,14 @@ def build_pool(query: Query, candidates: Candidates, extra: Rows = _EMPTY) -> Po
     [k]; a source that is not in it did not answer. Rows outside the catalogue
     (-1: not known here) are skipped; of duplicates within a source the best score
     counts. `extra` rows join without a score: the caller's own on RANK, or
-    anything else to be considered. So do the query's own, leading and pinned ones, and
-    popular ones where too few are left that the rules allow, or no source names anything
+    anything else to be considered. So do the query's own, leading, named and pinned ones,
+    and popular ones where too few are left that the rules allow, or no source names anything
     and the ranker knows the shopper; on RANK nothing is added, and a search that finds
     nothing stays empty.
     """
     named = [s for s in query.sources if s in candidates]
     lists = [np.asarray(candidates[s][0], np.int32) for s in named]
-    added = [np.asarray(extra, np.int32), query.own, query.leading]
+    added = [np.asarray(extra, np.int32), query.own, query.leading, query.named]
     if query.surface != "RANK":
         added.append(query.rules.pin)
     if query.ranker is not None and not any(map(len, lists)) and query.ranker.alone(query):

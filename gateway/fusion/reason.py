@@ -54,7 +54,7 @@ def find_reason(query: Query, pool: Pool, position: int) -> Reason:
     """Return the plainest reason for the candidate at pool index `position`."""
     row = int(pool.rows[position])
     scored = bool(np.any(~np.isnan(pool.scores[:, position])))
-    if query.surface == "SEARCH" and scored:
+    if query.surface == "SEARCH" and (scored or row in query.named):
         return Reason("matches_query")
     if query.surface in ("ITEM", "CART") and len(query.context) and scored:
         near, _ = _nearest(query, row, query.context)

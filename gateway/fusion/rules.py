@@ -3,7 +3,8 @@
 A boost adds to the score, a pin puts in front, a bury puts at the end. Between pin and
 bury the pin wins: it names a place, a bury only a direction. What a hard rule forbids
 is off the slate already (forbid.py), pinned or not. On SESSION, which shows what may come
-next, what the session holds is at the end too: models name it among their best.
+next, what the session holds is at the end too: models name it among their best. On SEARCH
+the item whose id was typed stands in front, behind what is pinned.
 """
 
 import numpy as np
@@ -56,16 +57,24 @@ def _last(query: Query, pool: Pool, listed: Rows, label: str) -> Pool:
 
 
 def _pin(query: Query, pool: Pool) -> Pool:
-    if not len(query.rules.pin) or not len(pool.rows):
+    pins = query.rules.pin
+    # The pins last: of an item that is in both the shop's place stays.
+    pool = _first(pool, query.named, "item_id", start=len(pins))
+    return _first(pool, pins, "pin", start=0)
+
+
+def _first(pool: Pool, listed: Rows, label: str, *, start: int) -> Pool:
+    """Give the listed rows the first places in this order, from place `start` on."""
+    if not len(listed) or not len(pool.rows):
         return pool
-    at = np.minimum(np.searchsorted(pool.rows, query.rules.pin), len(pool.rows) - 1)
-    found = pool.rows[at] == query.rules.pin
+    at = np.minimum(np.searchsorted(pool.rows, listed), len(pool.rows) - 1)
+    found = pool.rows[at] == listed
     which = np.zeros(len(pool.rows), np.bool_)
     place, tier = pool.place.copy(), pool.tier.copy()
-    # Backwards, so that of an item pinned twice the first place stays.
+    # Backwards, so that of an item listed twice the first place stays.
     for number in range(len(at) - 1, -1, -1):
         if found[number]:
             which[at[number]] = True
-            place[at[number]] = number
+            place[at[number]] = start + number
             tier[at[number]] = PINNED
-    return fire(pool._replace(tier=tier, place=place), "pin", which)
+    return fire(pool._replace(tier=tier, place=place), label, which)

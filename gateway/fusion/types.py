@@ -197,6 +197,8 @@ class Query(NamedTuple):
     own: Rows = _NO_ROWS
     # Rows of what sells most just now, greatest first: candidates whoever names them.
     leading: Rows = _NO_ROWS
+    # SEARCH: the row of the item whose id was typed; at most one.
+    named: Rows = _NO_ROWS
     # Says whether an item has come since the models were trained, by its key.
     is_new: Callable[[int], bool] = _new
 

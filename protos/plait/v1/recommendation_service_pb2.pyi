@@ -173,7 +173,7 @@ class SearchRequest(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """1 to 256 characters."""
+    """1 to 256 characters. The item whose item_id it is stands first."""
     page_size: _builtins.int
     """As in RecommendRequest, with the token."""
     page_token: _builtins.str

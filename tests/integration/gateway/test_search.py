@@ -53,3 +53,14 @@ async def test_without_it_words_that_nothing_holds_give_trends(shop: Shop) -> No
 async def test_an_explained_search_says_what_it_matched(shop: Shop) -> None:
     answer = await shop.search("soap", "bob", explain=True)
     assert answer.items[0].explanation.reason == 'Matches "soap"'
+
+
+async def test_an_item_is_found_by_its_id_whether_the_text_source_answers_or_not(
+    shop: Shop,
+) -> None:
+    wanted = ids(await shop.search("soap", "bob"))[-1]
+    answer = await shop.search(f" {wanted} ", "bob", explain=True)
+    assert ids(answer)[0] == wanted
+    assert answer.items[0].explanation.reason == f'Matches "{wanted}"'
+    await shop.sources["text"].stop()
+    assert ids(await shop.search(wanted, "bob"))[0] == wanted

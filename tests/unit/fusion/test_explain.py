@@ -113,6 +113,13 @@ def test_a_search_result_matches_the_query() -> None:
     assert told(asked, scored(text={5: 1.0}))[5].reason == Reason("matches_query")
 
 
+def test_what_is_searched_by_its_id_matches_though_no_source_names_it() -> None:
+    asked = query(surface="SEARCH", text="109", named=rows(9), limit=1)
+    found = told(asked, scored(text={5: 1.0}))[9]
+    assert found.reason == Reason("matches_query")
+    assert "item_id" in found.rules
+
+
 def test_without_history_the_market_gives_the_reason() -> None:
     trend = np.zeros(40, np.float32)
     trend[7] = 0.9

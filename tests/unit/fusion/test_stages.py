@@ -269,6 +269,15 @@ def test_buried_items_come_last_and_pins_keep_their_order() -> None:
     assert slate(asked, scored(cf={1: 1.0, 2: 0.9, 4: 0.1, 3: 0.5})) == [8, 4, 2, 3, 1]
 
 
+def test_what_is_searched_by_its_id_comes_first_behind_the_pins_and_never_against_a_rule() -> None:
+    found = scored(text={1: 1.0, 2: 0.9})
+    searched = {"surface": "SEARCH", "named": rows(7), "limit": 1}
+    assert slate(query({"bury": rows(7)}, **searched), found) == [7, 1, 2]
+    assert slate(query({"pin": rows(2, 7)}, **searched), found) == [2, 7, 1]
+    assert slate(query({"pin": rows(2)}, **searched), found) == [2, 7, 1]
+    assert slate(query({"exclude": rows(7)}, **searched), found) == [1, 2]
+
+
 def test_near_copies_are_moved_apart() -> None:
     vectors = np.eye(40, 8, dtype=np.float32)
     vectors[2] = vectors[1]
