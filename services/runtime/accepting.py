@@ -5,6 +5,8 @@ turns of the event loop. A loop whose turns are full of work therefore takes in 
 calls a second; the others wait inside gRPC, first come first served, where no gate
 sees them, and arrive with their time nearly over (docs/decisions/0010). Here several
 calls are asked for ahead, so that all that came during a turn are taken in together.
+A server that stops answers all that had come, too: the loop of grpc.aio would end with
+the next one, and the others would keep their callers and the stop waiting.
 """
 
 import asyncio
@@ -28,25 +30,51 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]
         self._asked = 0
         self._came: deque[asyncio.Task[Any]] = deque()
         self._heard = asyncio.Event()
+        self._closing = False
 
     async def _request_call(self) -> Any:
-        """Return the next call; without a pause where it has come already."""
-        while self._asked < AHEAD:
+        """Return the next call; without a pause where it has come already.
+
+        Raises what a call that was asked for failed with, once no other can come any more.
+        """
+        while self._asked < AHEAD and not self._closing:
             self._asked += 1
             # Not ensure_future, which wraps gRPC's kind of coroutine in another first.
             task = asyncio.get_running_loop().create_task(super()._request_call())
             task.add_done_callback(self._hear)
-        while not self._came:
-            self._heard.clear()
-            await self._heard.wait()
-        self._asked -= 1
-        return self._came.popleft().result()
+        while True:
+            while not self._came:
+                self._heard.clear()
+                await self._heard.wait()
+            task = self._came.popleft()
+            self._asked -= 1
+            if not self._asked or _brought(task):
+                return task.result()
 
     def _hear(self, task: "asyncio.Task[Any]") -> None:
-        if not task.cancelled():
-            task.exception()  # those still waiting for a call fail when the server stops
         self._came.append(task)
         self._heard.set()
+
+    async def shutdown(self, grace: float | None) -> None:
+        """Take in what has come and nothing more, then stop; see grpc.aio.Server.stop."""
+        if self.is_running() and not self._closing:
+            self._closing = True
+            # While it still counts as running, so that its loop goes on until all that were
+            # asked for have brought a call or failed.
+            await super()._start_shutting_down()
+        await super().shutdown(grace)
+
+    async def _start_shutting_down(self) -> None:
+        """Do nothing: `shutdown` has done it."""
+
+    def _serving_task_crash_handler(self, task: "asyncio.Task[Any]") -> None:
+        if not self._closing:  # else its loop has ended as it should
+            super()._serving_task_crash_handler(task)
+
+
+def _brought(task: "asyncio.Task[Any]") -> bool:
+    """Say whether a call came; those still waited for fail when the server stops."""
+    return not task.cancelled() and task.exception() is None
 
 
 class _Server(Server):

@@ -124,3 +124,21 @@ def test_a_server_that_stops_answers_what_is_under_way_and_drops_what_it_asked_f
             return int((await asking).status)
 
     assert run(status()) == SERVING
+
+
+def test_a_server_that_stops_answers_all_that_came_in_its_last_turn() -> None:
+    calls = accepting.AHEAD // 2
+
+    async def stopped() -> tuple[list[int], float]:
+        server, address = await started(Health())
+        await asyncio.sleep(0.1)  # until calls are asked for
+        with ThreadPoolExecutor() as pool:
+            asked = asyncio.get_running_loop().run_in_executor(pool, ask, address, calls)
+            time.sleep(0.5)  # noqa: ASYNC251 -- work that holds the loop while they come
+            began = time.perf_counter()
+            await server.stop(20)
+            return await asked, time.perf_counter() - began
+
+    answers, seconds = run(stopped())
+    assert answers == calls * [SERVING]
+    assert seconds < 10  # nothing was left that it would have had to wait for
