@@ -113,8 +113,9 @@ class CatalogueKeeper:
             counts = self._catalogue.upsert(items)
             keys = np.array([item.key for item in items], np.int64)
             self._trends.take_back(self._catalogue.rows(keys))
-            for item in new:
-                self._new_items.put(item)
+            for item in items:
+                if self._catalogue.is_new(item.key):  # by the artifact that serves by now
+                    self._new_items.put(item)
             self.count()
 
         with self._changing([item.key for item in items]):

@@ -106,6 +106,15 @@ class NewItems:
         if len(self._slots) > self._limit:
             self.remove(next(iter(self._slots)))
 
+    def put_back(self, items: Sequence[Item]) -> None:
+        """Add items that are new again, the latest last; there are newer ones here already."""
+        for item in reversed(items):
+            if len(self._slots) >= self._limit:
+                break
+            if item.key not in self._slots:
+                self.put(item)
+                self._slots.move_to_end(item.key, last=False)
+
     def keep(self, new: Callable[[Ints], Bools]) -> None:
         """Forget the items that are not `new` any more, and tell `placed` of the others anew."""
         keys = np.fromiter(self._slots, np.int64)

@@ -18,12 +18,14 @@ from artifacts import layout
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from artifacts.fusion import SOURCE, FusionArtifact, load_fusion
 from gateway.adaptive import AdaptiveWeights
+from gateway.errors import StoreError
+from gateway.fusion.types import Ints
 from gateway.learned import Learned, learn
 from gateway.loading import State
 from gateway.quantiles import Quantiles
 from gateway.rollouts.record import Record, RecordKeeper
 from gateway.situation import Situations
-from services.runtime.errors import FailedPrecondition, NotFound
+from services.runtime.errors import FailedPrecondition, NotFound, Unavailable
 from services.runtime.metrics import MODEL_INFO
 
 _log = logging.getLogger(__name__)
@@ -71,11 +73,24 @@ class Learners:
     # Brings the gauges of the catalogue up to date: what was new may be known now.
     count: Callable[[], None]
 
-    def learn(self, learned: Learned, now_ms: int) -> None:
-        """Take another artifact, all at once."""
+    async def new_again(self, learned: Learned) -> Ints:
+        """Return the items, by key, that were new before the models knew them and will be again.
+
+        Those that came through the API, as at a start, the latest last. Raises StoreError.
+        """
+        catalogue = self.state.catalogue
+        keys = catalogue.columns.keys
+        unknown = keys[learned.trained.rows(keys) < 0]
+        known_now = unknown[~catalogue.are_new(unknown)]
+        return await self.state.store.given_keys(known_now) if len(known_now) else known_now
+
+    def learn(self, learned: Learned, again: Ints, now_ms: int) -> None:
+        """Take another artifact, all at once; `again`: the items that it makes new again."""
         fusion, catalogue = learned.fusion, self.state.catalogue
         catalogue.learn(learned)
         self.state.new_items.keep(catalogue.are_new)
+        rows = catalogue.rows(again)
+        self.state.new_items.put_back([catalogue.item(row) for row in rows[rows >= 0].tolist()])
         self.state.trends.set_half_life(fusion.settings.trend_half_life_days, now_ms)
         self.situations.learn(fusion)
         self.quantiles.learn(fusion)
@@ -148,13 +163,17 @@ class FusionVersions:
                 await keep(named, lambda: None)
             return self.version
         learned = await asyncio.to_thread(learn, fusion, keys, capacity)
+        try:
+            again = await self._learners.new_again(learned)
+        except StoreError as error:
+            raise Unavailable(f"nothing was changed: {error}") from None
         record = replace(self._keeper.record, fusion=fusion.version, fusion_before=previous)
-        await keep(record, lambda: self._take(learned, len(fusion.item_keys)))
+        await keep(record, lambda: self._take(learned, again, len(fusion.item_keys)))
         return fusion.version
 
-    def _take(self, learned: Learned, items: int) -> None:
+    def _take(self, learned: Learned, again: Ints, items: int) -> None:
         """Serve a version from now on."""
-        self._learners.learn(learned, int(time.time() * 1000))
+        self._learners.learn(learned, again, int(time.time() * 1000))
         MODEL_INFO.remove(SOURCE, str(self.version), "default")
         self.version = learned.fusion.version
         MODEL_INFO.labels(SOURCE, str(self.version), "default").set(1)

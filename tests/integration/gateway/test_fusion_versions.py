@@ -232,3 +232,7 @@ async def test_an_item_that_was_new_is_one_the_models_know(directory: Path, shop
     assert state.catalogue.columns.popularity[row] == 1.0
     ranked = await shop.recommendations.Rank(RankRequest(item_ids=["skyr-1", "6"]))
     assert {i.item_id for i in ranked.items} == {"skyr-1", "6"}
+    # And new again by the version before, as though the gateway had begun with it.
+    assert await change(shop, previous=True) == (1, 0)
+    assert len(state.new_items) == 1
+    await eventually(lambda: placed() == 1.0, "its vectors")

@@ -85,6 +85,14 @@ def test_items_that_were_trained_on_meanwhile_are_new_no_more_and_others_are_pla
     assert [i.key for i in new_items.missing("content", "5")] == [9, 7]
 
 
+def test_items_that_are_new_again_are_older_than_those_that_are_new_still() -> None:
+    new_items = NewItems(("content",), 3)
+    for key in (8, 9):
+        new_items.put(Item(str(key), key, "a"))
+    new_items.put_back([Item(str(key), key, "a") for key in (5, 6, 9)])
+    assert [i.key for i in new_items.missing("content", "")] == [9, 8, 6]
+
+
 def test_another_half_life_counts_from_now_on() -> None:
     def bought(half_life: float) -> Trends:
         made = Trends(half_life, 8, 0)
