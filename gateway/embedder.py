@@ -66,6 +66,8 @@ class Embedder:
         self._retry = retry_ms / 1000
         self._wake = {name: asyncio.Event() for name in connections}
         self._failures = dict.fromkeys(connections, 0)
+        # Sources that gave no answer when they were asked last: nobody waits for these.
+        self._away: set[str] = set()
         self._seldom = {name: Seldom() for name in connections}
         # By source and key what was refused alone: asked about last, and not with others.
         self._refused: dict[str, dict[int, Item]] = {name: {} for name in connections}
@@ -105,7 +107,8 @@ class Embedder:
     async def settle(self, keys: Sequence[int], seconds: float) -> int:
         """Wait until each source has placed these items or failed; return how many are placed.
 
-        An item counts once one source has placed it.
+        An item counts once one source has placed it. A source that has failed before and not
+        answered since is not waited for.
         """
         wanted = set(keys)
         before = dict(self._failures)
@@ -118,7 +121,7 @@ class Embedder:
         return self._new_items.embedded(keys)
 
     def _unsettled(self, name: str, wanted: set[int], before: Mapping[str, int]) -> bool:
-        if self._failures[name] != before[name]:
+        if name in self._away or self._failures[name] != before[name]:
             return False
         return self._new_items.lacks(name, wanted)
 
@@ -134,9 +137,15 @@ class Embedder:
     async def _pass(self, name: str) -> bool:
         """Have all that lack a vector placed; say whether the source is worth asking on."""
         batches, refused = self._batches(name), 0
+        if not batches:
+            self._away.discard(name)  # that may be over: whoever comes next finds out
         while batches:
             batch = batches.popleft()
             placed = await self._place(name, batch)
+            if placed is _Placed.NO:
+                self._away.add(name)
+            else:
+                self._away.discard(name)
             if placed is _Placed.YES:
                 continue
             self._failures[name] += 1

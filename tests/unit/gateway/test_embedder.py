@@ -1,6 +1,7 @@
 """Vectors are kept of what an item is, never of what it was."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from gateway.fusion.types import Floats
 from gateway.link import Link
 from gateway.new_items import NewItems
 from gateway.replicas.contract import Contract
+from gateway.replicas.errors import NotReachable
 from gateway.store import Store
 from gateway.types import Item
 from inference import inference_pb2 as pb
@@ -90,6 +92,39 @@ class PickyLink(SlowLink):
             none = grpc.aio.Metadata()
             raise grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, none, none)
         return await super().infer(request, seconds)
+
+
+class AwayLink(SlowLink):
+    """One that cannot be reached until it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.back = False
+
+    async def describe(self, model: str) -> Contract:
+        if not self.back:
+            raise NotReachable("not reachable")
+        return await super().describe(model)
+
+
+async def test_a_source_that_is_away_is_waited_for_once_and_again_when_it_is_back() -> None:
+    link, kept, new_items = AwayLink(), Kept(), NewItems(("text",), 10)
+    links = {"text": cast(Link, link)}
+    embedder = Embedder(links, new_items, cast(Store, cast(Any, kept)), retry_ms=200)
+    embedder.start()
+    try:
+        start = time.perf_counter()
+        for key in (1, 2, 3, 4, 5):
+            new_items.put(Item(str(key), key, "skyr"))
+            assert await embedder.settle([key], 60) == 0
+        assert time.perf_counter() - start < 0.4  # it is asked again five times a second
+        link.back = True
+        await eventually(lambda: new_items.placed() == 5, "placing them when it is back")
+        new_items.put(Item("6", 6, "skyr"))
+        assert await embedder.settle([6], 60) == 1
+    finally:
+        await embedder.stop()
 
 
 async def test_an_item_that_an_encoder_refuses_keeps_no_other_from_its_place() -> None:
