@@ -21,6 +21,7 @@ _WORDS_PART = np.float32(0.23)
 
 # New items that become candidates of a source even behind its best k.
 _SHOWN_ANYWAY = 10
+_NO_SLOTS: Ints = np.zeros(0, np.int64)
 
 
 class _Vectors:
@@ -29,7 +30,9 @@ class _Vectors:
     def __init__(self) -> None:
         self.matrix: Floats = np.zeros((0, 0), np.float32)
         self.versions: dict[int, str] = {}  # by slot
-        self._current: tuple[str, Bools] | None = None
+        # The slots of each version, sorted; None: to be found anew. Of all versions at once, as
+        # answers of several come in turn while a canary is under way.
+        self._usable: dict[str, Ints] | None = None
 
     def put(self, slot: int, version: str, vector: Floats) -> None:
         size, width = self.matrix.shape
@@ -40,19 +43,27 @@ class _Vectors:
             self.matrix = np.concatenate([self.matrix, more])
         self.matrix[slot] = vector
         self.versions[slot] = version
-        self._current = None
+        self._usable = None
 
     def drop(self, slot: int) -> None:
         self.versions.pop(slot, None)
-        self._current = None
+        self._usable = None
 
-    def usable(self, version: str) -> Bools:
-        """Which slots hold a vector of this version that says anything [size]."""
-        if self._current is None or self._current[0] != version:
-            mask = np.zeros(len(self.matrix), np.bool_)
-            mask[[slot for slot, v in self.versions.items() if v == version]] = True
-            self._current = version, mask & self.matrix.any(axis=1)
-        return self._current[1]
+    def usable(self, version: str, keys: Ints) -> Ints:
+        """Return the slots with a vector of this version that says anything, by ascending key.
+
+        By `keys`, those of all slots, equals rank; slots are chance.
+        """
+        if self._usable is None:
+            slots: dict[str, list[int]] = {}
+            for slot, made_by in self.versions.items():
+                slots.setdefault(made_by, []).append(slot)
+            self._usable = {v: self._telling(np.array(s), keys) for v, s in slots.items()}
+        return self._usable.get(version, _NO_SLOTS)
+
+    def _telling(self, slots: Ints, keys: Ints) -> Ints:
+        slots = slots[self.matrix[slots].any(axis=1)]
+        return slots[np.argsort(keys[slots])]
 
 
 class NewItems:
@@ -77,8 +88,6 @@ class NewItems:
         self._keys: Ints = np.zeros(0, np.int64)  # by slot; 0: empty
         self._vectors = {name: _Vectors() for name in self.sources}
         self._words = Words()
-        # By source: the slots by key, and of which mask.
-        self._ordered: dict[str, tuple[Bools, Ints]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -122,7 +131,7 @@ class NewItems:
             self.remove(key)
         for source, vectors in self._vectors.items():
             for version in set(vectors.versions.values()):
-                slots = np.flatnonzero(vectors.usable(version))
+                slots = vectors.usable(version, self._keys)
                 self._placed(source, version, self._keys[slots], vectors.matrix[slots])
 
     def remove(self, key: int) -> None:
@@ -200,7 +209,7 @@ class NewItems:
             return answer
         if len(answer.embedding) != vectors.matrix.shape[1] or not answer.embedding.any():
             return answer
-        slots = self._by_key(vectors.usable(answer.version), answer.source)
+        slots = vectors.usable(answer.version, self._keys)
         if hides is not None:
             slots = slots[~hides(self._keys[slots])]
         if not len(slots):
@@ -217,14 +226,6 @@ class NewItems:
         best = order[: question.k]
         best = np.concatenate([best, mine[~np.isin(mine, best)]])
         return answer._replace(keys=keys[best], scores=scores[best])
-
-    def _by_key(self, usable: Bools, source: str) -> Ints:
-        """Return the usable slots by ascending key, by which equals rank; slots are chance."""
-        kept = self._ordered.get(source)
-        if kept is None or kept[0] is not usable:  # it is made anew with every change
-            slots = np.flatnonzero(usable)
-            kept = self._ordered[source] = usable, slots[np.argsort(self._keys[slots])]
-        return kept[1]
 
     def _with_words(self, text: str, slots: Ints, dense: Floats, answered: Floats) -> Floats:
         """Blend in the words of a query, as the text model does for the items it has indexed.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.new_items import NewItems
+from gateway.new_items import NewItems, _Vectors
 from gateway.types import Item, Outcome, Question, SourceAnswer
 
 NONE = np.zeros(0, np.float32)
@@ -179,3 +179,15 @@ def test_who_is_placed_is_known_after_any_sequence_of_changes(
             without = {k for k in items if source not in {s for s, _ in have[k]}}
             assert {i.key for i in made.missing(source, "")} == without
             assert made.lacks(source, range(9)) == bool(without)
+
+
+def test_slots_are_found_once_though_answers_of_two_versions_come_in_turn() -> None:
+    vectors, keys = _Vectors(), np.array([9, 8, 7], np.int64)
+    for slot, version in enumerate(("1", "2", "1")):
+        vectors.put(slot, version, np.ones(2, np.float32))
+    first = vectors.usable("1", keys)
+    assert (first.tolist(), vectors.usable("2", keys).tolist()) == ([2, 0], [1])
+    assert not len(vectors.usable("3", keys))
+    assert vectors.usable("1", keys) is first
+    vectors.drop(2)
+    assert vectors.usable("1", keys).tolist() == [0]
