@@ -25,7 +25,7 @@ from gateway.loading import State
 from gateway.quantiles import Quantiles
 from gateway.rollouts.record import Record, RecordKeeper
 from gateway.situation import Situations
-from services.runtime.errors import FailedPrecondition, NotFound, Unavailable
+from services.runtime.errors import FailedPrecondition, NotFound
 from services.runtime.metrics import MODEL_INFO
 
 _log = logging.getLogger(__name__)
@@ -76,13 +76,21 @@ class Learners:
     async def new_again(self, learned: Learned) -> Ints:
         """Return the items, by key, that were new before the models knew them and will be again.
 
-        Those that came through the API, as at a start, the latest last. Raises StoreError.
+        Those that came through the API, as at a start, the latest last. Without any where the
+        file cannot be read: going back from a bad version is not to wait for that.
         """
         catalogue = self.state.catalogue
         keys = catalogue.columns.keys
         unknown = keys[learned.trained.rows(keys) < 0]
         known_now = unknown[~catalogue.are_new(unknown)]
-        return await self.state.store.given_keys(known_now) if len(known_now) else known_now
+        if not len(known_now):
+            return known_now
+        try:
+            return await self.state.store.given_keys(known_now)
+        except StoreError as error:
+            why = "items that are new again are not found by models until the next start"
+            _log.error(why, extra={"reason": str(error)})
+            return known_now[:0]
 
     def learn(self, learned: Learned, again: Ints, now_ms: int) -> None:
         """Take another artifact, all at once; `again`: the items that it makes new again."""
@@ -163,10 +171,7 @@ class FusionVersions:
                 await keep(named, lambda: None)
             return self.version
         learned = await asyncio.to_thread(learn, fusion, keys, capacity)
-        try:
-            again = await self._learners.new_again(learned)
-        except StoreError as error:
-            raise Unavailable(f"nothing was changed: {error}") from None
+        again = await self._learners.new_again(learned)
         record = replace(self._keeper.record, fusion=fusion.version, fusion_before=previous)
         await keep(record, lambda: self._take(learned, again, len(fusion.item_keys)))
         return fusion.version

@@ -236,3 +236,18 @@ async def test_an_item_that_was_new_is_one_the_models_know(directory: Path, shop
     assert await change(shop, previous=True) == (1, 0)
     assert len(state.new_items) == 1
     await eventually(lambda: placed() == 1.0, "its vectors")
+
+
+async def test_a_version_is_taken_back_though_the_file_cannot_be_read(
+    directory: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fusion()
+    fewer = replace(
+        old, item_keys=old.item_keys[1:], vectors=old.vectors[1:], popularity=old.popularity[1:]
+    )
+    publish(directory, fewer)
+    state = shop.application._state
+    assert state is not None
+    monkeypatch.setattr(state.store, "_opened", None)  # as while it is being repaired
+    assert await change(shop) == (2, 1)
+    monkeypatch.undo()
