@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Container
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from gateway.fanout import deadline, expiry
 from gateway.idle import IdleRankings
 from gateway.paging import Rankings
 from gateway.recommender import Recommender
-from gateway.trails import Trails, extended
-from gateway.types import Ask, Page, Ranking
+from gateway.trails import UNREAD, Trails, extended
+from gateway.types import Ask, Page, Ranking, Trail
 from services.runtime.errors import DeadlineExceeded
 
 
@@ -60,7 +61,7 @@ class Slates:
         start = time.perf_counter()
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         if ask.page_token:
-            return self._rankings.next_page(ask, await self._unwanted(ask, until))
+            return await self._next_page(ask, until)
         kept, moment = await self._idle.find(ask, until)
         if kept is not None:
             return self._rankings.first_page(kept, ask.page_size)
@@ -74,9 +75,16 @@ class Slates:
         """Return the first `size` places of a page, with the token for those behind them."""
         return self._rankings.shorter(page, size, kept=bool(ask.page_token))
 
-    async def _unwanted(self, ask: Ask, until: float) -> Container[int]:
-        """Return the catalogue rows of what the shopper has come to dislike, or bought if asked."""
+    async def _next_page(self, ask: Ask, until: float) -> Page:
         trail = await self._trails.get(ask.user_id, until)
+        page = self._rankings.next_page(ask, self._unwanted(ask, trail))
+        if trail is not UNREAD:
+            return page
+        # What was disliked since the ranking was made may be on it.
+        return replace(page, ranking=replace(page.ranking, unread=True))
+
+    def _unwanted(self, ask: Ask, trail: Trail) -> Container[int]:
+        """Return the catalogue rows of what the shopper has come to dislike, or bought if asked."""
         if ask.events:
             trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
         keys = trail.disliked

@@ -225,3 +225,18 @@ async def test_an_answer_says_where_the_shoppers_events_could_not_be_read(
     told = [one.coverage.history_unread for one in (well, known, unread, stranger)]
     assert told == [False, False, True, False]
     assert unread_histories() == before + 1
+
+
+async def test_a_next_page_says_that_what_was_disliked_since_could_not_be_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await shop.recommend("bob", page_size=5)
+    state = shop.application._state
+    assert state is not None
+    state.trails._trails.clear()  # others were there since
+    monkeypatch.setattr(state.store, "_opened", None)  # as while it is being repaired
+    unread = await shop.recommend("bob", page_size=5, page_token=first.next_page_token)
+    monkeypatch.undo()
+    well = await shop.recommend("bob", page_size=5, page_token=first.next_page_token)
+    told = [one.coverage.history_unread for one in (first, unread, well)]
+    assert told == [False, True, False]
