@@ -8,12 +8,18 @@ have at least two users in common, and at least half of all who took either (Jac
 """
 
 import argparse
-import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from scipy import sparse
+
+from benchmarks.command import ended
+from cli.failures import UserError
+from models.data.dataset import load_dataset, write_dataset
+from models.data.report import keep
 
 LEAST_COMMON, LEAST_SHARE = 2, 0.5
 
@@ -36,22 +42,29 @@ def twins(items: pl.DataFrame, events: pl.DataFrame) -> pl.Series:
     return keys.gather(np.unique(common.row[near]))
 
 
-def main() -> None:
+def main() -> int:
     """Count the twins, and write the dataset without them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("source", type=Path)
     parser.add_argument("dest", type=Path)
     options = parser.parse_args()
-    source, dest = options.source, options.dest
-    items, events = (pl.read_parquet(source / f"{n}.parquet") for n in ("items", "events"))
-    found = twins(items, events)
-    told = pl.col("item_key").is_in(found.implode())
-    shutil.copytree(source, dest, dirs_exist_ok=True)
-    for name, frame in (("items", items), ("events", events)):
-        kept = frame.filter(~told)
-        kept.write_parquet(dest / f"{name}.parquet")
-        print(f"{name}: {frame.height - kept.height:,} of {frame.height:,} left out")
+    return ended(lambda: _work(options.source, options.dest))
+
+
+def _work(source: Path, dest: Path) -> None:
+    if source.resolve() == dest.resolve():
+        raise UserError(f"{dest}: is the dataset itself; name another place for what is left")
+    data = load_dataset(source)
+    others = ~pl.col("item_key").is_in(twins(data.items, data.events).implode())
+    why = "the same users took an item of another domain"
+    items, no_items = keep(data.items, others, "twins", why, unit="items")
+    events, no_events = keep(data.events, others, "events of twins", why)
+    queries = None if data.queries is None else data.queries.filter(others)
+    info = replace(data.info, report=data.info.report.add(no_items, no_events))
+    write_dataset(dest, items=items, events=events, info=info, queries=queries)
+    for name, before, after in (("items", data.items, items), ("events", data.events, events)):
+        print(f"{name}: {before.height - after.height:,} of {before.height:,} left out")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
