@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.command import output, write
+from benchmarks.command import above_0, count_or_0, output, write
 from gateway.replicas.balance import Pace, soonest
 
 SERVICE_SECONDS = 0.004
@@ -127,9 +127,9 @@ def compare(load: float, seconds: float, seed: int) -> list[dict[str, str | floa
 def main() -> None:
     """Print a table and, with --json, write what is in it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="simulated")
-    parser.add_argument("--load", type=float, default=0.5, help="1: all that healthy replicas do")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=above_0, default=30.0, help="simulated")
+    parser.add_argument("--load", type=above_0, default=0.5, help="1: all that healthy replicas do")
+    parser.add_argument("--seed", type=count_or_0, default=0)
     parser.add_argument("--json", type=output, help="file to write")
     wishes = parser.parse_args()
     lines = compare(wishes.load, wishes.seconds, wishes.seed)

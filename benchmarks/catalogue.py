@@ -25,7 +25,7 @@ import psutil
 from artifacts import manifest
 from artifacts.layout import find
 from benchmarks import large_data, machine
-from benchmarks.command import above_0, child, count, counts, ended, output, write
+from benchmarks.command import above_0, child, count, count_or_0, counts, ended, output, write
 from benchmarks.demo_shop import users_and_histories
 from benchmarks.serving import Round, load, median
 from cli.failures import UserError
@@ -33,13 +33,16 @@ from cli.fleet_config import FleetConfig
 from cli.output import console, table
 from cli.processes import Fleet
 from cli.topology import NAMES, SOURCES, on_free_ports
+from gateway.config import GatewayConfig
 from models.data.dataset import load_dataset
+from services.runtime import config
 
 _USERS_PER_ITEM = 0.1
 _LEAST_USERS = 4_000
 _EVENTS_EACH = 40
 # The size that others are compared with.
 _BASE = 20_000
+_NOT_ASKED = "PLAIT_GATEWAY_NOT_ASKED"
 
 
 def main() -> int:
@@ -130,7 +133,7 @@ def _config(home: Path, work: Path, not_asked: str) -> FleetConfig:
         topology=on_free_ports(),
         settings={
             "PLAIT_GATEWAY_EXPOSURE_LOG": str(work / "exposures.jsonl"),
-            "PLAIT_GATEWAY_NOT_ASKED": not_asked,
+            _NOT_ASKED: not_asked,
         },
         restart=False,
     )
@@ -175,19 +178,29 @@ def show(result: dict[str, Any]) -> None:
     out.print(rows)
 
 
+def _not_asked(text: str) -> str:
+    """Check the setting for argparse: the gateway would refuse it when all shops are made."""
+    try:
+        config.load(GatewayConfig, "gateway", {_NOT_ASKED: text})
+    except config.ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", type=counts, default="10000,20000,100000")
     parser.add_argument(
-        "--not-asked", default="", help="the gateway's setting, as HOME=text: without text"
-    )
+        "--not-asked", type=_not_asked, default="",
+        help="the gateway's setting, as HOME=text: without text",
+    )  # fmt: skip
     parser.add_argument("--directory", type=Path, default=Path("var/benchmarks/catalogue"))
     parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
     parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and size")
     parser.add_argument("--rounds", type=count, default=3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=count_or_0, default=0)
     return parser.parse_args()
 
 

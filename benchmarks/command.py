@@ -113,6 +113,18 @@ def count(text: str) -> int:
     return int(text)
 
 
+def count_or_0(text: str) -> int:
+    """Read a whole number, 0 included, for argparse."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 on")
+    return int(text)
+
+
+def from_0(text: str) -> float:
+    """Read a number, 0 included, for argparse."""
+    return 0.0 if text.strip() == "0" else above_0(text)
+
+
 def above_0(text: str) -> float:
     """Read a number above 0, such as seconds, for argparse."""
     try:

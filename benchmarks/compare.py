@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import costs, machine
 from benchmarks.budget import Budget
-from benchmarks.command import above_0, count, counts, ended, output, write
+from benchmarks.command import above_0, count, count_or_0, counts, ended, output, write
 from benchmarks.contest import Contest, Examiner, Row, median
 from benchmarks.job.publish import repository
 from benchmarks.job.reference import Reference
@@ -183,7 +183,7 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=count, default=3, help="as far as the time allows")
     add("--minutes", type=above_0, default=12.0, help="what a run may take")
     add("--quick", action="store_true", help="one short round: whether it runs, not how fast")
-    add("--seed", type=int, default=0)
+    add("--seed", type=count_or_0, default=0)
     arguments = parser.parse_args()
     check_names(arguments.only)
     arguments.beside = list(versions(arguments.beside).values())

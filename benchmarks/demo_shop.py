@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from artifacts.layout import find
-from benchmarks.command import ended, output, write
+from benchmarks.command import count_or_0, ended, output, write
 from cli.seed import seed_state
 from cli.topology import FUSION, SOURCES
 from models.data.dataset import Dataset, load_dataset
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what these benchmarks have in common to a command line."""
     add = parser.add_argument
     add("--json", type=output, metavar="FILE", help="write everything here as well")
-    add("--seed", type=int, default=0)
+    add("--seed", type=count_or_0, default=0)
     add("--repository", type=Path, default=Path("var/models"))
     add("--dataset", type=Path, default=Path("var/data/complete-journey"))
     add("--seeded", type=Path, default=Path("var/demo/seed.sqlite"))

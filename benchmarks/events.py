@@ -30,7 +30,7 @@ import psutil
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, save
 from benchmarks import machine
-from benchmarks.command import above_0, count, ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, output, write
 from benchmarks.event_load import Seen, Stream, send
 from cli.failures import UserError
 from cli.output import console, table
@@ -258,7 +258,7 @@ def rates(text: str) -> dict[str, tuple[int, int]]:
 
 
 def _whole(text: str) -> list[int]:
-    return [int(n) for n in text.split(",")]
+    return [count_or_0(n) for n in text.split(",")]
 
 
 def _arguments() -> argparse.Namespace:
@@ -272,8 +272,10 @@ def _arguments() -> argparse.Namespace:
                         help="values of event_sync_ms; 0: strict")  # fmt: skip
     parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and rate")
     parser.add_argument("--rounds", type=count, default=3)
-    parser.add_argument("--stored", type=int, default=1_000_000, help="events already in the file")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--stored", type=count_or_0, default=1_000_000, help="events already in the file"
+    )
+    parser.add_argument("--seed", type=count_or_0, default=0)
     parser.add_argument("--directory", type=Path, help="a directory on the disk to measure")
     return parser.parse_args()
 

@@ -31,7 +31,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks import costs
-from benchmarks.command import ended
+from benchmarks.command import count, ended
 from benchmarks.job import HISTORY
 from benchmarks.job.publish import repository
 from benchmarks.job.state import write_state
@@ -68,7 +68,7 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--merge-only", action="store_true")
     what.add_argument("--demo", action="store_true")
-    parser.add_argument("--candidates", type=int)
+    parser.add_argument("--candidates", type=count)
     arguments = parser.parse_args()
     settings = {} if arguments.demo else dict(JOB if arguments.merge_only else DEFAULTS)
     if arguments.candidates is not None:

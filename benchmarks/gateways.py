@@ -23,7 +23,7 @@ import grpc
 import psutil
 
 from benchmarks import events, machine
-from benchmarks.command import above_0, count, ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, output, write
 from benchmarks.event_load import Stream, send
 from benchmarks.valkey import running_valkey
 from cli.output import console, table
@@ -178,7 +178,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and rate")
     parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--probes", type=count, default=200, help="events followed, each round")
-    parser.add_argument("--stored", type=int, default=100_000, help="events already in the file")
+    parser.add_argument(
+        "--stored", type=count_or_0, default=100_000, help="events already in the file"
+    )
     return parser.parse_args()
 
 

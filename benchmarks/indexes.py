@@ -165,7 +165,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", type=counts, default="20000,50000,100000")
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--width", type=count, default=64)
     parser.add_argument("--batch", type=count, default=1, help="users at a time")
     parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
     arguments = parser.parse_args()

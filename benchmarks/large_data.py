@@ -19,6 +19,7 @@ import polars as pl
 
 from artifacts.engine import Scores
 from artifacts.item_text import item_text
+from benchmarks.command import count, count_or_0
 from models.text.encode import encode_texts, keep_vectors, prepare_encoder
 
 Ints = npt.NDArray[np.int64]
@@ -136,10 +137,10 @@ def main() -> None:
     """Run as a module; see above."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--events", type=int, default=40, help="of each user, on average")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--items", type=count, default=100_000)
+    parser.add_argument("--users", type=count, default=20_000)
+    parser.add_argument("--events", type=count, default=40, help="of each user, on average")
+    parser.add_argument("--seed", type=count_or_0, default=0)
     arguments = parser.parse_args()
     write(arguments.directory, arguments.items, (arguments.users, arguments.events), arguments.seed)
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+from benchmarks.command import above_0
 from benchmarks.open_loop import Shot, open_loop, poisson, quantile
 from benchmarks.virtual_time import run
 from cli.output import console, table
@@ -204,8 +205,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--times", type=float, default=3.0)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--times", type=above_0, default=3.0)
+    parser.add_argument("--seconds", type=above_0, default=60.0)
     arguments = parser.parse_args()
     for name, per_row in (
         ("rows of 1.5 ms", 0.0015),
@@ -214,8 +215,9 @@ def main() -> None:
     ):
         machine = partial(Machine, 0.006, per_row)
         most = capacity(machine)
+        # Goodput and the last limit at full speed, at half of it, and where calls come late.
         shown = table(name, ">Goodput %", ">p50 ms", ">p99 ms", ">Limit",
-                      ">Half speed: goodput %", ">Limit", ">Late: goodput %", ">Limit")  # fmt: skip
+                      ">Half %", ">Limit", ">Late %", ">Limit")  # fmt: skip
         for law, make in LAWS.items():
             full = load(machine(), make(), arguments.times * most, arguments.seconds)
             slow = machine()

@@ -21,7 +21,7 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, from_0, output, write
 from benchmarks.online_pictures import pictures
 from benchmarks.replay import (
     Arm,
@@ -46,6 +46,7 @@ from models.evaluate.ranking import Asking, Lists, rank
 from models.evaluate.task import Task
 from models.evaluate.work import Arrays, code_of
 from models.fusion.config import readers
+from models.train import PRESETS
 
 _DEPTH, _PARTS = 100, 4
 _HEALTHY, _ILL = "all well", "{} answers noise from half on"
@@ -88,17 +89,17 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
-    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
-    parser.add_argument("--visits", type=int, default=12_000)
+    parser.add_argument("--visits", type=count, default=12_000)
     parser.add_argument("--ill", default="cf", choices=SOURCES, help="the source that turns bad")
-    parser.add_argument("--rate", type=float, default=usual.adaptive_rate)
-    parser.add_argument("--factor", type=float, default=usual.adaptive_factor)
-    parser.add_argument("--examination", type=float, default=1.0, help="of shoppers")
+    parser.add_argument("--rate", type=above_0, default=usual.adaptive_rate)
+    parser.add_argument("--factor", type=above_0, default=usual.adaptive_factor)
+    parser.add_argument("--examination", type=from_0, default=1.0, help="of shoppers")
     parser.add_argument(
-        "--believed", type=float, default=usual.adaptive_examination, help="of the weights' step"
+        "--believed", type=from_0, default=usual.adaptive_examination, help="of the weights' step"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=count_or_0, default=0)
     parser.add_argument("--svg", type=Path, help="folder for pictures")
     parser.add_argument("--json", type=output)
     return parser.parse_args()

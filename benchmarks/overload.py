@@ -191,7 +191,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--times", type=above_0, default=3.0, help="overload, times the capacity")
-    parser.add_argument("--rate", type=float, default=0.0, help="a second, instead of times")
+    parser.add_argument("--rate", type=above_0, default=0.0, help="a second, instead of times")
     parser.add_argument("--seconds", type=above_0, default=60.0, help="of overload")
     parser.add_argument("--rounds", type=count, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=list(PARTS), metavar="PART",

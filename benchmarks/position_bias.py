@@ -27,7 +27,7 @@ from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact, load_fusion
 from artifacts.ranker.answers import WIDTH
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, from_0, output, write
 from cli.failures import UserError
 from cli.output import console, table
 from models.data.dataset import load_dataset
@@ -54,11 +54,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("repository", type=Path)
-    parser.add_argument("--shoppers", type=int, default=1_500)
-    parser.add_argument("--pages", type=int, default=4, help="pages shown for each question")
-    parser.add_argument("--examination", type=float, default=1.0)
-    parser.add_argument("--most", type=float, default=Config().exposure_most, help="a weight")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shoppers", type=count, default=1_500)
+    parser.add_argument("--pages", type=count, default=4, help="pages shown for each question")
+    parser.add_argument("--examination", type=from_0, default=1.0)
+    parser.add_argument("--most", type=above_0, default=Config().exposure_most, help="a weight")
+    parser.add_argument("--seed", type=count_or_0, default=0)
     parser.add_argument("--json", type=output)
     options = parser.parse_args()
     return ended(lambda: _work(options))

@@ -54,7 +54,7 @@ from models.fusion.rankers import known_of, lesson_of, setting_of
 from models.fusion.tables import Known, Table, make_tables, shelf_of
 from models.fusion.train import Window, before
 from models.progress import silent
-from models.train import config_of
+from models.train import PRESETS, config_of
 
 Score = Callable[[Floats], Floats]
 # Fields of the configuration, and how many networks are averaged.
@@ -94,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
-    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--variants", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
     parser.add_argument("--json", type=output)

@@ -24,6 +24,7 @@ from cli.output import console, table
 from gateway.fusion.ranker import shortlist
 from models.fusion.ranker import ndcg
 from models.fusion.tables import Table
+from models.train import PRESETS
 
 _PLACES = (10, 20, 50, 100)
 _LENGTHS = (0, 400, 300, 200, 160, 120, 100, 80, 60)
@@ -33,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
-    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
     parser.add_argument("--json", type=output)
     options = parser.parse_args()

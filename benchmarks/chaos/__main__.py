@@ -18,7 +18,7 @@ from benchmarks.chaos.run import run
 from benchmarks.chaos.table import as_json, show
 from benchmarks.chaos.trial import FULL, SHORT, Scale, Trial
 from benchmarks.chaos.world import Ground
-from benchmarks.command import ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, output, write
 from cli.demo.places import Places
 from cli.failures import UserError
 from cli.topology import FUSION, SOURCES
@@ -79,10 +79,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=Path("var"), help="what `make train` made")
     parser.add_argument("--only", default="", help="names of faults, separated by commas")
     parser.add_argument("--short", action="store_true", help="small, and bounds on time not judged")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="minutes of steady load")
-    parser.add_argument("--malformed", type=int, metavar="N", help="malformed requests")
-    parser.add_argument("--overload", type=float, metavar="SECONDS", help="seconds of overload")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--soak", type=above_0, metavar="MINUTES", help="minutes of steady load")
+    parser.add_argument("--malformed", type=count, metavar="N", help="malformed requests")
+    parser.add_argument("--overload", type=above_0, metavar="SECONDS", help="seconds of overload")
+    parser.add_argument("--seed", type=count_or_0)
     parser.add_argument("--json", type=output, help="where the findings go, for machines")
     return parser.parse_args()
 
