@@ -37,7 +37,7 @@ def _thin(values: Doubles) -> list[tuple[float, float]]:
 
 def _smooth(values: Doubles) -> list[tuple[float, float]]:
     """Return the mean of each of some runs of visits."""
-    runs = np.array_split(values, _SMOOTH)
+    runs = np.array_split(values, min(_SMOOTH, len(values)))
     ends = np.cumsum([len(run) for run in runs])
     return [
         (float(end - len(run) / 2), float(run.mean())) for end, run in zip(ends, runs, strict=True)

@@ -60,3 +60,11 @@ def test_fixed_weights_stay_and_the_same_seed_shows_the_same() -> None:
     np.testing.assert_array_equal(once.ndcg, again.ndcg)
     assert once.clicks == again.clicks > 0
     assert np.ptp(once.weights, axis=0).max() == 0
+
+
+def test_a_few_visits_are_drawn_one_by_one() -> None:
+    given = world(12)
+    arms = arms_of(np.array([0.8, 0.2]), given, "good", PACE, 8.0)
+    told = {a.name: replay(given, a, examination=1.0, seed=0) for a in arms}
+    drawn = pictures({"well": told}, SOURCES)["online-well-ndcg.svg"]
+    assert "nan" not in drawn
