@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from gateway import schema
@@ -36,8 +37,12 @@ class Opened:
 
         Raises a StoreError naming the file.
         """
-        self._connection = schema.open_state(path, strict=sync_ms == 0)
-        self.reader = schema.open_reader(path)
+        with ExitStack() as failed:
+            self._connection = failed.enter_context(
+                closing(schema.open_state(path, strict=sync_ms == 0))
+            )
+            self.reader = schema.open_reader(path)
+            failed.pop_all()
         self.readers = ThreadPoolExecutor(1, "store-reader")
         self.writer = GroupCommit(self._connection, observe, condition)
         self._syncer: Syncer | None = None

@@ -9,7 +9,8 @@ is written back into the file by upkeep.py too, never in the way of a commit.
 import fcntl
 import os
 import sqlite3
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from gateway import reserve
@@ -92,11 +93,11 @@ INDEXES = f"{BY_USER} {BY_ID}"
 
 def create(path: Path) -> sqlite3.Connection:
     """Make a new state file without indexes and return a connection; for bulk loading."""
-    connection = _connect(path)
-    connection.executescript(
-        f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-        f"{TABLES}"
-    )
+    with _connected(path) as connection:
+        connection.executescript(
+            f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+            f"{TABLES}"
+        )
     return connection
 
 
@@ -108,10 +109,8 @@ def open_state(path: Path, *, strict: bool = True) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as failed:
-            connection = failed.enter_context(closing(_connect(path)))
+        with _connected(path) as connection:
             _prepare(path, connection, strict=strict)
-            failed.pop_all()
     except sqlite3.DatabaseError as error:
         if not reserve.give_back(path, error):
             raise _explained(path, error) from None
@@ -138,8 +137,8 @@ def _prepare(path: Path, connection: sqlite3.Connection, *, strict: bool) -> Non
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a further connection that only reads; sees every commit made before its query."""
-    connection = _connect(path)
-    connection.execute("PRAGMA query_only = ON")
+    with _connected(path) as connection:
+        connection.execute("PRAGMA query_only = ON")
     return connection
 
 
@@ -188,6 +187,14 @@ def lock(path: Path) -> int:
             "there room?"
         ) from None
     return handle
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a connection, which stays open unless the block fails."""
+    with ExitStack() as failed:
+        yield failed.enter_context(closing(_connect(path)))
+        failed.pop_all()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
