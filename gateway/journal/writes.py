@@ -43,7 +43,9 @@ class Writes:
             async with asyncio.timeout(_PATIENCE):
                 return await taken
         except TimeoutError:
-            raise TakenLater(f"not taken in within {_PATIENCE:g} s; it will be") from None
+            raise TakenLater(
+                f"not taken in here within {_PATIENCE:g} s; it will be, unless Valkey loses it"
+            ) from None
         finally:
             del self._expected[by]
 
