@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _AGAIN = 0.25
 # Longest pause before what failed as nothing should is tried again.
 _PAUSE = 1.0
-# Seconds between two looks at how far it has come.
+# Seconds between two looks at how far it has come, and at a journal that may have changed.
 _LOOK = 0.05
 # Longest a start waits for what others recorded meanwhile.
 _START_SECONDS = 60.0
@@ -96,8 +96,10 @@ class Follower:
         # Whether there was more than the last read brought.
         self._behind = False
         self._seldom = Seldom()
-        # Whether the journal may have changed behind our back.
+        # Whether the journal may have changed behind our back, and how many connections its
+        # reader had made when that was last looked at.
         self._unsure = True
+        self._looked_at = 0
         _show(followed=False)
 
     async def start(self) -> None:
@@ -150,10 +152,16 @@ class Follower:
             try:
                 await self._standing.keep()
                 if self._unsure:
+                    self._looked_at = await self._journal.connected()
                     await self._standing.verify()
                     self._unsure = False
                 known, reads = self._caught_up.is_set(), time.monotonic()
                 entries, more = await self._journal.read(self._standing.position, wait=known)
+                if self._journal.connections != self._looked_at:
+                    # Perhaps from another server: read again once that is looked at.
+                    self._unsure = True
+                    await asyncio.sleep(_LOOK)
+                    continue
                 if more or self._behind:
                     # Who is behind can be overtaken by what lets entries go.
                     await self._standing.look_back()

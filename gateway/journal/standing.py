@@ -74,13 +74,13 @@ class Standing:
         held = await self._journal.found(known)
         if held != known:
             raise JournalAway(f"it is another one ({held}, the state file belongs to {known})")
-        bounds = await self._journal.bounds()
+        bounds = await self._journal.bounds(reading=True)
         await self._go_back(bounds)
         await self._look_back(bounds)
 
     async def look_back(self) -> None:
         """Note where entries that were not taken in are gone; raises as `verify` does."""
-        await self._look_back(await self._journal.bounds())
+        await self._look_back(await self._journal.bounds(reading=True))
 
     async def _look_back(self, bounds: Bounds) -> None:
         if bounds.passed(self._place.position) and not self._place.gap:

@@ -110,7 +110,11 @@ class Journal:
             socket_timeout=_WAIT_SECONDS + _SECONDS,
             socket_connect_timeout=_SECONDS,
             client_name="plait-gateway-reader",
+            valkey_connect_func=self._reader_connects,
         )
+        # Connections the reader has made. The client makes another without a word where one
+        # was closed while it had nothing to do, and the server at its end may be another.
+        self.connections = 0
         self._name = "plait:journal"
         self._stream = self._name
         self._waiting: list[_Written] = []
@@ -162,11 +166,25 @@ class Journal:
         # In its name, so that no gateway writes into another journal by mistake.
         self._stream = f"{self._name}:{identity}"
 
-    async def bounds(self) -> Bounds:
-        """Return what the journal spans; raises JournalAway."""
+    async def _reader_connects(self, connection: Any) -> None:
+        self.connections += 1
+        await connection.on_connect()
+
+    async def connected(self) -> int:
+        """Have the reader connected, and return `connections`; raises JournalAway."""
+        async with self._explained():
+            await self._reader.ping()
+        return self.connections
+
+    async def bounds(self, *, reading: bool = False) -> Bounds:
+        """Return what the journal spans; raises JournalAway.
+
+        `reading`: as the server has it that is read from; not while `read` is under way.
+        """
+        client = self._reader if reading else self._client
         async with self._explained():
             try:
-                found = await self._client.xinfo_stream(self._stream)
+                found = await client.xinfo_stream(self._stream)
             except ResponseError as error:
                 if "no such key" not in str(error):
                     raise  # taken for an empty one, all of it would be read again
@@ -260,13 +278,14 @@ class Journal:
     async def last_of(self, taken: Mapping[int, bytes]) -> int:
         """Return the position of the last of some entries that is there, 0 where none is.
 
-        `taken`: who wrote each, by position; at least one. Raises JournalAway.
+        As the server has it that is read from; not while `read` is under way. `taken`: who
+        wrote each, by position; at least one. Raises JournalAway.
         """
         oldest, newest = min(taken), max(taken)
         count = 1  # mostly the last one is there
         while newest >= oldest:
             async with self._explained():
-                found = await self._client.xrevrange(
+                found = await self._reader.xrevrange(
                     self._stream, _entry_id(newest), _entry_id(oldest), count=count
                 )
             for number, fields in found:

@@ -171,6 +171,32 @@ async def test_a_server_whose_clock_is_behind_takes_over_and_no_write_is_lost(
         assert [row[0] for row in stored(first)] == ["e1", "e2", "e3", "e4", "e5"]
 
 
+async def test_a_server_that_takes_over_while_nobody_reads_is_noticed(
+    first: Shop, other: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client connects anew without a word."""
+    read, waiting, go = Journal.read, set[Journal](), asyncio.Event()
+
+    async def held(journal: Journal, after: int, *, wait: bool) -> tuple[list[Entry], bool]:
+        waiting.add(journal)
+        await go.wait()
+        return await read(journal, after, wait=wait)
+
+    async def both_wait() -> bool:
+        return len(waiting) == 2
+
+    async with joined(other, first, valkey) as second:
+        for event_id in ("e1", "e2", "e3"):
+            await record(first, view(4, event_id))
+        await both_hold(3, first, second)
+        monkeypatch.setattr(Journal, "read", held)
+        await until(both_wait)
+        take_over(valkey, 1, NEXT)
+        await asyncio.sleep(0.1)  # the connections are seen to be closed
+        go.set()
+        await both_hold(4, first, second)
+
+
 NEXT = encode(Events((Event("new", item_key("4"), EventType.VIEW, 1_700_000_000_000, "e4"),)))
 
 
