@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.client import Gateway
 from cli.options import EVENT_TYPES, event_type, example, gateway_options
-from cli.output import console, print_json
+from cli.output import console, counted, print_json
 from plait.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
 from plait.v1.types_pb2 import Event
 
@@ -44,7 +44,7 @@ def event_command(user: str, kind: str, items: tuple[str, ...], **options: Any) 
     if options["as_json"]:
         print_json(answer)
         return
-    line = f"Recorded {answer.recorded_count} of {len(events)} events"
+    line = f"Recorded {answer.recorded_count} of {counted(len(events), 'event')}"
     if answer.duplicate_count:
         line += f"; {answer.duplicate_count} had been recorded before"
     if answer.unknown_item_count:

@@ -9,7 +9,7 @@ import click
 
 from cli.failures import UserError
 from cli.options import example
-from cli.output import console, print_json, table
+from cli.output import console, counted, print_json, table
 from cli.writable import check_directory
 from models.data.dataset import Dataset
 from models.data.importers import FORMATS, Options, import_dataset
@@ -131,8 +131,10 @@ def show_import(dataset: Dataset) -> None:
     for note in dataset.info.notes:
         out.print(f"  {note}", style="dim")
     facts = _summary(dataset)
-    counts = [f"{facts[n]:,} {n}" for n in ("users", "items", "domains", "events") if facts[n]]
+    kinds = ("user", "item", "domain", "event")
+    counts = [counted(facts[f"{kind}s"], kind) for kind in kinds if facts[f"{kind}s"]]
     # Sets without events are there for their queries: that there are none is news.
     if dataset.queries is not None or not facts["events"]:
-        counts.append(f"{facts['queries']:,} queries with {facts['judgements']:,} judgements")
+        queries = counted(facts["queries"], "query")
+        counts.append(f"{queries} with {counted(facts['judgements'], 'judgement')}")
     out.print(f"\n{dataset.path}: {', '.join(counts)}", soft_wrap=True)

@@ -43,8 +43,12 @@ def heading(text: str) -> Text:
 
 
 def counted(count: int, what: str) -> str:
-    """Return a count and its word, an s behind it unless there is one of them."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """Return a count and its word, given for one: "1 query", "2 queries"."""
+    if count == 1:
+        return f"{count:,} {what}"
+    # "day" and its like take an s.
+    several = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{count:,} {several}"
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -49,7 +49,7 @@ def _comes(activity: pb.Activity) -> str:
     if activity.HasField("usual_days_between"):
         days = activity.usual_days_between
         often = "every day" if days <= 1 else f"every {days:g} days"
-        words += f"; on {activity.active_day_count:,} days, usually {often}"
+        words += f"; on {counted(activity.active_day_count, 'day')}, usually {often}"
     return words
 
 
@@ -129,5 +129,5 @@ def _ago(stamp: Timestamp) -> str:
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         number = int(passed.total_seconds() // size)
         if number:
-            return f"{number:,} {unit}{'s' if number > 1 else ''} ago"
+            return f"{counted(number, unit)} ago"
     return "just now"

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import money, table
+from cli.output import counted, money, table
 from plait.v1 import types_pb2 as t
 
 
@@ -116,13 +116,14 @@ def outcome(status: t.SourceStatus) -> str:
 def coverage_line(ranking: Ranking) -> Text:
     """Say which sources answered, how fast, and which are missing."""
     coverage = ranking.coverage
-    line = Text(f"{coverage.answered} of {coverage.asked} models answered")
+    line = Text(f"{coverage.answered} of {counted(coverage.asked, 'model')} answered")
     for status in ranking.sources:
         line.append("; ")
         line.append(_status(status), style=_STYLES.get(status.outcome, "yellow"))
     if coverage.fallback:
         line.append(
-            "; made without models, of what sells and what the shopper does again", style="yellow"
+            "; no model named any of these: they are what sells and what the shopper does again",
+            style="yellow",
         )
     if coverage.history_unread:
         line.append("; the shopper's events could not be read in time", style="yellow")

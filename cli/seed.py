@@ -85,8 +85,8 @@ def seed_command(
 def describe(done: Seeded, state: Path) -> str:
     """Return what was done, in words."""
     return (
-        f"{state}: {done.items:,} items, {done.events:,} events of {done.users:,} users. "
-        f"{done.note}"
+        f"{state}: {counted(done.items, 'item')}, {counted(done.events, 'event')} of "
+        f"{counted(done.users, 'user')}. {done.note}"
     )
 
 

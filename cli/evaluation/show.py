@@ -7,7 +7,7 @@ from rich.table import Table as RichTable
 from cli.evaluation.ablation.show import ablation_table
 from cli.evaluation.figures import short
 from cli.evaluation.plan import ONE_DOMAIN
-from cli.output import console, table
+from cli.output import console, counted, table
 from models.evaluate.report import Report, Row, Table
 
 # Rows as (name, kind, value of the main metric).
@@ -61,7 +61,7 @@ def show(report: Report) -> None:
 def _show_table(part: Table, report: Report) -> None:
     out = console()
     out.print(
-        f"\n{part.title}: {part.users:,} {part.unit}, {part.targets:,} targets, "
+        f"\n{part.title}: {_units(part, part.users)}, {counted(part.targets, 'target')}, "
         f"all {part.catalogue:,} items compete",
     )
     out.print(accuracy_table(part, report))
@@ -80,7 +80,7 @@ def _show_table(part: Table, report: Report) -> None:
         out.print(f"\n{what}")
         out.print(made)
     for found in part.ablations:
-        out.print(f"\n{found.title}: {found.users:,} users")
+        out.print(f"\n{found.title}: {counted(found.users, 'user')}")
         out.print(ablation_table(found))
         out.print(f"  {found.what}", style="dim")
     if part.fusion:
@@ -91,17 +91,21 @@ def _show_table(part: Table, report: Report) -> None:
 def _show_unasked(part: Table) -> None:
     out = console()
     if part.users_without_history:
-        what = "had no history" if part.unit == "users" else "have nothing relevant"
+        why = "a history" if part.unit == "users" else "a relevant product"
         out.print(
-            f"  {part.users_without_history:,} {part.unit} {what} and were not asked",
-            style="dim",
-        )  # fmt: skip
+            f"  {_units(part, part.users_without_history)} without {why}, not asked", style="dim"
+        )
     if part.users_only_seen:
         out.print(
-            f"  {part.users_only_seen:,} {part.unit} wanted nothing but what they had before and "
-            "were not asked: --include-seen asks them",
+            f"  {_units(part, part.users_only_seen)} wanted only what they had before, not asked: "
+            "--include-seen asks them",
             style="dim",
-        )  # fmt: skip
+        )
+
+
+def _units(part: Table, count: int) -> str:
+    """Return a number of those that a table asks."""
+    return counted(count, {"users": "user", "queries": "query"}[part.unit])
 
 
 def accuracy_table(part: Table, report: Report) -> RichTable:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.evaluation.figures import short
-from cli.output import console, table
+from cli.output import console, counted, table
 from cli.tuning.report import Tuned
 from cli.tuning.trials import BEST, DEFAULT
 
@@ -76,4 +76,5 @@ def train_line(found: Tuned, dataset: Path) -> str:
 def _failures(found: Tuned) -> Iterator[str]:
     failed = [t for t in found.trials if t.value is None]
     if failed:
-        yield f"{len(failed)} of {len(found.trials)} trials failed; the last: {failed[-1].why}"
+        tried = counted(len(found.trials), "trial")
+        yield f"{len(failed)} of {tried} failed; the last: {failed[-1].why}"

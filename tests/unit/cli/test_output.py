@@ -3,7 +3,7 @@
 import pytest
 
 from cli.bars import bars
-from cli.output import console, table
+from cli.output import console, counted, table
 
 
 def test_brackets_in_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +21,17 @@ def test_brackets_in_a_stage_of_the_work_are_no_markup(capsys: pytest.CaptureFix
     with bars() as stages:
         stages("train [/]")(1, 2, "[/red]")
     assert "train [/]: [/red]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "what", "said"),
+    [
+        (1, "user", "1 user"),
+        (0, "user", "0 users"),
+        (1, "query", "1 query"),
+        (1200, "query", "1,200 queries"),
+        (2, "day", "2 days"),
+    ],
+)
+def test_a_count_and_its_word_agree(count: int, what: str, said: str) -> None:
+    assert counted(count, what) == said

@@ -116,8 +116,8 @@ def test_the_page_has_each_of_its_parts(said: str) -> None:
 def test_who_was_not_asked_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     show(report())
     said = " ".join(capsys.readouterr().out.split())
-    assert "3 users had no history and were not asked" in said
-    assert "4 users wanted nothing but what they had before and were not asked" in said
+    assert "3 users without a history, not asked" in said
+    assert "4 users wanted only what they had before, not asked" in said
 
 
 def test_a_part_without_data_is_left_out_and_leaves_the_page_whole() -> None:
