@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -38,7 +39,8 @@ class Status:
 
     name: str
     address: str
-    health: Health
+    # "left out": nothing answers, and the gateway is not set to ask it.
+    health: Health | Literal["left out"]
     # Of a model service: the default version; of the gateway: its release and its fusion.
     versions: tuple[str, ...]
     # Versions that answer whoever names them.
@@ -87,11 +89,19 @@ def models_command(
     for gateway, seen in zip(statuses, scrapes.values(), strict=True):
         if gateway.name == GATEWAY and seen is not None:
             statuses = [_as_seen(s, gateway, seen) for s in statuses]
+    asked = [
+        sources(seen)
+        for gateway, seen in zip(statuses, scrapes.values(), strict=True)
+        if gateway.name == GATEWAY and gateway.health == "serving" and seen is not None
+    ]
+    if asked:
+        statuses = left_out(statuses, frozenset[str]().union(*asked))
     if as_json:
         print_json([asdict(s) for s in statuses])
     else:
         _show(statuses)
         _compare([arm for s in statuses for arm in s.canary])
+        _say_left_out([s.name for s in statuses if s.health == "left out"])
     if all(s.health == "down" for s in statuses):
         where = next(e.address for e in ends if e.name == GATEWAY)
         raise UserError(
@@ -167,6 +177,22 @@ def replicas(seen: Scrape, source: str) -> dict[str, int]:
     }
 
 
+def sources(seen: Scrape) -> frozenset[str]:
+    """Return the sources that a gateway asks, or has inside, from its metrics."""
+    named = ("plait_breaker_changes_total", "plait_model_info")
+    return frozenset(s.labels["source"] for s in seen.samples if s.name in named)
+
+
+def left_out(statuses: Sequence[Status], asked: frozenset[str]) -> list[Status]:
+    """Tell models that no gateway asks from those that are down."""
+    return [
+        replace(s, health="left out")
+        if s.health == "down" and s.name != GATEWAY and s.name not in asked
+        else s
+        for s in statuses
+    ]
+
+
 def arms(seen: Scrape) -> list[Arm]:
     """Return the versions of each source that has a canary, from the gateway's metrics."""
     shares = {
@@ -200,7 +226,7 @@ def _show(statuses: Sequence[Status]) -> None:
     made = table(
         "Process", "Address", "Health", "Version", "In use", ">Requests", ">p50 ms", ">p99 ms"
     )
-    styles = {"serving": "green", "not serving": "yellow", "down": "red"}
+    styles = {"serving": "green", "not serving": "yellow", "down": "red", "left out": "dim"}
     for s in statuses:
         made.add_row(
             s.name,
@@ -213,6 +239,14 @@ def _show(statuses: Sequence[Status]) -> None:
             milliseconds(s.p99_seconds),
         )
     console().print(made)
+
+
+def _say_left_out(names: Sequence[str]) -> None:
+    if names:
+        console().print(
+            f"The gateway does not ask: {', '.join(names)}. `plait up` leaves out what there is no "
+            "model of; `plait train` says why it makes none"
+        )
 
 
 def _versions(status: Status) -> str:

@@ -1,8 +1,10 @@
 """What `plait models` says of the servers behind a source."""
 
+from dataclasses import replace
+
 import pytest
 
-from cli.models import Status, arms, in_use, replicas, versions, within
+from cli.models import Status, arms, in_use, left_out, replicas, sources, versions, within
 from cli.scrape import parse
 
 SCRAPE = parse(
@@ -60,6 +62,19 @@ plait_source_seconds_sum{source="cf",outcome="ok",version="7"} 0.5
 
 def test_a_source_of_its_own_that_is_down_stays_down() -> None:
     assert within(NOBODY, GATEWAY, SCRAPE) is NOBODY
+
+
+def test_a_model_that_the_gateway_does_not_ask_is_left_out_and_not_down() -> None:
+    seen = parse(
+        """# TYPE plait_breaker_changes_total counter
+plait_breaker_changes_total{source="cf",state="open"} 0.0
+# TYPE plait_model_info gauge
+plait_model_info{role="default",source="text",version="1"} 1.0
+"""
+    )
+    shown = [NOBODY, replace(NOBODY, name="sequence"), replace(NOBODY, name="text")]
+    healths = [s.health for s in left_out([GATEWAY, *shown], sources(seen))]
+    assert healths == ["serving", "down", "left out", "down"]
 
 
 def test_a_canary_that_has_answered_nobody_yet_is_compared_too() -> None:
