@@ -34,6 +34,8 @@ def event_command(user: str, kind: str, items: tuple[str, ...], **options: Any) 
     """Record that USER did TYPE to one or more ITEMs; it counts in the next answer."""
     if not items and kind != "search":
         raise click.UsageError(f"a {kind} is about an item: plait event {user} {kind} ITEM")
+    if not items and not options["query"].strip():
+        raise click.UsageError(f"say what was searched for: plait event {user} search --query TEXT")
     if options["event_id"] and len(items) > 1:
         raise click.UsageError("--id names one event: give it one ITEM")
     events = [_event(user, kind, item, options) for item in items or ("",)]

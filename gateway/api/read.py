@@ -179,6 +179,9 @@ def _event(event: t.Event, now_ms: int) -> Event:
     if event.HasField("event_time"):
         when = checks.time_ms("event_time", event.event_time, now_ms)
     price = checks.amount("price", event.price) if event.HasField("price") else None
+    query = checks.text("query", event.query, checks.LONGEST_QUERY)
+    if not key and not query.strip():
+        raise InvalidArgument("query", "required: this SEARCH is about no item either")
     return Event(
         user_id=event.user_id,
         key=key,
@@ -188,7 +191,7 @@ def _event(event: t.Event, now_ms: int) -> Event:
         quantity=checks.amount("quantity", event.quantity) or 1.0,
         price=price,
         market=checks.text("market", event.market, checks.LONGEST_MARKET),
-        query=checks.text("query", event.query, checks.LONGEST_QUERY),
+        query=query,
         ranking_id=checks.text("ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
     )
 

@@ -100,6 +100,11 @@ CASES: list[tuple[str, Any, str]] = [
     ("RecordEvents", event(event_id="e" * 65), "events[0].event_id"),
     ("RecordEvents", event(item_id=""), "events[0].item_id"),
     ("RecordEvents", event(type=0), "events[0].type"),
+    (
+        "RecordEvents",
+        event(item_id="", type=t.EVENT_TYPE_SEARCH, query=" "),
+        "events[0].query",
+    ),
     ("RecordEvents", event(price=NAN), "events[0].price"),
     ("RecordEvents", event(quantity=-1), "events[0].quantity"),
     ("RecordEvents", event(event_time=LATER), "events[0].event_time"),
