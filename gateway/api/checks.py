@@ -28,9 +28,14 @@ def text(field: str, value: str, most: int, *, required: bool = False) -> str:
     return value
 
 
+def name(field: str, value: str, most: int = LONGEST_ID, *, required: bool = False) -> str:
+    """Check what names a shopper or a market; return it as an import has it, without blanks."""
+    return text(field, value.strip(), most, required=required)
+
+
 def item_id(field: str, value: str) -> str:
-    """Check an item id: 1 to 128 characters."""
-    return text(field, value, LONGEST_ID, required=True)
+    """Check an item id, 1 to 128 characters; return it as an import has it, without blanks."""
+    return name(field, value, required=True)
 
 
 def item_ids(field: str, values: Sequence[str], most: int, least: int = 0) -> tuple[str, ...]:
@@ -38,9 +43,8 @@ def item_ids(field: str, values: Sequence[str], most: int, least: int = 0) -> tu
     count(field, len(values), most, least)
     if not values:  # most lists are; going through one costs more than all the rest here
         return ()
-    for number, value in enumerate(values):
-        item_id(f"{field}[{number}]", value)
-    return tuple(dict.fromkeys(values))
+    ids = (item_id(f"{field}[{number}]", value) for number, value in enumerate(values))
+    return tuple(dict.fromkeys(ids))
 
 
 def count(field: str, number: int, most: int, least: int = 0) -> None:

@@ -105,7 +105,7 @@ def read_events(request: events.RecordEventsRequest, now_ms: int) -> tuple[Event
     """Read the events to record; raises InvalidArgument."""
     checks.count("events", len(request.events), _MOST_EVENTS, least=1)
     for number, event in enumerate(request.events):
-        checks.text(f"events[{number}].user_id", event.user_id, checks.LONGEST_ID, required=True)
+        checks.name(f"events[{number}].user_id", event.user_id, required=True)
     return _events("events", request.events, now_ms)
 
 
@@ -133,7 +133,7 @@ def read_item_id(request: catalog.GetItemRequest) -> str:
 
 def read_profile(request: profiles.GetProfileRequest, now_ms: int) -> tuple[str, tuple[Event, ...]]:
     """Read whose profile is asked for, and what they just did; raises InvalidArgument."""
-    user_id = checks.text("user_id", request.user_id, checks.LONGEST_ID, required=True)
+    user_id = checks.name("user_id", request.user_id, required=True)
     checks.count("events", len(request.events), _MOST_EVENTS)
     return user_id, _events("events", request.events, now_ms)
 
@@ -147,8 +147,8 @@ def _page_size(size: int, default: int) -> int:
 def _shopper(shopper: api.Shopper, now_ms: int) -> _Shopper:
     checks.count("shopper.events", len(shopper.events), _MOST_EVENTS)
     return {
-        "user_id": checks.text("shopper.user_id", shopper.user_id, checks.LONGEST_ID),
-        "market": checks.text("shopper.market", shopper.market, checks.LONGEST_MARKET),
+        "user_id": checks.name("shopper.user_id", shopper.user_id),
+        "market": checks.name("shopper.market", shopper.market, checks.LONGEST_MARKET),
         "events": _events("shopper.events", shopper.events, now_ms),
     }
 
@@ -183,14 +183,14 @@ def _event(event: t.Event, now_ms: int) -> Event:
     if not key and not query.strip():
         raise InvalidArgument("query", "required: this SEARCH is about no item either")
     return Event(
-        user_id=event.user_id,
+        user_id=event.user_id.strip(),
         key=key,
         type=kind,
         time_ms=when,
         event_id=checks.text("event_id", event.event_id, checks.LONGEST_EVENT_ID),
         quantity=checks.amount("quantity", event.quantity) or 1.0,
         price=price,
-        market=checks.text("market", event.market, checks.LONGEST_MARKET),
+        market=checks.name("market", event.market, checks.LONGEST_MARKET),
         query=query,
         ranking_id=checks.text("ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
     )

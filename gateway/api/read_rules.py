@@ -51,7 +51,10 @@ def _boost(field: str, boost: t.Boost) -> Boost:
     if target is None:
         raise InvalidArgument(f"{field}.target", "required: item_id, category, domain or brand")
     value = getattr(boost, target)
-    longest = checks.LONGEST_ID if target == "item_id" else checks.LONGEST_NAME
-    checks.text(f"{field}.{target}", value, longest, required=True)
+    if target == "item_id":
+        kind, value = "item", checks.item_id(f"{field}.item_id", value)
+    else:
+        kind = target
+        checks.text(f"{field}.{target}", value, checks.LONGEST_NAME, required=True)
     weight = checks.within(f"{field}.weight", boost.weight, -10, 10)
-    return Boost("item" if target == "item_id" else target, value, weight)
+    return Boost(kind, value, weight)

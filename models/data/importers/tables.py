@@ -170,12 +170,12 @@ class TableReader:
             rows = pl.read_parquet(file)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise SourceError(f"{file}: not a Parquet file that can be read ({error})") from None
-        # Empty is null, as in CSV: shoppers without a name are not one shopper.
+        # As in CSV: blanks around a word are none of it, and shoppers without a name are not
+        # one shopper.
         words = (pl.String, pl.Categorical, pl.Enum)
         texts = [name for name, kind in rows.schema.items() if isinstance(kind, words)]
         rows = rows.with_columns(pl.col(texts).cast(pl.String)).with_columns(
-            pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name)
-            for name in texts
+            pl.when(bare != "").then(bare) for bare in (pl.col(t).str.strip_chars() for t in texts)
         )
         return rows.with_row_index(LINE, offset=1), pl.DataFrame(
             schema={LINE: pl.Int64, "count": pl.Int64}

@@ -337,6 +337,15 @@ def test_a_shopper_without_a_name_is_no_shopper_in_parquet_either(
         imported(file, "parquet")
 
 
+@pytest.mark.parametrize("format_name", ["csv", "parquet"])
+def test_blanks_around_ids_are_no_part_of_them(tmp_path: Path, format_name: str) -> None:
+    file = tmp_path / f"events.{format_name}"
+    told = pl.DataFrame({"user": [" b "], "item": [" 12 "]})
+    told.write_csv(file) if format_name == "csv" else told.write_parquet(file)
+    events = imported(file, format_name).events
+    assert events.select("user_id", "item_key").rows() == [("b", 12)]
+
+
 def test_without_times_and_order_the_data_says_so(tmp_path: Path) -> None:
     made = imported(write(tmp_path / "events.csv", "user\titem\na\t1\n"))
     assert made.info.times == "none"
