@@ -18,6 +18,11 @@ from artifacts.item_text import folded, spaced
 from gateway.fusion.types import Floats, Rows
 
 _WORD = re.compile(r"[^\W_]+")
+# Letters that are no others with an accent, yet are typed as these where a keyboard lacks them.
+_TYPED = str.maketrans({
+    "æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th",
+    "ŧ": "t",
+})  # fmt: skip
 _MOST_TERMS = 24
 _NOTHING = array("i")
 
@@ -29,7 +34,7 @@ def terms(text: str, *, searched: bool = False) -> set[str]:
     """
     plain = text.casefold()
     if not plain.isascii():
-        plain = folded(spaced(plain, single=searched))
+        plain = folded(spaced(plain, single=searched)).translate(_TYPED)
     return set(map(_stem, _WORD.findall(plain)))
 
 

@@ -30,6 +30,13 @@ def test_case_accents_and_plurals_do_not_matter() -> None:
     assert found(index("crème brûlée"), "CREME brulees") == {0: 1.0}
 
 
+def test_letters_that_a_keyboard_lacks_are_found_as_they_are_typed() -> None:
+    assert terms("Łosoś RØD đak Straße Ægir œuf Þór ılık ǿ") == {
+        "loso", "rod", "dak", "strasse", "aegir", "oeuf", "thor", "ilik", "o",
+    }  # fmt: skip
+    assert found(index("wędzony łosoś"), "losos") == found(index("wędzony łosoś"), "łosoś")
+
+
 def test_signs_behind_a_word_are_no_part_of_it() -> None:
     assert terms("Intel® Core™ i5 Care℠ 20℃") == {"intel", "core", "i5", "care", "20", "c"}
     assert found(index("Core™ i5"), "core") == {0: 1.0}
