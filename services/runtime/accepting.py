@@ -10,6 +10,7 @@ the next one, and the others would keep their callers and the stop waiting.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, cast
@@ -17,6 +18,8 @@ from typing import Any, cast
 import grpc
 from grpc._cython import cygrpc
 from grpc.aio._server import Server
+
+from services.runtime.logs import Seldom
 
 # Calls taken in at one time at most. Each that is asked for ahead costs a kilobyte.
 AHEAD = 32
@@ -86,6 +89,33 @@ class _Server(Server):
         # Not the parent's, which would make the usual core.
         self._loop = cygrpc.get_working_loop()
         self._server = _Core(self._loop, None, (), tuple(interceptors), tuple(options), None)
+
+
+class Unsent(logging.Filter):
+    """Makes one line in ten minutes of each answer that could not be sent.
+
+    gRPC writes an error and a traceback where a caller's time was over, or the caller gone, as
+    its answer was to be sent: under overload that is many times a second, and nothing is wrong
+    with this server. An answer that is too large is told alike; its caller hears why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seldom = Seldom()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is worth a line, in which it says what it means."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, cygrpc.ExecuteBatchError):
+            return True
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        record.msg = "answers not sent: the caller had gone, its time was over, or it is too large"
+        record.args, record.exc_info = (), None
+        return _grpc_log.isEnabledFor(record.levelno) and self._seldom.news(record.msg)
+
+
+_grpc_log = logging.getLogger(cygrpc.__name__)
+_grpc_log.addFilter(Unsent())
 
 
 def server(

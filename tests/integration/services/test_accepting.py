@@ -1,6 +1,7 @@
 """A busy loop takes in all calls that wait at once, and hears all that gRPC tells it at once."""
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import grpc
+from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 
@@ -142,3 +144,21 @@ def test_a_server_that_stops_answers_all_that_came_in_its_last_turn() -> None:
     answers, seconds = run(stopped())
     assert answers == calls * [SERVING]
     assert seconds < 10  # nothing was left that it would have had to wait for
+
+
+def test_answers_that_nobody_waits_for_any_more_are_no_errors() -> None:
+    def record(error: Exception) -> logging.LogRecord:
+        what = (type(error), error, None)
+        return logging.LogRecord(cygrpc.__name__, logging.ERROR, "", 1, "failed", (), what)
+
+    unsent = accepting.Unsent()
+    first, second = (record(cygrpc.ExecuteBatchError("execute_batch")) for _ in range(2))
+    assert unsent.filter(record(ValueError("a defect")))
+    logging.getLogger(cygrpc.__name__).setLevel(logging.INFO)
+    try:
+        assert unsent.filter(first)
+        assert not unsent.filter(second)
+    finally:
+        logging.getLogger(cygrpc.__name__).setLevel(logging.NOTSET)
+    assert (first.levelno, first.exc_info) == (logging.INFO, None)
+    assert any(isinstance(f, accepting.Unsent) for f in logging.getLogger(cygrpc.__name__).filters)
