@@ -110,8 +110,9 @@ class Connection:
         where a call failed, and what `read` raises.
         """
         rows = int(request.inputs[0].shape[0]) if request.inputs and request.inputs[0].shape else 1
-        usual = self._usual if request.model_name == self.name else None
-        call = Call(request, rows, read, usual, counted)
+        shoppers = request.model_name == self.name
+        usual = self._usual if shoppers else None
+        call = Call(request, rows, read, usual, counted, trial=shoppers)
         first = Attempt(self._choose(request), call)
         self._budget.earn(rows)
         if len(self._replicas) == 1:
@@ -144,9 +145,12 @@ class Connection:
 
     def _choose(self, request: pb.ModelInferRequest) -> Replica:
         fitting = self._fitting(request)
-        admitted = [r for r in fitting if r.breaker.admits]
-        if not admitted:
-            raise BreakersOpen("resting after failures")
+        if request.model_name != self.name:
+            # A batch of items takes long, and says nothing of answers to shoppers.
+            awake = [r for r in fitting if r.breaker.state is not State.OPEN]
+            well = [r for r in awake if r.breaker.state is State.CLOSED]
+            return self._best(_some(well or awake))
+        admitted = _some([r for r in fitting if r.breaker.admits])
         # The next call is the trial of one that gave a sign of life.
         for replica in admitted:
             if replica.breaker.state is State.HALF_OPEN and not replica.draining:
@@ -189,3 +193,10 @@ class Connection:
 
     def _tell_second(self, reason: Reason, used: bool) -> None:
         SECOND_CALLS.labels(self.name, reason.value, "used" if used else "unused").inc()
+
+
+def _some(admitted: Sequence[Replica]) -> Sequence[Replica]:
+    """Return the replicas that may be asked; raises BreakersOpen where there are none."""
+    if not admitted:
+        raise BreakersOpen("resting after failures")
+    return admitted

@@ -30,6 +30,8 @@ class Call(Generic[T]):
     usual: Quantile | None
     # Whether failures count against the replica.
     counted: bool
+    # Whether it may be the one call by which a replica that failed is tried.
+    trial: bool
 
 
 class Attempt(Generic[T]):
@@ -38,7 +40,7 @@ class Attempt(Generic[T]):
     def __init__(self, replica: Replica, call: Call[T]) -> None:
         self.replica = replica
         self._call = call
-        self._entry = replica.breaker.enter()
+        self._entry = replica.breaker.enter(trial=call.trial)
         self._began = time.perf_counter()
         replica.rows += call.rows
 

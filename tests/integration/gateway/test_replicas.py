@@ -271,6 +271,21 @@ async def test_a_breaker_opens_is_counted_and_closes_again() -> None:
             assert count("plait_breaker_changes_total", state=name) > was
 
 
+async def test_a_batch_of_new_items_is_not_the_call_by_which_a_server_is_tried() -> None:
+    async with replicas(1) as group:
+        (server,) = group.servers
+        server.status = grpc.StatusCode.INTERNAL
+        await group.asks(3)
+        server.status, server.delay = None, 0.2
+        await until(lambda: state("half_open") == 1)
+        items = write_request("cf-items", {"text": np.array([[b"soap"]], np.object_)})
+        placing = asyncio.create_task(group.connection.infer(items, PATIENCE))
+        await asyncio.sleep(0.05)
+        assert await group.ask() == "1"
+        await placing
+        await until(lambda: state("closed") == 1)
+
+
 async def until_answered(group: Group) -> None:
     async with asyncio.timeout(PATIENCE):
         while not (await group.asks(1, seconds=1.0))["1"]:  # noqa: ASYNC110
