@@ -122,15 +122,24 @@ def count_or_0(text: str) -> int:
 
 def from_0(text: str) -> float:
     """Read a number, 0 included, for argparse."""
-    return 0.0 if text.strip() == "0" else above_0(text)
+    return _number(text, lambda found: found >= 0, "from 0 on")
+
+
+def from_1(text: str) -> float:
+    """Read a number, 1 included, such as a factor, for argparse."""
+    return _number(text, lambda found: found >= 1, "from 1 on")
 
 
 def above_0(text: str) -> float:
     """Read a number above 0, such as seconds, for argparse."""
+    return _number(text, lambda found: found > 0, "above 0")
+
+
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
     try:
         found = float(text)
     except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+        found = math.nan
+    if not (math.isfinite(found) and fits(found)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number {what}")
     return found

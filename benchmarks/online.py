@@ -21,7 +21,7 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
-from benchmarks.command import above_0, count, count_or_0, ended, from_0, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, from_0, from_1, output, write
 from benchmarks.online_pictures import pictures
 from benchmarks.replay import (
     Arm,
@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--visits", type=count, default=12_000)
     parser.add_argument("--ill", default="cf", choices=SOURCES, help="the source that turns bad")
     parser.add_argument("--rate", type=above_0, default=usual.adaptive_rate)
-    parser.add_argument("--factor", type=above_0, default=usual.adaptive_factor)
+    parser.add_argument("--factor", type=from_1, default=usual.adaptive_factor)
     parser.add_argument("--examination", type=from_0, default=1.0, help="of shoppers")
     parser.add_argument(
         "--believed", type=from_0, default=usual.adaptive_examination, help="of the weights' step"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.command import ended, plait
+from cli.writable import check_directory
 
 USERS, VISITS, ITEMS, DAYS = 800, 14, 1_200, 300
 # Items of a month, how much of what is bought is of them, and on which day months begin.
@@ -31,15 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(work: Path) -> int:
+    check_directory(work)
     raw, data = work / "raw", work / "data"
     write(raw)
-    commands = [] if (data / "dataset.json").exists() else [["import", "csv", str(raw), str(data)]]
-    commands.append([
-        "evaluate", str(data), "--protocol", "time-split", "--include-seen", "--preset", "quick",
-        "--models", "popular-7d,cf,content,convex,fused", "--work", str(work / "parts"),
-        "--json", str(work / "report.json"),
+    return plait([
+        # Anew each time, which takes a moment: an earlier run may have made another shop.
+        ["import", "csv", str(raw), str(data)],
+        [
+            "evaluate", str(data), "--protocol", "time-split", "--include-seen",
+            "--preset", "quick", "--models", "popular-7d,cf,content,convex,fused",
+            "--work", str(work / "parts"), "--json", str(work / "report.json"),
+        ],
     ])  # fmt: skip
-    return plait(commands)
 
 
 def write(raw: Path, *, users: int = USERS, seed: int = 1) -> None:

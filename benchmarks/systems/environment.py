@@ -46,7 +46,11 @@ class PeersEnvironment:
         }
 
     def _install(self) -> None:
-        print(f"installing the other systems into {self.home}", file=sys.stderr)
+        print(
+            f"installing the other systems into {self.home}, all of them, some 2 GB and minutes, "
+            "as one of them is to be measured (--only plait,plain needs none)",
+            file=sys.stderr,
+        )
         self._run([sys.executable, "-m", "venv", "--clear", str(self.home)])
         pip = [str(self.home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         self._run([*pip, "--disable-pip-version-check", "-r", str(REQUIREMENTS)])

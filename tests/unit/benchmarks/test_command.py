@@ -1,10 +1,12 @@
 """What benchmarks are told is checked before the work, and nothing outlives them."""
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from artifacts.errors import ArtifactMissing
 from benchmarks import compare, gateway_parts
-from benchmarks.command import child, counts, ended, write
+from benchmarks.command import above_0, child, counts, ended, from_0, from_1, write
 from cli.failures import UserError
 
 HOURS = "import time; time.sleep(3600)"
@@ -55,6 +57,17 @@ def test_a_system_that_there_is_not_is_refused_before_anything_is_made(
     monkeypatch.setattr(compare, "repository", lambda _: pytest.fail("models were made"))
     assert compare.main() == 1
     assert "--only: no system ['plane']" in capsys.readouterr().err
+
+
+def test_numbers_are_read_as_they_may_be_written_and_others_refused() -> None:
+    assert [from_0("0.0"), from_0(" 0"), from_1("1"), above_0("0.5")] == [0.0, 0.0, 1.0, 0.5]
+    wrong: list[tuple[Callable[[str], float], str]] = [
+        (from_0, "-1"), (from_0, "nan"), (from_1, "0.9"), (above_0, "0.0"), (above_0, "inf"),
+        (above_0, "x"),
+    ]  # fmt: skip
+    for read, text in wrong:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}' is no number"):
+            read(text)
 
 
 def test_an_ordinary_kill_leaves_neither_processes_nor_folders(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from benchmarks import seasons
 from benchmarks.seasons import write
 
 
@@ -22,3 +26,27 @@ def test_most_of_what_is_bought_within_a_month_is_of_its_fifty_items(tmp_path: P
     before = tmp_path / "again"
     write(before, users=60)
     assert (before / "events.csv").read_text() == (tmp_path / "events.csv").read_text()
+
+
+def test_where_nothing_can_be_written_one_line_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert seasons.main(["--work", str(tmp_path / "file" / "work")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_shop_of_an_earlier_run_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset.json").touch()
+    told: list[Sequence[str]] = []
+
+    def plait(commands: Sequence[Sequence[str]]) -> int:
+        told.extend(commands)
+        return 0
+
+    monkeypatch.setattr(seasons, "plait", plait)
+    assert seasons.main(["--work", str(tmp_path)]) == 0
+    assert [command[0] for command in told] == ["import", "evaluate"]
