@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,8 +68,6 @@ class CatalogueKeeper:
         self._embedder = embedder
         self._embed_seconds = embed_seconds
         self._shared: Shared | None = None
-        # How many changes of each item are on their way to the disk.
-        self._on_the_way: Counter[int] = Counter()
 
     def share(self, shared: Shared) -> None:
         """Write through a journal from now on, which gives everything to `take` and `drop`."""
@@ -173,7 +170,7 @@ class CatalogueKeeper:
                 # Looked at late: what was deleted meanwhile stays deleted.
                 there = [self._catalogue.item(row) for row in rows if self._catalogue.has(row)]
                 # What memory has would be written over what it will have in a moment.
-                items = [item for item in there if not self._on_the_way[item.key]]
+                items = [item for item in there if not self._new_items.on_the_way[item.key]]
                 complete = complete and len(items) == len(there)
                 await self._store.upsert_items(items, (), lambda _: None)
                 written += len(items)
@@ -186,14 +183,15 @@ class CatalogueKeeper:
     @contextmanager
     def _changing(self, keys: Sequence[int]) -> Iterator[None]:
         """Note that changes of these items are on their way, for the length of the block."""
-        self._on_the_way.update(keys)
+        on_the_way = self._new_items.on_the_way
+        on_the_way.update(keys)
         try:
             yield
         finally:
-            self._on_the_way.subtract(keys)
+            on_the_way.subtract(keys)
             for key in keys:
-                if not self._on_the_way[key]:
-                    del self._on_the_way[key]
+                if not on_the_way[key]:
+                    del on_the_way[key]
 
     def get(self, item_id: str) -> Item:
         """Return an item; raises NotFound."""

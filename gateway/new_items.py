@@ -7,7 +7,7 @@ the item takes its place among that source's candidates. Vectors count only for
 the model version that made them.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -88,6 +88,8 @@ class NewItems:
         self._keys: Ints = np.zeros(0, np.int64)  # by slot; 0: empty
         self._vectors = {name: _Vectors() for name in self.sources}
         self._words = Words()
+        # How many changes of each item are on their way to the disk, of any item.
+        self.on_the_way: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -157,8 +159,15 @@ class NewItems:
             self._placed(source, version, keys, vectors[current])
 
     def current(self, items: Sequence[Item]) -> list[int]:
-        """Return the places of the items that were neither changed nor deleted meanwhile."""
-        return [at for at, item in enumerate(items) if self._items.get(item.key) is item]
+        """Return the places of the items that were neither changed nor deleted meanwhile.
+
+        Nor are about to be: what the disk has of them, or will have in a moment, is another.
+        """
+        return [
+            at
+            for at, item in enumerate(items)
+            if self._items.get(item.key) is item and not self.on_the_way[item.key]
+        ]
 
     def missing(self, source: str, version: str) -> list[Item]:
         """Return the items without a vector of this version ("": of any), newest first."""

@@ -60,6 +60,7 @@ async def test_a_vector_of_what_was_reworded_meanwhile_is_not_stored() -> None:
     link, kept, new_items = SlowLink(), Kept(), NewItems(("text",), 10)
     for item in (Item("same", 1, "skyr"), Item("changes", 2, "milk"), Item("goes", 3, "soap")):
         new_items.put(item)
+    new_items.put(Item("may change", 4, "tea"))
     links = {"text": cast(Link, link)}
     embedder = Embedder(links, new_items, cast(Store, cast(Any, kept)), retry_ms=10)
     embedder.start()
@@ -68,12 +69,16 @@ async def test_a_vector_of_what_was_reworded_meanwhile_is_not_stored() -> None:
         await link.asked.wait()
         new_items.put(Item("changes", 2, "buttermilk"))
         new_items.remove(3)
+        new_items.on_the_way[4] = 1  # its next text may be in the file by now
         link.may_answer.set()
         assert await embedder.settle([1, 2], 5) == 2
+        new_items.put(Item("may change", 4, "green tea"))
+        del new_items.on_the_way[4]
+        assert await embedder.settle([4], 5) == 1
     finally:
         await embedder.stop()
     # Whenever the gateway had stopped, the file had held no vector of other text.
-    assert kept.written == [(1, 4.0), (2, 10.0)]
+    assert kept.written == [(1, 4.0), (2, 10.0), (4, 9.0)]
 
 
 class PickyLink(SlowLink):
