@@ -106,7 +106,9 @@ def answering(scrape: Scrape) -> Buckets:
 
 def scrape(host: str, port: int, timeout: float = 2.0) -> Scrape:
     """Read http://host:port/metrics; raises OSError if nothing answers or not with 200."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    # [::1], as an address has it before a port, is ::1 to whom the port is given apart.
+    bare = host.removeprefix("[").removesuffix("]")
+    connection = http.client.HTTPConnection(bare, port, timeout=timeout)
     try:
         connection.request("GET", "/metrics")
         response = connection.getresponse()

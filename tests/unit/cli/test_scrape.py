@@ -95,3 +95,17 @@ def test_a_server_that_answers_in_another_tongue_is_no_endpoint() -> None:
         with pytest.raises(OSError, match="not Prometheus"):
             scrape("127.0.0.1", server.getsockname()[1])
         thread.join()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+def test_an_ipv6_host_is_read_however_it_is_written() -> None:
+    registry = CollectorRegistry()
+    Counter("jobs", "Jobs.", registry=registry).inc(2)
+    server, thread = start_http_server(0, "::1", registry)
+    try:
+        seen = [scrape(host, server.server_port).sum("jobs_total") for host in ("::1", "[::1]")]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert seen == [2, 2]
