@@ -36,11 +36,17 @@ def readable(error: grpc.RpcError, address: str) -> UserError:
             f"No gateway answers at {address}: start one with `plait up`, "
             "or name another with --gateway HOST:PORT"
         )
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+        return UserError(
+            f"The gateway at {address} takes no message as large as this ({details}): send less at "
+            "once, or raise its setting max_message_bytes"
+        )
     return UserError(_MESSAGES.get(code, _OTHER).format(at=address, why=details, code=code.name))
 
 
 # What gRPC itself says where nobody answers; the rest mostly are the gateway's own words.
 _NO_CONNECTION = ("failed to connect", "DNS resolution failed", "Domain name not found")
+_TOO_LARGE = "larger than max"
 _OTHER = "The gateway at {at} answered {code}: {why}"
 _MESSAGES = {
     grpc.StatusCode.INVALID_ARGUMENT: "The gateway refused the request: {why}",

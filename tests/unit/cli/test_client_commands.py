@@ -144,6 +144,16 @@ def test_a_gateway_that_cannot_at_the_moment_is_not_called_absent(
     assert "plait up" not in result.output
 
 
+def test_a_message_that_is_too_large_is_not_to_be_sent_again(
+    gateway: FakeGateway, run: Run
+) -> None:
+    words = "SERVER: Received message larger than max (5000 vs. 1000)"
+    gateway.fails = (grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+    result = run("recommend", "718", "--gateway", gateway.address)
+    assert "(5000 vs. 1000)): send less at once" in result.output
+    assert "try again" not in result.output
+
+
 def test_words_that_are_not_utf8_are_named(gateway: FakeGateway, run: Run) -> None:
     result = run("recommend", os.fsdecode(b"caf\xe9"), "--gateway", gateway.address)
     assert result.exit_code == 1
