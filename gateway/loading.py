@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,9 +67,8 @@ def load_state(
 
 def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     start = time.perf_counter()
-    upserted: list[Item] = []
-    catalogue = Catalogue(fusion, _read(store, upserted))
-    new = [item for item in upserted if catalogue.is_new(item.key)]
+    catalogue = Catalogue(fusion, (item for item, _ in store.items()))
+    new = _new(catalogue, config.max_new_items)
     new_items = _load_new_items(config, store, catalogue, new)
     trends = _load_trends(config, fusion, store, catalogue)
     trails = Trails(store.trail, capacity=config.cached_users, length=config.trail_length)
@@ -78,12 +77,14 @@ def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     return State(store, catalogue, new_items, trails, trends, store.adapted())
 
 
-def _read(store: Store, upserted: list[Item]) -> Iterator[Item]:
-    """Yield every stored item, and keep those that came through the API in `upserted`."""
-    for item, when in store.items():
-        if when:
-            upserted.append(item)
-        yield item
+def _new(catalogue: Catalogue, most: int) -> list[Item]:
+    """Return the items that no model knows, at most so many, the latest last.
+
+    Seeded ones too: a shop may be seeded with newer data than its models learned from.
+    """
+    # Rows are in the order of reading: what was seeded, then what came through the API.
+    rows = np.flatnonzero(catalogue.are_new(catalogue.columns.keys))
+    return [catalogue.item(row) for row in rows[max(len(rows) - most, 0) :].tolist()]
 
 
 def _load_new_items(

@@ -121,11 +121,11 @@ def item_keys(connection: sqlite3.Connection) -> Ints:
     return np.fromiter((key for (key,) in rows), np.int64)
 
 
-def given_keys(connection: sqlite3.Connection, keys: Ints) -> Ints:
-    """Return which of these items came through the API, the latest last, int64 [m]."""
+def stored_keys(connection: sqlite3.Connection, keys: Ints) -> Ints:
+    """Return which of these items there are: seeded ones, then the others, the latest last."""
     rows = connection.execute(
-        "SELECT item_key FROM items WHERE upserted_ms != 0 "
-        "AND item_key IN (SELECT value FROM json_each(?)) ORDER BY upserted_ms, rowid",
+        "SELECT item_key FROM items WHERE item_key IN (SELECT value FROM json_each(?)) "
+        "ORDER BY upserted_ms, rowid",
         (json.dumps(keys.tolist()),),
     )
     return np.fromiter((key for (key,) in rows), np.int64)

@@ -220,10 +220,13 @@ class Store:
 
         return await self._read(opened, read)
 
-    async def given_keys(self, keys: Ints) -> Ints:
-        """Read which of these items came through the API, the latest last; raises StoreError."""
+    async def stored_keys(self, keys: Ints) -> Ints:
+        """Read which of these items there are, the latest last, as `items` has them.
+
+        Raises StoreError.
+        """
         opened = self._use()
-        return await self._read(opened, lambda: reads.given_keys(opened.reader, keys))
+        return await self._read(opened, lambda: reads.stored_keys(opened.reader, keys))
 
     async def _read(self, opened: Opened, read: Callable[[], T]) -> T:
         def explained() -> T:

@@ -76,8 +76,8 @@ class Learners:
     async def new_again(self, learned: Learned) -> Ints:
         """Return the items, by key, that were new before the models knew them and will be again.
 
-        Those that came through the API, as at a start, the latest last. Without any where the
-        file cannot be read: going back from a bad version is not to wait for that.
+        As at a start, the latest last. Without any where the file cannot be read: going back
+        from a bad version is not to wait for that.
         """
         catalogue = self.state.catalogue
         keys = catalogue.columns.keys
@@ -86,7 +86,7 @@ class Learners:
         if not len(known_now):
             return known_now
         try:
-            return await self.state.store.given_keys(known_now)
+            return await self.state.store.stored_keys(known_now)
         except StoreError as error:
             why = "items that are new again are not found by models until the next start"
             _log.error(why, extra={"reason": str(error)})

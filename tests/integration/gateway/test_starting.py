@@ -17,9 +17,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from artifacts.errors import ArtifactError
+from artifacts.keys import item_key
 from gateway.app import GatewayApplication
 from gateway.config import GatewayConfig
 from gateway.schema import SCHEMA_VERSION
+from gateway.seed import seed
 from gateway.store import Store, StoreSettings
 from gateway.types import Item
 from plait.v1 import types_pb2 as t
@@ -28,7 +30,15 @@ from services.runtime.errors import StartError
 from services.runtime.health import SERVICE
 from services.runtime.server import Server
 from tests.integration.gateway.fakes import WIDTH
-from tests.integration.gateway.world import Shop, ids, open_shop, publish_fusion
+from tests.integration.gateway.world import (
+    SEEDED,
+    Shop,
+    events,
+    ids,
+    items,
+    open_shop,
+    publish_fusion,
+)
 from tests.support.servers import channel_to, eventually
 from tests.unit.gateway.damage import spoil
 
@@ -191,6 +201,21 @@ async def test_a_gateway_that_repairs_its_file_at_the_start_hears_that_it_is_to_
     starting.cancel()
     await server.stop()
     await eventually(lambda: not salvaging(), "its end")
+
+
+async def test_a_seeded_item_that_no_model_knows_is_found_by_them(directory: Path) -> None:
+    """The shop was seeded with newer data than its models learned from."""
+    late = Item("late", item_key("late"), title="Elderflower skyr", category="YOGURT")
+    seed(directory / "state.sqlite", [late, *items()], [events(SEEDED)], replace=True)
+
+    async with open_shop(directory) as shop:
+
+        async def found() -> bool:
+            return "late" in ids(await shop.search("elderflower skyr"))
+
+        async with asyncio.timeout(20):
+            while not await found():  # noqa: ASYNC110 -- models place it in the background
+                await asyncio.sleep(0.05)
 
 
 async def test_items_alike_rank_the_same_after_a_restart(directory: Path) -> None:
