@@ -245,7 +245,8 @@ def _say_left_out(names: Sequence[str]) -> None:
     if names:
         console().print(
             f"The gateway does not ask: {', '.join(names)}. `plait up` leaves out what there is no "
-            "model of; `plait train` says why it makes none"
+            "model of; `plait train` says why it makes none",
+            soft_wrap=True,
         )
 
 
