@@ -1,9 +1,10 @@
 """Bounds of single values; every refusal names the field."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.types import MOST_AHEAD_MS
@@ -60,6 +61,20 @@ def amount(field: str, value: float) -> float:
     if not 0 <= value <= _LARGEST:
         raise InvalidArgument(field, f"must lie in 0 .. 1e9, is {value!r}")
     return value
+
+
+def none_of(
+    field: str, value: int, enum: EnumDescriptor, allowed: Iterable[int]
+) -> InvalidArgument:
+    """Return the refusal of an enum's value, with names as callers write them.
+
+    A name that the enum lacks arrives as 0 from clients that turn names into numbers.
+    """
+    names = ", ".join(enum.values_by_number[number].name for number in allowed)
+    known = enum.values_by_number.get(value)
+    return InvalidArgument(
+        field, f"must be one of {names}; is {value if known is None else known.name}"
+    )
 
 
 def vector(field: str, values: Sequence[float], most: int) -> bytes:

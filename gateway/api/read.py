@@ -26,7 +26,7 @@ _SURFACES = {
     t.SURFACE_CART: "CART",
     t.SURFACE_SESSION: "SESSION",
 }
-_EVENT_TYPES = {int(kind) for kind in EventType}
+_EVENT_TYPES = tuple(map(int, EventType))
 _MOST_EVENTS = 1_000
 _MOST_ITEMS = 1_000
 _MOST_IN_CART = 200
@@ -51,7 +51,7 @@ def read_recommend(request: api.RecommendRequest, now_ms: int, default_page: int
         raise InvalidArgument("surface", "a search is asked with Search, which takes a query")
     surface = _SURFACES.get(request.surface)
     if surface is None:
-        raise InvalidArgument("surface", "required: one of HOME, ITEM, CART, SESSION")
+        raise checks.none_of("surface", request.surface, t.Surface.DESCRIPTOR, _SURFACES)
     item_ids = checks.item_ids("item_ids", request.item_ids, _MOST_IN_CART)
     if surface == "ITEM" and len(item_ids) != 1:
         raise InvalidArgument("item_ids", f"ITEM is about one item, {len(item_ids)} given")
@@ -170,7 +170,7 @@ def _each(field: str, given: Sequence[_G], read: Callable[[_G], _R]) -> Iterator
 
 def _event(event: t.Event, now_ms: int) -> Event:
     if event.type not in _EVENT_TYPES:
-        raise InvalidArgument("type", "required: VIEW, CLICK, CART, PURCHASE, ...")
+        raise checks.none_of("type", event.type, t.EventType.DESCRIPTOR, _EVENT_TYPES)
     kind = EventType(event.type)
     key = 0
     if event.item_id or kind is not EventType.SEARCH:

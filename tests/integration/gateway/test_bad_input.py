@@ -156,6 +156,30 @@ async def test_a_number_just_beyond_its_limit_is_shown_as_it_was_given(
     assert shown in details
 
 
+@pytest.mark.parametrize(
+    ("method", "request_", "told"),
+    [
+        (
+            "Recommend",
+            home(surface=0),
+            "surface: must be one of SURFACE_HOME, SURFACE_ITEM, SURFACE_CART, SURFACE_SESSION; "
+            "is SURFACE_UNSPECIFIED",
+        ),
+        (
+            "RecordEvents",
+            event(type=42),
+            "events[0].type: must be one of EVENT_TYPE_VIEW, EVENT_TYPE_CLICK, EVENT_TYPE_CART, "
+            "EVENT_TYPE_PURCHASE, EVENT_TYPE_LIKE, EVENT_TYPE_DISLIKE, EVENT_TYPE_SEARCH; is 42",
+        ),
+    ],
+    ids=["surface", "type"],
+)
+async def test_names_of_an_enum_are_told_as_clients_write_them(
+    shop: Shop, method: str, request_: Any, told: str
+) -> None:
+    assert await status(shop, method, request_) == (grpc.StatusCode.INVALID_ARGUMENT, told)
+
+
 async def test_a_page_size_of_zero_is_the_default_and_the_limit_is_allowed(shop: Shop) -> None:
     assert len((await shop.recommend(page_size=0)).items) == 20
     assert len((await shop.recommend(page_size=200)).items) == 60
