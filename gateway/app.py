@@ -119,7 +119,7 @@ class GatewayApplication:
         await asyncio.gather(*(link.load() for link in self._embedded.values()))
         await self._contact()
         place = await self._place(self._state, joined)
-        known = Known(self._state, fusion, record, place)
+        known = Known(self._state, fusion, record)
         assembled = assemble(config, self._connections, known, self._exposures)
         if self._membership is not None and place is not None:
             await self._membership.start(self._state.store, assembled, place)

@@ -16,7 +16,6 @@ from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
 from gateway.followers import Followers
 from gateway.idle import IdleRankings, Moment
-from gateway.journal.place import Place
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
 from gateway.loading import State
@@ -44,7 +43,6 @@ class Known:
     state: State
     fusion: FusionArtifact
     record: Record  # of versions and canaries
-    place: Place | None = None  # in the journal; None: there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def assemble(
     slates = Slates(
         recommender,
         lanes.rankings,
-        _rankings(config, catalogue, known.place),
+        _rankings(config, catalogue),
         catalogue,
         exposures,
         trails=state.trails,
@@ -132,13 +130,12 @@ def assemble(
     return Assembled(parts, embedder, adaptive, rollouts)
 
 
-def _rankings(config: GatewayConfig, catalogue: Catalogue, place: Place | None) -> Rankings:
+def _rankings(config: GatewayConfig, catalogue: Catalogue) -> Rankings:
     return Rankings(
         catalogue.has,
         catalogue.on_sale,
         capacity=config.max_rankings,
         seconds=60 * config.ranking_minutes,
-        secret=b"" if place is None else str(place.journal).encode(),
     )
 
 

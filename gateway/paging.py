@@ -23,6 +23,7 @@ from services.runtime.errors import FailedPrecondition, InvalidArgument
 
 _ID_BYTES = 8
 _MAC_BYTES = 8
+_GONE = "page_token: this ranking is no longer kept; ask again without a token"
 # An explained ranking keeps its whole pool, and what a learned ranker looked at.
 _EXPLAINED_COST = 20
 # What later pages are cut by: deleted and disliked items are out on all of them.
@@ -47,13 +48,8 @@ class Rankings:
         capacity: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
-        secret: bytes = b"",
     ) -> None:
-        """`has` says whether a catalogue row still holds an item, `on_sale` if it is available.
-
-        Gateways with one `secret` know each other's tokens, though not their rankings: who
-        comes with one is told to ask anew, not that it is no token.
-        """
+        """`has` says whether a catalogue row still holds an item, `on_sale` if it is available."""
         self._has = has
         self._on_sale = on_sale
         self._capacity = capacity
@@ -62,8 +58,7 @@ class Rankings:
         # By id: until when, which request it was made for, and the ranking.
         self._kept: OrderedDict[str, tuple[float, int, Ranking]] = OrderedDict()
         self._cost = 0
-        # Rankings die with the process, and without a secret so do the tokens that name them.
-        self._secret = secret or os.urandom(16)
+        self._secret = os.urandom(16)
 
     def first_page(self, ranking: Ranking, size: int) -> Page:
         """Cut the first page, and keep the ranking if there are more."""
@@ -75,15 +70,13 @@ class Rankings:
     def next_page(self, ask: Ask, hidden: Container[int] = ()) -> Page:
         """Cut the page the ask's token names, without the `hidden` catalogue rows.
 
-        Raises InvalidArgument where the token is not ours or the request is another
-        one than it was given for, FailedPrecondition where the ranking is gone.
+        Raises InvalidArgument where it is no token or the request is another one than
+        it was given for, FailedPrecondition where the ranking is gone.
         """
         ranking_id, start = self._read_token(ask.page_token)
         kept = self._kept.get(ranking_id)
         if kept is None or kept[0] < self._clock():
-            raise FailedPrecondition(
-                "page_token: this ranking is no longer kept; ask again without a token"
-            )
+            raise FailedPrecondition(_GONE)
         _, request, ranking = kept
         if request != _request(ask):
             raise InvalidArgument(
@@ -134,14 +127,17 @@ class Rankings:
         return base64.urlsafe_b64encode(content + self._sign(content)).decode().rstrip("=")
 
     def _read_token(self, token: str) -> tuple[str, int]:
-        problem = "not a token of this server; ask again without one"
+        problem = "this is no token; ask again without one"
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars="-_", validate=True)
         except (binascii.Error, ValueError):
             raise InvalidArgument("page_token", problem) from None
         content, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        if len(content) != _ID_BYTES + 4 or not hmac.compare_digest(mac, self._sign(content)):
+        if len(content) != _ID_BYTES + 4:
             raise InvalidArgument("page_token", problem)
+        if not hmac.compare_digest(mac, self._sign(content)):
+            # Of this gateway before its restart, or of another one: its ranking is not here.
+            raise FailedPrecondition(_GONE)
         return content[:_ID_BYTES].hex(), int.from_bytes(content[_ID_BYTES:], "big")
 
     def _sign(self, content: bytes) -> bytes:

@@ -95,9 +95,9 @@ def test_a_ranking_is_kept_without_what_only_made_it() -> None:
     assert kept == Ask("CART", "ann", text="t")
 
 
-def test_a_token_of_another_process_is_none() -> None:
+def test_a_token_from_before_a_restart_is_said_to_be_of_a_ranking_that_is_gone() -> None:
     token = Rankings(lambda _: True, capacity=9, seconds=9).first_page(ranking(5), 2).next_token
-    with pytest.raises(InvalidArgument, match="page_token"):
+    with pytest.raises(FailedPrecondition, match="ask again without a token"):
         Rankings(lambda _: True, capacity=9, seconds=9).next_page(Ask("HOME", page_token=token))
 
 
