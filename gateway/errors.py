@@ -51,6 +51,7 @@ class JournalAway(StoreFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the journal is away ({reason})")
+        self.reason = reason
 
 
 class TakenLater(JournalAway):

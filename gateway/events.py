@@ -65,7 +65,7 @@ class EventTaker:
         if state is not State.OK:
             raise self._refusal(events, REASONS[state], state.value)
         if self._shared is not None and self._shared.trouble:
-            raise self._refusal(events, self._shared.trouble, _JOURNAL)
+            raise self._refusal(events, str(JournalAway(self._shared.trouble)), _JOURNAL)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.

@@ -275,9 +275,9 @@ class Follower:
     async def _lost(self, error: JournalAway) -> None:
         _show(followed=False)
         self._unsure = True
-        before, self.trouble = self.trouble, str(error)
+        before, self.trouble = self.trouble, error.reason
         if not before:
-            _log.error("nothing can be recorded", extra={"reason": str(error)})
+            _log.error("nothing can be recorded", extra={"reason": error.reason})
             await self._tell(False)
 
 

@@ -17,7 +17,7 @@ class Shared(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be written, or nothing at all."""
+        """Why the journal is away, or nothing at all."""
         ...
 
 

@@ -58,6 +58,10 @@ async def test_without_valkey_shoppers_are_ranked_and_writes_refused_until_it_is
         return not await healthy(first)
 
     await until(away)
+    request = UpsertItemsRequest(items=[t.Item(item_id="x", title="x")])
+    for again in (record(first, view(8, "e2")), first.catalog.UpsertItems(request)):
+        told = str((await refusal(again)).details())
+        assert told.count("the journal is away") == 1, told
     assert await healthy(first, "")  # rankings need no writes
     valkey.start()
 
