@@ -2,9 +2,9 @@
 
 It wraps each handler once and keeps the result, so a call costs a dictionary look-up.
 Of streaming methods only those are wrapped that answer each message with one: each is
-counted and timed as a call would be. The others (health Watch, reflection) pass
-untouched. Requests are decoded inside, so that bytes that are no message are the
-caller's error and are counted like any other.
+counted and timed as a call would be, and a call that stays open holds up no stop. The
+others (health Watch, copies of the state) pass untouched. Requests are decoded inside,
+so that bytes that are no message are the caller's error and are counted like any other.
 """
 
 import asyncio
@@ -28,7 +28,13 @@ _Refusal: TypeAlias = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
 # Seconds before a deadline in which its end is heard of: the caller's clock has begun earlier.
 _NEARLY = 0.02
 # Streaming methods that answer each message with one.
-_PAIRED = frozenset({"/inference.GRPCInferenceService/ModelStreamInfer"})
+_PAIRED = frozenset(
+    {
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        # Of tools with a window it is open as long as the window is.
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    }
+)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):

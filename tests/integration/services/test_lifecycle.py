@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -315,6 +316,18 @@ async def test_reflection_lists_the_services_and_describes_their_methods(shared:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     assert "ModelInfer" in methods
+
+
+async def test_a_tool_that_looks_around_holds_up_no_stop(shared: Path) -> None:
+    async with (
+        serving(CF, shared, grace_seconds=PATIENCE) as server,
+        channel_to(server.port) as channel,
+    ):
+        call: Any = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await call.read()).HasField("list_services_response")
+        await asyncio.wait_for(server.stop(), PATIENCE / 2)
+        assert await call.read() is grpc.aio.EOF
 
 
 @pytest.mark.parametrize("setting", ["port", "metrics_port"])
