@@ -322,6 +322,7 @@ class Rules(_message.Message):
     include_unavailable: _builtins.bool
     """Show unavailable items too."""
     min_price: _builtins.float
+    """From 0. Where one of the two is set, items whose price is unknown are left out, too."""
     max_price: _builtins.float
     @_builtins.property
     def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -622,7 +623,7 @@ class DroppedItem(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     reason: _builtins.str
-    """For example "unavailable", "excluded", "purchased", "price"."""
+    """For example "unavailable", "excluded", "purchased", "price", "price_unknown"."""
     def __init__(
         self,
         *,
