@@ -20,6 +20,7 @@ from gateway.errors import StoreError
 from gateway.fusion.types import Ints
 from gateway.reads import MOST_JUDGED, MOST_KEYS
 from gateway.types import Event, EventType, Times, Trail
+from services.runtime.logs import Seldom
 
 _log = logging.getLogger(__name__)
 _OPINIONS = (EventType.LIKE, EventType.DISLIKE)
@@ -58,7 +59,7 @@ class Trails:
         # What was acknowledged of shoppers while they were being read. Not a reason to read
         # again: of an id that many share, something always is.
         self._meanwhile: dict[str, list[Event]] = {}
-        self._readable = True
+        self._seldom = Seldom()
 
     async def get(self, user_id: str, until: float) -> Trail:
         """Return a shopper's trail; EMPTY for an anonymous one, UNREAD if the store fails.
@@ -92,10 +93,10 @@ class Trails:
 
     def _unread(self, reason: str) -> Trail:
         """Go on without: a ranking without history is worth more to the shopper than an error."""
-        # Said once: what ails the store is in its condition, and this may be every request.
-        if self._readable:
+        # What ails the store is in its condition, and this may be every request: also where
+        # each read in between comes to its end, only later than a ranking can wait.
+        if self._seldom.news(reason):
             _log.error("shoppers' events cannot be read", extra={"reason": reason})
-        self._readable = False
         return UNREAD
 
     async def _load(self, user_id: str) -> Trail:
@@ -113,8 +114,6 @@ class Trails:
             if self._tells(trail, meanwhile):
                 break
         trail = extended(trail, meanwhile, self._length)
-        # While others wait it may only be slow.
-        self._readable = self._readable or len(self._loading) <= 1
         self._trails[user_id] = trail
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)

@@ -135,6 +135,20 @@ async def test_a_read_that_takes_too_long_costs_the_history_once_and_is_there_fo
     assert store.reads == 1
 
 
+async def test_a_disk_that_is_slow_for_one_after_the_other_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = FakeStore()
+    cache = trails(store)
+    for number in range(5):
+        store.let.clear()
+        assert await cache.get(f"u{number}", 0.0) is UNREAD
+        store.let.set()
+        while await cache.get(f"u{number}", LATER) is UNREAD:
+            pass
+    assert [r.getMessage() for r in caplog.records] == ["shoppers' events cannot be read"]
+
+
 async def test_a_disk_that_stands_still_does_not_gather_reads_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
