@@ -189,8 +189,8 @@ def _remedy(dataset: Dataset, but: str = "") -> str:
     if names:
         return f"use the protocol {' or '.join(names)}"
     return (
-        "no protocol fits: import the data anew with times (--map time=COLUMN) or with a split "
-        "(--map split=COLUMN)"
+        "no protocol fits: import the data anew, from csv or parquet, with times "
+        "(--map time=COLUMN) or with a split (--map split=COLUMN)"
     )
 
 

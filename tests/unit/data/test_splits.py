@@ -201,7 +201,7 @@ def test_cutoffs_that_make_no_sense_are_refused(options: dict[str, float], messa
 def test_what_no_protocol_can_split_says_what_to_import() -> None:
     bare = dataset([("a", "1"), ("a", "2")], times="none")
     for protocol in ("time-split", "leave-one-out", "given-split"):
-        with pytest.raises(SplitError, match=r"no protocol fits: .*--map time=.*--map split="):
+        with pytest.raises(SplitError, match=r"from csv or parquet, .*--map time=.*--map split="):
             make_split(bare, protocol)
     empty = replace(bare, events=bare.events.clear())
     with pytest.raises(SplitError, match="no events to hold out"):
