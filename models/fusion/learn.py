@@ -2,12 +2,13 @@
 
 Weights that cannot be tuned (no held-out events, no text source) are defaults:
 equal among the sources that read histories; on SEARCH the text source has 0.6, and
-ITEM's are always the same (_SIMILAR).
+ITEM's are always the same (_SIMILAR). Few questions tell HOME which sources know
+something, and nothing finer.
 RANK blends HOME's weights with SEARCH's share for text, so that it is HOME
 where the caller gives no query.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
@@ -58,8 +59,10 @@ _SEARCHED: Mapping[str, tuple[str, ...]] = {
     "CART": (),
 }
 _SEARCHED_BY_QUERY = ("trend",)
-# Fewer questions say more of chance than of weights.
+# Fewer questions say more of chance than of terms, and of how a surface differs from HOME.
 _FEWEST = 50
+# With fewer even equal weights are the better guess on HOME (docs/fusion.md).
+_FEWEST_AT_HOME = 5
 _ABOUT_ITEMS = {"w_trend": 0.0, "w_cross_domain": 0.0}
 Weights = dict[str, dict[str, float]]
 
@@ -150,7 +153,8 @@ def _tune_surfaces(
     for number, (surface, task) in enumerate(tasks.items()):
         report = part(progress, number / len(tasks), (number + 1) / len(tasks))
         tuned.metrics[f"{surface}.questions"] = float(len(task.user_ids))
-        if len(task.user_ids) < _FEWEST:
+        enough = len(task.user_ids) >= _FEWEST
+        if not enough and (surface != "HOME" or len(task.user_ids) < _FEWEST_AT_HOME):
             if surface != _LIVE:
                 # What was found for HOME, or its defaults, is the nearest that is known.
                 tuned.weights[surface] = dict(tuned.weights["HOME"])
@@ -161,19 +165,20 @@ def _tune_surfaces(
         leads = surface == _LIVE or surface in LEADING_ON
         asked = replace(setting, session=session, visit=surface in VISITS, leads=leads)
         cases = build_cases(task, lists, sources, asked)
-        beside = _beside(surface, tuned)
-        found = search(cases, len(sources), _SEARCHED[surface], k=config.k, beside=beside)
+        searched = _SEARCHED[surface] if enough else ()
+        beside = _beside(surface, searched, tuned)
+        found = search(cases, len(sources), searched, k=config.k, beside=beside)
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
-        if surface != _LIVE:
+        if surface != _LIVE and enough:
             questions = [*map(_question, _shoppers(task, surface, dataset), cases, repeat(found))]
             afforded = afford(questions, setting.catalogue.vectors, config.variety_cost)
             tuned.variety[surface] = afforded
             tuned.metrics.update(afforded.metrics(surface))
 
 
-def _beside(surface: str, tuned: Tuned) -> Floats:
-    """Return the weights of the terms that are served beside those searched on a surface [T].
+def _beside(surface: str, searched: Sequence[str], tuned: Tuned) -> Floats:
+    """Return the weights of the terms that are served beside those `searched` on a surface [T].
 
     The affinity is served beside rankers too, where the others are off: it is found alone.
     """
@@ -184,7 +189,7 @@ def _beside(surface: str, tuned: Tuned) -> Floats:
     usual = FusionSettings()
     return np.array(
         [
-            0.0 if term in _SEARCHED[surface] else served.get(name, getattr(usual, name))
+            0.0 if term in searched else served.get(name, getattr(usual, name))
             for term, name in ((term, f"w_{term}") for term in TERMS)
         ],
         np.float32,

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from artifacts.fusion import load_fusion
+from artifacts.fusion import FusionSettings, load_fusion
 from artifacts.loader import load
 from artifacts.manifest import read
 from cli.main import plait
@@ -127,6 +127,21 @@ def test_what_is_bought_one_by_one_tunes_home_and_leaves_visits_to_it(dataset, t
     weights = load_fusion(done[-1].path).weights
     assert weights["SESSION"] == weights["CART"] == weights["HOME"]
     assert "CART.ndcg@20" not in found
+
+
+@pytest.mark.parametrize(("shoppers", "told"), [(6, True), (1, False)])
+def test_some_questions_weigh_the_sources_and_fewer_do_not(dataset, tmp_path, shoppers, told):
+    """Equal weights let a source that knows nothing drown those that know something."""
+    known = dataset.events["user_id"].unique(maintain_order=True)[:shoppers].to_list()
+    few = replace(dataset, events=dataset.events.filter(pl.col("user_id").is_in(known)))
+    config = TrainConfig(sources=("cf", "content"), preset="quick")
+    done, _ = train_all(few, tmp_path, config)
+    found, fusion = done[-1].metrics, load_fusion(done[-1].path)
+    assert 0 < found["HOME.questions"] < 50
+    assert ("HOME.ndcg@20" in found) == told == (fusion.weights["HOME"]["cf"] != 0.5)
+    # How much a trend is worth, or variety, takes more to be told.
+    assert fusion.settings.w_trend == FusionSettings().w_trend
+    assert "HOME" not in fusion.surface_settings
 
 
 def test_a_dataset_without_words_leaves_the_text_source_out(dataset, tmp_path):
