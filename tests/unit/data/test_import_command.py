@@ -25,14 +25,14 @@ def test_a_person_reads_what_was_dropped_and_why(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "zero quantities" in result.output
     assert "nothing was bought" in result.output
-    assert "1 users, 1 items, 1 domains, 1 events" in result.output
+    assert "1 user, 1 item, 1 domain, 1 event" in result.output
 
 
 def test_a_person_reads_that_no_query_keeps_a_product(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     write(shop / "events.csv", "user,item\na,1\n")
     write(shop / "queries.csv", "query,item_id,rating\nshirt,7,2\n")
-    assert "1 events, 0 queries" in run("csv", shop, tmp_path / "out").output
+    assert "1 event, 0 queries" in run("csv", shop, tmp_path / "out").output
     catalogue = write(tmp_path / "search" / "1.json", '[{"id": 1, "title": "Lamp"}]').parent
     assert "0 queries" in run("icecat-search", catalogue, tmp_path / "found").output
     write(catalogue / "rated.csv", "query,docid,rating\nlamp,9,3\n")
