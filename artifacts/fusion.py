@@ -93,9 +93,9 @@ class FusionArtifact:
         return self.rankers.get(surface) if used else None
 
     def settings_for(self, surface: str) -> FusionSettings:
-        """Return the settings of one surface."""
-        own: dict[str, Any] = dict(self.surface_settings.get(surface, {}))
-        return dataclasses.replace(self.settings, **own)
+        """Return the settings of one surface; its ranker is the weighted sum where it has none."""
+        own = _given(self, surface)
+        return own if surface in self.rankers else dataclasses.replace(own, ranker=CONVEX)
 
     def only(self, items: npt.NDArray[np.bool_]) -> "FusionArtifact":
         """Return the artifact with some of its items [n]: the arrays of the others are let go."""
@@ -117,6 +117,12 @@ class FusionArtifact:
         transition = np.zeros((len(names), len(names)), np.float32)
         transition[np.ix_(known, known)] = self.domain_transition[np.ix_(at[known], at[known])]
         return transition
+
+
+def _given(artifact: FusionArtifact, surface: str) -> FusionSettings:
+    """Return the settings of one surface as they are written; raises TypeError for unknown ones."""
+    own: dict[str, Any] = dict(artifact.surface_settings.get(surface, {}))
+    return dataclasses.replace(artifact.settings, **own)
 
 
 def save(directory: Path, artifact: FusionArtifact, manifest: Manifest) -> None:
@@ -231,7 +237,7 @@ def _check(artifact: FusionArtifact, directory: Path) -> None:
         raise _refused(directory, f"setting 'ranker' is '{artifact.settings.ranker}'")
     for surface in ("", *artifact.surface_settings):
         try:
-            settings = artifact.settings_for(surface)
+            settings = _given(artifact, surface)
         except TypeError as error:
             raise ArtifactCorrupt(
                 f"{directory / SETTINGS}: the settings of {surface}: {error}; {_REMEDY}"

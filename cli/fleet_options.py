@@ -7,6 +7,7 @@ import click
 
 from cli.options import together
 from cli.topology import BASE_PORT, METRICS_BASE_PORT, Endpoint, Topology, usual
+from services.runtime.ports import bare_host
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +71,4 @@ def _place(text: str) -> Endpoint:
         raise click.BadParameter(
             f"{text!r} is not NAME=HOST:PORT/METRICS_PORT, for example cf=10.0.0.7:50051/9151"
         )
-    # [::1], as an address is written before a port, names the same host.
-    host = host.removeprefix("[").removesuffix("]")
-    return Endpoint(name, host, int(port), int(metrics))
+    return Endpoint(name, bare_host(host), int(port), int(metrics))

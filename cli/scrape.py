@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.runtime.ports import bare_host
+
 Labels = Mapping[str, str]
 # The values of `method` in plait_request_seconds under which models answer questions.
 _ANSWERING = tuple(
@@ -106,9 +108,7 @@ def answering(scrape: Scrape) -> Buckets:
 
 def scrape(host: str, port: int, timeout: float = 2.0) -> Scrape:
     """Read http://host:port/metrics; raises OSError if nothing answers or not with 200."""
-    # [::1], as an address has it before a port, is ::1 to whom the port is given apart.
-    bare = host.removeprefix("[").removesuffix("]")
-    connection = http.client.HTTPConnection(bare, port, timeout=timeout)
+    connection = http.client.HTTPConnection(bare_host(host), port, timeout=timeout)
     try:
         connection.request("GET", "/metrics")
         response = connection.getresponse()

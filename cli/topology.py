@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from cli.failures import UserError
-from services.runtime.ports import joined
+from services.runtime.ports import bare_host, joined
 
 SOURCES = ("cf", "content", "sequence", "text")
 GATEWAY = "gateway"
@@ -154,7 +154,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         # A port in TIME_WAIT after a restart is free to a server.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host.strip("[]"), port))
+        made.bind((bare_host(host), port))
         # Two sockets with SO_REUSEADDR may be bound to one port until one listens.
         made.listen(1)
     except OSError:

@@ -67,7 +67,7 @@ def load_state(
 
 def _load(config: GatewayConfig, fusion: FusionArtifact, store: Store) -> State:
     start = time.perf_counter()
-    catalogue = Catalogue(fusion, (item for item, _ in store.items()))
+    catalogue = Catalogue(fusion, store.items())
     new = _new(catalogue, config.max_new_items)
     new_items = _load_new_items(config, store, catalogue, new)
     trends = _load_trends(config, fusion, store, catalogue)

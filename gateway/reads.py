@@ -102,17 +102,17 @@ def adapted(connection: sqlite3.Connection) -> list[AdaptedRow]:
     return found
 
 
-def items(connection: sqlite3.Connection) -> Iterator[tuple[Item, int]]:
-    """Yield every item, oldest first, and when it came through the API (0: it was seeded)."""
-    select = f"SELECT {ITEM_COLUMNS}, upserted_ms FROM items"  # noqa: S608 -- constants only
+def items(connection: sqlite3.Connection) -> Iterator[Item]:
+    """Yield every item, oldest first: what was seeded, then what came through the API."""
+    select = f"SELECT {ITEM_COLUMNS} FROM items"  # noqa: S608 -- constants only
     seen = connection.execute("SELECT item_key, vector FROM embeddings WHERE source = ?", (IMAGE,))
     images: dict[int, bytes] = dict(seen.fetchall())
     # Two scans, so that a million seeded items are not sorted.
     for which in ("WHERE upserted_ms = 0", "WHERE upserted_ms != 0 ORDER BY upserted_ms, rowid"):
         for row in connection.execute(f"{select} {which}"):
-            item = read_item(row[:-1])
+            item = read_item(row)
             image = images.get(item.key)
-            yield (replace(item, image=image) if image else item), row[-1]
+            yield replace(item, image=image) if image else item
 
 
 def item_keys(connection: sqlite3.Connection) -> Ints:

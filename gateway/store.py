@@ -159,8 +159,8 @@ class Store:
 
     # Reads at start; each raises StoreDamaged, or StoreFailed where the disk does not answer.
 
-    def items(self) -> Iterator[tuple[Item, int]]:
-        """Yield every item, and when it came through the API (0: it was seeded)."""
+    def items(self) -> Iterator[Item]:
+        """Yield every item: what was seeded, then what came through the API."""
         with self._damage_explained():
             yield from reads.items(self._use().reader)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from artifacts.fusion import CONVEX, FusionArtifact
+from artifacts.fusion import FusionArtifact
 from cli.evaluation.ablation.bench import Bench
 from cli.evaluation.ablation.run import ablations
 from cli.evaluation.plan import CROSSING, Plan
@@ -229,8 +229,7 @@ def _learned(artifact: FusionArtifact, sources: Sources, surface: str) -> dict[s
         "surface": surface,
         "sources": {name: source.model.label for name, source in sources.fused().items()},
         "weights": dict(artifact.weights[surface]),
-        # The setting is one for all surfaces, of which each has a ranker or none.
-        "ranker": CONVEX if artifact.ranker_for(surface) is None else settings.ranker,
+        "ranker": settings.ranker,
         "w_trend": settings.w_trend,
         "w_cross_domain": settings.w_cross_domain,
         "w_session": settings.w_session,

@@ -76,8 +76,6 @@ def ways(
 ) -> list[Way]:
     """Return the ways that `rows` ask for and that differ with this artifact."""
     own = artifact.settings_for(surface)
-    if artifact.ranker_for(surface) is None:
-        own = replace(own, ranker=CONVEX)  # the setting is one for all surfaces
     if not timed:
         own = replace(own, w_trend=0.0)
     if not crosses(artifact):

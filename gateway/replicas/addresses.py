@@ -10,6 +10,8 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
+from services.runtime.ports import bare_host
+
 _UNIX = "unix:"
 _DNS = ("dns:///", "dns:")
 
@@ -36,7 +38,7 @@ def _parse(part: str) -> Address:
     host, _, port = part.rpartition(":")
     for prefix in _DNS:
         host = host.removeprefix(prefix)
-    bare = host.removeprefix("[").removesuffix("]")
+    bare = bare_host(host)
     # A colon outside brackets is an IPv6 address whose end would be taken for the port.
     clear = bool(bare) and "/" not in bare and (":" not in host or host == f"[{bare}]")
     if not (clear and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):

@@ -152,15 +152,16 @@ def _tune_surfaces(
     tasks = _tasks(config, dataset, window) if sources else {}
     for number, (surface, task) in enumerate(tasks.items()):
         report = part(progress, number / len(tasks), (number + 1) / len(tasks))
-        tuned.metrics[f"{surface}.questions"] = float(len(task.user_ids))
-        enough = len(task.user_ids) >= _FEWEST
-        if not enough and (surface != "HOME" or len(task.user_ids) < _FEWEST_AT_HOME):
+        questions = len(task.user_ids)
+        tuned.metrics[f"{surface}.questions"] = float(questions)
+        enough = questions >= _FEWEST
+        if questions < (_FEWEST_AT_HOME if surface == "HOME" else _FEWEST):
             if surface != _LIVE:
                 # What was found for HOME, or its defaults, is the nearest that is known.
                 tuned.weights[surface] = dict(tuned.weights["HOME"])
             continue
         lists = {name: rank(engines[name], task, config.depth, config.asking) for name in sources}
-        report(1, 2, f"{surface}: {len(task.user_ids):,} questions answered")
+        report(1, 2, f"{surface}: {questions:,} questions answered")
         session = surfaces.SESSION if surface in (_LIVE, "SESSION") else 0
         leads = surface == _LIVE or surface in LEADING_ON
         asked = replace(setting, session=session, visit=surface in VISITS, leads=leads)
@@ -171,8 +172,8 @@ def _tune_surfaces(
         report(2, 2, f"{surface}: weights found")
         _keep(tuned, surface, sources, found, config.k)
         if surface != _LIVE and enough:
-            questions = [*map(_question, _shoppers(task, surface, dataset), cases, repeat(found))]
-            afforded = afford(questions, setting.catalogue.vectors, config.variety_cost)
+            answered = [*map(_question, _shoppers(task, surface, dataset), cases, repeat(found))]
+            afforded = afford(answered, setting.catalogue.vectors, config.variety_cost)
             tuned.variety[surface] = afforded
             tuned.metrics.update(afforded.metrics(surface))
 

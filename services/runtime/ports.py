@@ -18,6 +18,11 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def bare_host(host: str) -> str:
+    """Return a host as sockets want it: [::1], as it is written before a port, is ::1."""
+    return host.removeprefix("[").removesuffix("]")
+
+
 def check_port(host: str, port: int, setting: str, *, reuse: bool = False) -> None:
     """Raise StartError, in words, where a port cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

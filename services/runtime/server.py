@@ -22,7 +22,7 @@ from services.runtime.config import MOST, require
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import SERVING
 from services.runtime.metrics_server import MetricsServer
-from services.runtime.ports import check_port, check_socket, joined, listening
+from services.runtime.ports import bare_host, check_port, check_socket, joined, listening
 from services.runtime.pulse import Pulse
 from services.runtime.streams import Streams
 from services.runtime.workers.place import Place, own_socket
@@ -66,8 +66,7 @@ class ServerConfig:
     die_with_parent: bool = False
 
     def __post_init__(self) -> None:
-        # [::1], as an address is written before a port, names the same host.
-        object.__setattr__(self, "host", self.host.removeprefix("[").removesuffix("]"))
+        object.__setattr__(self, "host", bare_host(self.host))
         require(bool(self.host), "host must not be empty; 0.0.0.0 are all addresses")
         for name in ("port", "metrics_port"):
             require(0 <= getattr(self, name) <= 65535, f"{name} must be within 0 .. 65535")

@@ -112,7 +112,7 @@ def test_images_arrive_with_their_items(tmp_path: Path) -> None:
     store = Store(tmp_path / "state.sqlite", StoreSettings(10))
     store.start()
     try:
-        found = {item.item_id: np.frombuffer(item.image, "<f4") for item, _ in store.items()}
+        found = {item.item_id: np.frombuffer(item.image, "<f4") for item in store.items()}
     finally:
         store.stop()
     assert found["7"].tolist() == []

@@ -191,12 +191,19 @@ async def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path) -
     connection.close()
 
 
-async def test_items_vectors_and_trends_read_back(store: Store) -> None:
+def upserted(file: Path) -> list[int]:
+    """When each item came through the API; 0: it was seeded."""
+    with closing(sqlite3.connect(file)) as opened:
+        return [ms for (ms,) in opened.execute("SELECT upserted_ms FROM items")]
+
+
+async def test_items_vectors_and_trends_read_back(store: Store, tmp_path: Path) -> None:
     item = Item("a", 7, "Title", price=None, available=False, attributes={"size": "ü"})
     await store.upsert_items([item, Item("b", 8, price=1.5)], [], ignore)
-    found = list(store.items())
-    assert [i for i, _ in found] == [item, Item("b", 8, price=1.5)]
-    assert all(upserted_ms for _, upserted_ms in found)
+    assert list(store.items()) == [item, Item("b", 8, price=1.5)]
+    times = upserted(tmp_path / "state.sqlite")
+    assert len(times) == 2
+    assert all(times)
     vectors = np.array([[1, 2], [3, 4]], np.float32)
     await store.put_embeddings("text", "3", [7, 8], vectors)
     stored = store.embeddings("text")
@@ -206,7 +213,7 @@ async def test_items_vectors_and_trends_read_back(store: Store) -> None:
     await store.upsert_items([item], [7], ignore)
     assert set(store.embeddings("text")) == {8}
     await store.delete_items([8], ignore)
-    assert [i.key for i, _ in store.items()] == [7]
+    assert [i.key for i in store.items()] == [7]
     assert store.embeddings("text") == {}
     await store.put_trends({"m": MarketTrend(np.array([7]), np.array([0.5]), 9)}, 4)
     trends, last = store.trends()
@@ -217,11 +224,11 @@ async def test_the_image_of_an_item_is_kept_until_the_item_comes_without(store: 
     image = np.array([1, -2], "<f4").tobytes()
     seen = Item("a", 7, image=image)
     await store.upsert_items([seen, Item("b", 8, image=image)], [7], ignore)
-    assert [i.image for i, _ in store.items()] == [image, image]
+    assert [i.image for i in store.items()] == [image, image]
     await store.upsert_items([Item("a", 7)], [], ignore)
     await store.delete_items([8], ignore)
     await store.upsert_items([Item("b", 8)], [], ignore)
-    assert [i.image for i, _ in store.items()] == [b"", b""]
+    assert [i.image for i in store.items()] == [b"", b""]
 
 
 async def test_two_processes_cannot_hold_one_file(store: Store, tmp_path: Path) -> None:
@@ -268,7 +275,7 @@ async def test_a_link_to_a_state_file_is_that_file(tmp_path: Path) -> None:
     assert link.is_symlink()
     store = Store(file, StoreSettings(5))
     store.start()
-    assert [item.key for item, _ in store.items()] == [1]
+    assert [item.key for item in store.items()] == [1]
     store.stop()
 
 
@@ -288,7 +295,8 @@ async def test_a_seeded_file_opens_with_what_was_put_in(tmp_path: Path) -> None:
     assert progress == [2, 3]
     store = Store(path, StoreSettings(5))
     store.start()
-    assert list(store.items()) == [(Item("a", 1), 0)]
+    assert list(store.items()) == [Item("a", 1)]
+    assert upserted(path) == [0]
     assert (await store.trail("u")).keys.tolist() == [1, 2]
     assert store.events_after(0, 0).last_seq == 3
     await store.record([event(5, 9)], ignore)
