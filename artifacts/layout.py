@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,10 +31,10 @@ def versions(repository: Path, source: str) -> list[int]:
     """
     home = repository / source
     try:
-        if not home.is_dir():
-            return []
         # A name with zeros in front is another directory than the one its number leads to.
         found = [d for d in home.iterdir() if _VERSION.fullmatch(d.name) and _complete(d)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise ArtifactError(
             f"{home}: cannot be read ({error.strerror}); may this user read it?"
@@ -42,8 +43,11 @@ def versions(repository: Path, source: str) -> list[int]:
 
 
 def _complete(version: Path) -> bool:
+    # Not by is_file(): since Python 3.14 that takes what this user may not see for absent.
     try:
-        return (version / MANIFEST).is_file()
+        return stat.S_ISREG((version / MANIFEST).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except PermissionError:
         return True  # to be refused by name, when it is loaded
 

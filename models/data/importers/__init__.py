@@ -4,7 +4,9 @@ A new format is one function `read(source, options) -> Imported` and one line in
 FORMATS.
 """
 
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +56,7 @@ def import_dataset(
 ) -> Dataset:
     """Read `source` in a format of FORMATS and write the dataset to `destination`.
 
-    Raises SourceError or DatasetError; then `destination` is as it was.
+    Raises SourceError, DatasetError or OSError; then `destination` is as it was.
     """
     options = options or Options()
     chosen = FORMATS.get(format_name)
@@ -71,7 +73,20 @@ def import_dataset(
                 f"the format {format_name} takes no {option.replace('_', ' ')}; leave it out"
             )
     check_destination(destination)  # before the work, not only after it
+    _check_access(source)
     found = chosen.read(source, options)
     return write_dataset(
         destination, items=found.items, events=found.events, info=found.info, queries=found.queries
     )
+
+
+def _check_access(source: Path) -> None:
+    """Raise PermissionError where this user may not see a source or what a directory holds.
+
+    Since Python 3.14 exists(), is_file(), is_dir() and glob() take that for absent, and the
+    format's reader would say that it is not there.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISDIR(source.stat().st_mode):
+            next(source.iterdir(), None)
+            (source / "events.csv").stat()

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from artifacts import layout
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from artifacts.manifest import read
+from tests.support.locked import passable, shut
 
 
 def publish(repository, source="cf"):
@@ -144,25 +144,8 @@ def test_a_directory_that_no_version_number_leads_to_is_no_version(tmp_path, nam
     assert layout.find(tmp_path, "cf").is_dir()
 
 
-@contextmanager
-def shut(path):
-    """Let nobody into a directory; root, who may go anywhere, is somebody else meanwhile."""
-    path.chmod(0)
-    if root := os.geteuid() == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        path.chmod(0o755)
-
-
 def test_a_version_that_this_user_may_not_read_is_refused_by_name_and_hides_no_other(tmp_path):
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)  # pytest's own are for their user alone
-    if not all(parent.stat().st_mode & 0o001 for parent in tmp_path.parents):
-        pytest.skip("the place for temporary files is for its user alone")
+    passable(tmp_path)
     publish(tmp_path)
     publish(tmp_path)
     with shut(tmp_path / "cf" / "2"):

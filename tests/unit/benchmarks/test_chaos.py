@@ -223,10 +223,11 @@ def test_a_full_disk_is_full_and_then_is_not(tmp_path: Path) -> None:
 
 def test_a_used_up_quota_forbids_a_process_to_write_until_it_is_lifted(tmp_path: Path) -> None:
     writer = (
-        "import sys\n"
+        "import pathlib, sys\n"
         "for line in sys.stdin:\n"
-        "    try: open(line.strip(), 'wb').write(bytes(10_000)); print('written', flush=True)\n"
+        "    try: pathlib.Path(line.strip()).write_bytes(bytes(10_000))\n"
         "    except OSError: print('refused', flush=True)\n"
+        "    else: print('written', flush=True)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -8,7 +8,8 @@ import pytest
 
 from models.data.dataset import Dataset, load_dataset
 from models.data.errors import SourceError
-from models.data.importers import Options, import_dataset
+from models.data.importers import FORMATS, Options, import_dataset
+from tests.support.locked import passable, shut
 from tests.unit.data.builders import write
 
 
@@ -241,3 +242,16 @@ def test_that_pairs_with_ratings_are_all_purchases_is_said(tmp_path: Path) -> No
     write(tmp_path / "books" / "train.txt", "1 0 1\n2 1\n")
     write(tmp_path / "books" / "test.txt", "1 5 1\n")
     assert not any("third" in note for note in imported("pairs", tmp_path, tmp_path).info.notes)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("mode", [0, 0o644], ids=["shut", "listed but shut"])
+def test_a_source_that_this_user_may_not_see_is_not_taken_for_absent(
+    tmp_path: Path, format_name: str, mode: int
+) -> None:
+    source = passable(tmp_path) / "given"
+    source.mkdir()
+    (tmp_path / "out").mkdir(mode=0o777)
+    (tmp_path / "out").chmod(0o777)
+    with shut(source, mode), pytest.raises(PermissionError):
+        import_dataset(format_name, source, tmp_path / "out" / "shop")

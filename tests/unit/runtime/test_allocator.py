@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-# Blocks of 2 MB, each with a small one behind it that lives on, after a larger one has been
-# freed; says how much of them the process keeps, in MB.
+# Blocks of 2 MB, each with one behind it that lives on (too large for the holes that there
+# are before, too small to be asked of the system alone), after a larger one has been freed;
+# says how much of them the process keeps, in MB.
 _WORK = """
 import ctypes, os, sys
 from services.runtime import allocator
@@ -31,7 +32,7 @@ before = resident()
 large = []
 for _ in range(30):
     large.append(block(2 << 20))
-    block(2_000)
+    block(100_000)
 for place in large:
     libc.free(place)
 print(resident() - before)
