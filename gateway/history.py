@@ -12,8 +12,8 @@ import numpy as np
 
 from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
 from artifacts.formulas import by_step
+from gateway.extending import among, extended
 from gateway.fusion.types import Bools, Floats, Ints
-from gateway.trails import extended
 from gateway.types import MOST_AHEAD_MS, Ask, EventType, Times, Trail, Types
 
 _DAY_MS = 86_400_000.0
@@ -76,12 +76,12 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     ITEM and CART are about the items they name; SESSION about this session; the
     others about everything.
     """
-    if ask.events:
+    if len(ask.events):
         trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
     recent = is_recent(trail.times, now_ms, settings)
-    if ask.events:
+    if len(ask.events):
         # What comes with the request is happening now, whatever the caller's clock says.
-        recent |= np.isin(trail.times, np.array([e.time_ms for e in ask.events], np.int64))
+        recent |= among(trail.times, np.sort(ask.events.times))
     told, session, past = _read(
         trail.keys, trail.types, trail.times, recent,
         now_ms, settings.half_life_days * _DAY_MS, settings.floor,

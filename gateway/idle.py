@@ -62,7 +62,7 @@ class IdleRankings:
         No moment where rankings for such an ask are not kept at all. A new ranking must be
         made by `until` (time.perf_counter()).
         """
-        if not self._seconds or not ask.user_id or ask.events or ask.explain:
+        if not self._seconds or not ask.user_id or len(ask.events) or ask.explain:
             return None, None
         moment = await self._moment(ask.user_id, until)
         good_until, then, ranking = self._kept.get(ask, (0.0, None, None))

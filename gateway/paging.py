@@ -18,7 +18,7 @@ from itertools import islice
 
 import numpy as np
 
-from gateway.types import Ask, Page, Ranking, RuleSpec
+from gateway.types import NO_EVENTS, Ask, Page, Ranking, RuleSpec
 from services.runtime.errors import FailedPrecondition, InvalidArgument
 
 _ID_BYTES = 8
@@ -150,10 +150,10 @@ def _cost(ranking: Ranking) -> int:
 
 def _request(ask: Ask) -> int:
     """What must be the same on every page, as a hash; events may have happened in between."""
-    return hash(replace(ask, events=(), page_size=0, page_token=""))
+    return hash(replace(ask, events=NO_EVENTS, page_size=0, page_token=""))
 
 
 def _slim(ranking: Ranking) -> Ranking:
     """Keep what pages are cut from: events, rules and items may be a hundred times as large."""
     rules = _RULES[ranking.ask.rules.include_unavailable]
-    return replace(ranking, ask=replace(ranking.ask, events=(), rules=rules, item_ids=()))
+    return replace(ranking, ask=replace(ranking.ask, events=NO_EVENTS, rules=rules, item_ids=()))

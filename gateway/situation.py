@@ -105,9 +105,8 @@ class Situations:
         candidates, context, unknown = _NO_KEYS, _NO_ROWS, 0
         verdicts: dict[str, str] = {}
         # Most requests name no item: what they do not need is left out, a third of the work.
-        if ask.events:
-            event_keys = np.array([e.key for e in ask.events if e.key], np.int64)
-            unknown += int((catalogue.rows(event_keys) < 0).sum())
+        if len(ask.events):
+            unknown += int((catalogue.rows(ask.events.keys) < 0).sum())
         if ask.item_ids:
             keys = item_keys(ask.item_ids)
             rows = catalogue.rows_of(ask.item_ids)

@@ -13,11 +13,12 @@ from gateway.admission.gate import Gate
 from gateway.admission.load import load_seconds
 from gateway.catalogue import Catalogue
 from gateway.exposure import ExposureLog
+from gateway.extending import extended
 from gateway.fanout import deadline, expiry
 from gateway.idle import IdleRankings
 from gateway.paging import Rankings
 from gateway.recommender import Recommender
-from gateway.trails import UNREAD, Trails, extended
+from gateway.trails import UNREAD, Trails
 from gateway.types import Ask, Page, Ranking, Trail
 from services.runtime.errors import DeadlineExceeded
 
@@ -85,7 +86,7 @@ class Slates:
 
     def _unwanted(self, ask: Ask, trail: Trail) -> Container[int]:
         """Return the catalogue rows of what the shopper has come to dislike, or bought if asked."""
-        if ask.events:
+        if len(ask.events):
             trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
         keys = trail.disliked
         if ask.rules.exclude_purchased:

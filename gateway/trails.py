@@ -11,15 +11,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gateway.errors import StoreError
-from gateway.fusion.types import Ints
-from gateway.reads import MOST_JUDGED, MOST_KEYS
-from gateway.types import Event, EventType, Times, Trail
+from gateway.extending import extended
+from gateway.reads import MOST_JUDGED
+from gateway.types import Event, EventType, Trail, columns_of
 from services.runtime.logs import Seldom
 
 _log = logging.getLogger(__name__)
@@ -113,7 +111,7 @@ class Trails:
             trail = await self._read(user_id)
             if self._tells(trail, meanwhile):
                 break
-        trail = extended(trail, meanwhile, self._length)
+        trail = extended(trail, columns_of(meanwhile), self._length)
         self._trails[user_id] = trail
         while len(self._trails) > self._capacity:
             self._trails.popitem(last=False)
@@ -131,7 +129,7 @@ class Trails:
             if trail is None:
                 continue
             if self._tells(trail, theirs):
-                self._trails[user_id] = extended(trail, theirs, self._length)
+                self._trails[user_id] = extended(trail, columns_of(theirs), self._length)
             else:
                 del self._trails[user_id]  # it is read again
 
@@ -140,106 +138,3 @@ class Trails:
         if len(trail.judged) < MOST_JUDGED:
             return True  # it is all there is
         return all(e.time_ms >= trail.judged_ms[0] for e in events if e.type in _OPINIONS)
-
-
-def extended(trail: Trail, events: Sequence[Event], length: int) -> Trail:
-    """Return the trail with further events, skipping those it already holds.
-
-    An event is held if one of its id is, or, without an id, one of the same item, type
-    and time; of two that are stored only if it is the same one.
-    """
-    # By id, or by position where there is none: the same id twice is one event.
-    distinct = {e.event_id or number: e for number, e in enumerate(events) if e.key}
-    fresh = [e for e in distinct.values() if not _holds(trail, e)]
-    if not fresh:
-        return trail
-    # What the read left out came before all that it did not.
-    early = [e for e in fresh if _left_out(trail, e)]
-    late = [e for e in fresh if not _left_out(trail, e)]
-
-    def joined(have: npt.NDArray[Any], of: Callable[[Event], int]) -> npt.NDArray[Any]:
-        new = (np.array([of(e) for e in part], have.dtype) for part in (early, late))
-        return np.concatenate([next(new), have, next(new)])
-
-    times = joined(trail.times, lambda e: e.time_ms)
-    # Stable: events of the same moment stay in the order they came.
-    newest = np.argsort(times, kind="stable")[-length:]
-    purchased = {e.key for e in fresh if e.type == EventType.PURCHASE}
-    opinions = _newest_opinions(trail, [e for e in (*early, *late) if e.type in _OPINIONS])
-    liked = {e.key for e in opinions if e.type == EventType.LIKE}
-    disliked = {e.key for e in opinions if e.type == EventType.DISLIKE}
-    judged, judged_ms = _judged(trail, opinions)
-    return Trail(
-        keys=joined(trail.keys, lambda e: e.key)[newest],
-        types=joined(trail.types, lambda e: e.type)[newest],
-        times=times[newest],
-        ids=joined(trail.ids, _marker)[newest],
-        purchased=_union(trail.purchased, purchased),
-        disliked=_union(trail.disliked[~np.isin(trail.disliked, _ints(liked))], disliked),
-        judged=judged,
-        judged_ms=judged_ms,
-        seen=trail.seen,
-    )
-
-
-def _marker(event: Event) -> int:
-    return hash(event.event_id) if event.event_id else -event.number
-
-
-def _left_out(trail: Trail, event: Event) -> bool:
-    """Say whether an event the trail does not hold was in the file when it was read."""
-    return 0 < event.number <= trail.seen
-
-
-def _newest_opinions(trail: Trail, fresh: Sequence[Event]) -> list[Event]:
-    """Return those of likes and dislikes that decide, as the store reads them.
-
-    The newest of an item does, of the same moment the last to come; one that comes late
-    changes nothing.
-    """
-    newest: dict[int, Event] = {}
-    for event in fresh:
-        before = newest.get(event.key)
-        known_ms = before.time_ms if before else _opinion_ms(trail, event.key)
-        if event.time_ms >= known_ms + _left_out(trail, event):
-            newest[event.key] = event
-    return list(newest.values())
-
-
-def _opinion_ms(trail: Trail, key: int) -> int:
-    """Return when an item was liked or disliked last, 0 where the trail does not tell."""
-    return int(trail.judged_ms[trail.judged == key].max(initial=0))
-
-
-def _judged(trail: Trail, opinions: Sequence[Event]) -> tuple[Ints, Times]:
-    """Return of which items there is an opinion, these among them, and when: the latest last."""
-    if not opinions:
-        return trail.judged, trail.judged_ms
-    fresh = _ints(e.key for e in opinions)
-    others = ~np.isin(trail.judged, fresh)
-    keys = np.concatenate([trail.judged[others], fresh])
-    times = np.concatenate([trail.judged_ms[others], _ints(e.time_ms for e in opinions)])
-    latest = np.argsort(times, kind="stable")[-MOST_JUDGED:]
-    return keys[latest], times[latest]
-
-
-def _holds(trail: Trail, event: Event) -> bool:
-    marker = _marker(event)
-    if event.event_id:
-        return bool((trail.ids == marker).any())
-    same = (trail.keys == event.key) & (trail.times == event.time_ms)
-    if event.number:  # which a repaired file may give again, to another
-        same &= trail.ids == marker
-    return bool((same & (trail.types == event.type)).any())
-
-
-def _ints(values: Iterable[int]) -> Ints:
-    return np.fromiter(values, np.int64)
-
-
-def _union(have: Ints, more: set[int]) -> Ints:
-    """Return both, each key once, the latest last; the oldest go where there are too many."""
-    if not more:
-        return have
-    fresh = _ints(more)
-    return np.concatenate([have[~np.isin(have, fresh)], fresh])[-MOST_KEYS:]

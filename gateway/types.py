@@ -4,7 +4,7 @@ Item ids (the shop's strings) live at the border; inside, an item is its key
 (int64) or its catalogue row (int32).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from artifacts.compiled import FLOATS, INTS, compiled
 from gateway.fusion.adapt import Evidence
-from gateway.fusion.types import Floats, Ints, Pool, Query, Rows
+from gateway.fusion.types import Bools, Floats, Ints, Pool, Query, Rows
 
 # Clocks differ by so much at most: what lies further ahead was stamped by one that is wrong.
 MOST_AHEAD_MS = 600_000
@@ -87,6 +87,55 @@ class Event:
     number: int = field(default=0, compare=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EventColumns:
+    """Events that name an item, in the order they came, as columns; N of them.
+
+    An event_id comes once, with the last that had it.
+    """
+
+    keys: Ints  # [N]
+    types: Types  # [N]
+    times: Times  # [N]
+    ids: Ints  # hashes of event ids [N]
+    named: Bools  # which of them have one [N]
+    numbers: Ints  # that the store gave them; 0: none as yet [N]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def of(cls, told: Iterable[tuple[int, int, int, str, int]]) -> "EventColumns":
+        """Make them of (key, type, time in ms, event_id, number); key 0 names no item."""
+        distinct = {one[3] or place: one for place, one in enumerate(told) if one[0]}
+        if not distinct:
+            return NO_EVENTS
+        keys, types, times, ids, numbers = zip(*distinct.values(), strict=True)
+        return cls(
+            keys=np.array(keys, np.int64),
+            types=np.array(types, np.int8),
+            times=np.array(times, np.int64),
+            ids=np.fromiter(map(hash, ids), np.int64, len(ids)),
+            named=np.array(ids, object).astype(np.bool_),
+            numbers=np.array(numbers, np.int64),
+        )
+
+
+NO_EVENTS = EventColumns(
+    keys=np.zeros(0, np.int64),
+    types=np.zeros(0, np.int8),
+    times=np.zeros(0, np.int64),
+    ids=np.zeros(0, np.int64),
+    named=np.zeros(0, np.bool_),
+    numbers=np.zeros(0, np.int64),
+)
+
+
+def columns_of(events: Iterable[Event]) -> EventColumns:
+    """Return those of some events that name an item as columns."""
+    return EventColumns.of((e.key, e.type, e.time_ms, e.event_id, e.number) for e in events)
+
+
 @dataclass(frozen=True, slots=True)
 class Trail:
     """A shopper's newest events that name an item, oldest first; L of them.
@@ -142,7 +191,7 @@ class Ask:
     surface: str  # "HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK"
     user_id: str = ""
     market: str = ""
-    events: tuple[Event, ...] = ()
+    events: EventColumns = NO_EVENTS  # that came with it
     item_ids: tuple[str, ...] = ()
     text: str = ""
     page_size: int = 20

@@ -36,7 +36,10 @@ def name(field: str, value: str, most: int = LONGEST_ID, *, required: bool = Fal
 
 def item_id(field: str, value: str) -> str:
     """Check an item id, 1 to 128 characters; return it as an import has it, without blanks."""
-    return name(field, value, required=True)
+    found = value.strip()
+    if 0 < len(found) <= LONGEST_ID:  # hundreds come with a request
+        return found
+    return name(field, value, required=True)  # says what is wrong
 
 
 def item_ids(field: str, values: Sequence[str], most: int, least: int = 0) -> tuple[str, ...]:
@@ -95,11 +98,12 @@ def within(field: str, value: float, low: float, high: float) -> float:
 
 def time_ms(field: str, value: Timestamp, now_ms: int) -> int:
     """Check a time and return it in milliseconds since 1970."""
-    if not 0 <= value.nanos < 1_000_000_000:
-        raise InvalidArgument(field, f"nanos must lie in 0 .. 999999999, is {value.nanos}")
-    if value.seconds < _OLDEST_SECONDS:
+    seconds, nanos = value.seconds, value.nanos
+    if not 0 <= nanos < 1_000_000_000:
+        raise InvalidArgument(field, f"nanos must lie in 0 .. 999999999, is {nanos}")
+    if seconds < _OLDEST_SECONDS:
         raise InvalidArgument(field, "before the year 2000")
-    found = value.seconds * 1000 + value.nanos // 1_000_000
+    found = seconds * 1000 + nanos // 1_000_000
     if found > now_ms + MOST_AHEAD_MS:
         raise InvalidArgument(field, "in the future, by more than ten minutes")
     return found

@@ -10,7 +10,7 @@ from typing import TypedDict, TypeVar
 from artifacts.keys import item_key
 from gateway.api import checks
 from gateway.api.read_rules import read_rules
-from gateway.types import Ask, Event, EventType, Item
+from gateway.types import NO_EVENTS, Ask, Event, EventColumns, EventType, Item
 from plait.v1 import catalog_service_pb2 as catalog
 from plait.v1 import event_service_pb2 as events
 from plait.v1 import profile_service_pb2 as profiles
@@ -27,6 +27,7 @@ _SURFACES = {
     t.SURFACE_SESSION: "SESSION",
 }
 _EVENT_TYPES = tuple(map(int, EventType))
+_SEARCH = int(EventType.SEARCH)
 _MOST_EVENTS = 1_000
 _MOST_ITEMS = 1_000
 _MOST_IN_CART = 200
@@ -42,7 +43,7 @@ class _Shopper(TypedDict):
 
     user_id: str
     market: str
-    events: tuple[Event, ...]
+    events: EventColumns
 
 
 def read_recommend(request: api.RecommendRequest, now_ms: int, default_page: int) -> Ask:
@@ -149,13 +150,23 @@ def _shopper(shopper: api.Shopper, now_ms: int) -> _Shopper:
     return {
         "user_id": checks.name("shopper.user_id", shopper.user_id),
         "market": checks.name("shopper.market", shopper.market, checks.LONGEST_MARKET),
-        "events": _events("shopper.events", shopper.events, now_ms),
+        "events": _columns("shopper.events", shopper.events, now_ms),
     }
 
 
-def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
+def _columns(field: str, given: Sequence[t.Event], now_ms: int) -> EventColumns:
+    """Read a request's own events; a history of hundreds may come with each request."""
     if not given:
-        return ()
+        return NO_EVENTS
+
+    def told(event: t.Event) -> tuple[int, int, int, str, int]:
+        key, time_ms = _checked(event, now_ms)
+        return key, event.type, time_ms, event.event_id, 0
+
+    return EventColumns.of(_each(field, given, told))
+
+
+def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
     return tuple(_each(field, given, lambda event: _event(event, now_ms)))
 
 
@@ -169,31 +180,52 @@ def _each(field: str, given: Sequence[_G], read: Callable[[_G], _R]) -> Iterator
 
 
 def _event(event: t.Event, now_ms: int) -> Event:
-    if event.type not in _EVENT_TYPES:
-        raise checks.none_of("type", event.type, t.EventType.DESCRIPTOR, _EVENT_TYPES)
-    kind = EventType(event.type)
-    key = 0
-    if event.item_id or kind is not EventType.SEARCH:
-        key = item_key(checks.item_id("item_id", event.item_id))
-    when = now_ms
-    if event.HasField("event_time"):
-        when = checks.time_ms("event_time", event.event_time, now_ms)
-    price = checks.amount("price", event.price) if event.HasField("price") else None
-    query = checks.text("query", event.query, checks.LONGEST_QUERY)
-    if not key and not query.strip():
-        raise InvalidArgument("query", "required: this SEARCH is about no item either")
+    key, time_ms = _checked(event, now_ms)
     return Event(
         user_id=event.user_id.strip(),
         key=key,
-        type=kind,
-        time_ms=when,
-        event_id=checks.text("event_id", event.event_id, checks.LONGEST_EVENT_ID),
-        quantity=checks.amount("quantity", event.quantity) or 1.0,
-        price=price,
-        market=checks.name("market", event.market, checks.LONGEST_MARKET),
-        query=query,
-        ranking_id=checks.text("ranking_id", event.ranking_id, checks.LONGEST_RANKING_ID),
+        type=EventType(event.type),
+        time_ms=time_ms,
+        event_id=event.event_id,
+        quantity=event.quantity or 1.0,
+        price=event.price if event.HasField("price") else None,
+        market=event.market.strip(),
+        query=event.query,
+        ranking_id=event.ranking_id,
     )
+
+
+def _checked(event: t.Event, now_ms: int) -> tuple[int, int]:
+    """Check an event; return its item's key, 0 for none, and its time in ms."""
+    kind, item_id, query = event.type, event.item_id, event.query
+    if kind not in _EVENT_TYPES:
+        raise checks.none_of("type", kind, t.EventType.DESCRIPTOR, _EVENT_TYPES)
+    key = 0
+    if item_id or kind != _SEARCH:
+        key = item_key(checks.item_id("item_id", item_id))
+    time_ms = now_ms
+    if event.HasField("event_time"):
+        time_ms = checks.time_ms("event_time", event.event_time, now_ms)
+    if query:
+        checks.text("query", query, checks.LONGEST_QUERY)
+    if not key and not query.strip():
+        raise InvalidArgument("query", "required: this SEARCH is about no item either")
+    _check_rest(event)
+    return key, time_ms
+
+
+def _check_rest(event: t.Event) -> None:
+    """Check what most events lack: an absent field costs a look, and no call."""
+    if event.HasField("price"):
+        checks.amount("price", event.price)
+    if quantity := event.quantity:
+        checks.amount("quantity", quantity)
+    if event_id := event.event_id:
+        checks.text("event_id", event_id, checks.LONGEST_EVENT_ID)
+    if market := event.market:
+        checks.name("market", market, checks.LONGEST_MARKET)
+    if ranking_id := event.ranking_id:
+        checks.text("ranking_id", ranking_id, checks.LONGEST_RANKING_ID)
 
 
 def read_item(item: t.Item) -> Item:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
+from gateway.extending import extended
 from gateway.store import Store, StoreSettings
-from gateway.trails import Trails, extended
+from gateway.trails import Trails
 from gateway.trends import Trends
-from gateway.types import Event, EventType
+from gateway.types import Event, EventType, columns_of
 from tests.unit.gateway.test_catalogue import FUSION, item
 
 
@@ -66,6 +67,6 @@ async def test_what_is_recorded_counts_as_often_in_memory_as_after_a_restart(
         assert known.keys.tolist() == read.keys.tolist() == [1] * 4
         assert known.ids.tolist() == read.ids.tolist()
         # What a request brings may be what the store has already.
-        assert extended(known, [bought], 9) is known
+        assert extended(known, columns_of([bought]), 9) is known
     finally:
         store.stop()

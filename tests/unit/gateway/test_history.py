@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from gateway.extending import extended
 from gateway.history import History, HistorySettings, about, history_for
-from gateway.trails import EMPTY, extended
-from gateway.types import Ask, Event, EventType, Trail
+from gateway.trails import EMPTY
+from gateway.types import Ask, Event, EventType, Trail, columns_of
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000
@@ -17,11 +18,11 @@ def event(key: int, kind: EventType = EventType.PURCHASE, age_ms: int = 0, id_: 
 
 
 def trail(*events: Event) -> Trail:
-    return extended(EMPTY, events, 100)
+    return extended(EMPTY, columns_of(events), 100)
 
 
 def read(known: Trail, *inline: Event, surface: str = "HOME") -> History:
-    return history_for(Ask(surface, events=inline), known, NOW, SETTINGS)
+    return history_for(Ask(surface, events=columns_of(inline)), known, NOW, SETTINGS)
 
 
 def test_a_purchase_says_more_than_a_click_and_a_click_more_than_a_view() -> None:
@@ -114,7 +115,7 @@ def test_the_newest_opinion_of_an_item_decides_in_whatever_order_they_come() -> 
     like, dislike = event(2, EventType.LIKE, age_ms=1), event(2, EventType.DISLIKE)
     for told in ([like, dislike], [dislike, like]):
         assert trail(*told).disliked.tolist() == [2]
-        assert extended(trail(told[0]), told[1:], 100).disliked.tolist() == [2]
+        assert extended(trail(told[0]), columns_of(told[1:]), 100).disliked.tolist() == [2]
         assert read(EMPTY, *told).disliked.tolist() == [2]
     # Of one moment the one that came last.
     assert trail(event(2, EventType.LIKE), dislike).disliked.tolist() == [2]
@@ -123,7 +124,7 @@ def test_the_newest_opinion_of_an_item_decides_in_whatever_order_they_come() -> 
 
 def test_a_like_takes_a_dislike_back() -> None:
     known = trail(event(2, EventType.DISLIKE, DAY))
-    assert extended(known, [event(2, EventType.LIKE)], 100).disliked.tolist() == []
+    assert extended(known, columns_of([event(2, EventType.LIKE)]), 100).disliked.tolist() == []
 
 
 def test_an_opinion_of_the_request_that_is_older_than_all_that_is_remembered_changes_nothing() -> (
@@ -134,7 +135,7 @@ def test_an_opinion_of_the_request_that_is_older_than_all_that_is_remembered_cha
         (EventType.DISLIKE, EventType.LIKE),
         (EventType.LIKE, EventType.DISLIKE),
     ):
-        known = extended(EMPTY, [event(2, newest, DAY), *views], 5)
+        known = extended(EMPTY, columns_of([event(2, newest, DAY), *views]), 5)
         before = known.disliked.tolist()
         assert read(known, event(2, older, 2 * DAY, "late")).disliked.tolist() == before
         changed = read(known, event(2, older, DAY - 1, "late")).disliked.tolist()
@@ -143,4 +144,4 @@ def test_an_opinion_of_the_request_that_is_older_than_all_that_is_remembered_cha
 
 def test_purchases_are_remembered_beyond_the_newest_events() -> None:
     events = [event(n, age_ms=DAY) for n in range(1, 50)]
-    assert set(extended(EMPTY, events, 5).purchased.tolist()) == set(range(1, 50))
+    assert set(extended(EMPTY, columns_of(events), 5).purchased.tolist()) == set(range(1, 50))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.fusion.pipeline import build_pool
 from gateway.paging import Rankings
-from gateway.types import Ask, Event, EventType, Facts, Ranking, RuleSpec, Timings
+from gateway.types import Ask, Event, EventType, Facts, Ranking, RuleSpec, Timings, columns_of
 from services.runtime.errors import FailedPrecondition, InvalidArgument
 from tests.unit.fusion.builders import query
 
-VIEW = Event("ann", 1, EventType.VIEW, 1)
+VIEWED = columns_of([Event("ann", 1, EventType.VIEW, 1)])
 
 
 def ranking(size: int, ranking_id: str = "00" * 8) -> Ranking:
@@ -81,14 +81,14 @@ def test_a_token_turns_the_pages_of_its_own_request_whatever_was_in_it(mine: Ask
             continue
         with pytest.raises(InvalidArgument, match="another request"):
             rankings.next_page(replace(ask, page_token=token))
-    again = replace(mine, page_size=3, page_token=token, events=(VIEW,))
+    again = replace(mine, page_size=3, page_token=token, events=VIEWED)
     assert rankings.next_page(again).places.tolist() == [2, 3, 4]
 
 
 def test_a_ranking_is_kept_without_what_only_made_it() -> None:
     rankings = Rankings(lambda _: True, capacity=10, seconds=60)
     large = Ask(
-        "CART", "ann", events=(VIEW,), item_ids=("1",), rules=RuleSpec(exclude=("2",)), text="t"
+        "CART", "ann", events=VIEWED, item_ids=("1",), rules=RuleSpec(exclude=("2",)), text="t"
     )
     token = rankings.first_page(replace(ranking(5), ask=large), 2).next_token
     kept = rankings.next_page(replace(large, page_token=token)).ranking.ask

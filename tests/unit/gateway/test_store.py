@@ -11,11 +11,12 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import StoreFailed, StoreInUse, StoreRefused
+from gateway.extending import extended
 from gateway.reads import MOST_KEYS, MarketTrend
 from gateway.seed import EventBatch, SeedError, seed
 from gateway.store import Store, StoreSettings
-from gateway.trails import EMPTY, Trails, extended
-from gateway.types import Event, EventType, Item
+from gateway.trails import EMPTY, Trails
+from gateway.types import Event, EventType, Item, columns_of
 from gateway.writer import GroupCommit
 from tests.support.disks import small_disk
 
@@ -58,7 +59,7 @@ async def test_of_very_many_things_bought_or_disliked_the_latest_are_read_back(
     keys = trail.purchased if kind is BUY else trail.disliked
     assert keys.tolist() == list(range(MOST_KEYS, 0, -1))
     # One more takes the place of the oldest, as in the file.
-    later = extended(trail, [event(most, time_ms=most, kind=kind)], 5)
+    later = extended(trail, columns_of([event(most, time_ms=most, kind=kind)]), 5)
     keys = later.purchased if kind is BUY else later.disliked
     assert sorted(keys.tolist()) == [*range(1, MOST_KEYS), most]
 
@@ -125,7 +126,7 @@ async def test_memory_and_file_agree_on_which_opinion_is_the_newest(
     remembered = EMPTY
     for call in [[one, other]] if together else [[one], [other]]:
         await store.record(call, ignore)
-        remembered = extended(remembered, call, 5)
+        remembered = extended(remembered, columns_of(call), 5)
     read = await store.trail("u")
     assert bool(len(read.disliked)) == bool(len(remembered.disliked)) == disliked
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.errors import StoreCorrupt
+from gateway.extending import extended
 from gateway.reads import MOST_KEYS
-from gateway.trails import EMPTY, UNREAD, Trails, extended
-from gateway.types import Event, EventType, Trail
+from gateway.trails import EMPTY, UNREAD, Trails
+from gateway.types import Event, EventType, Trail, columns_of
 
 # Far beyond what any test takes, on time.perf_counter().
 LATER = 1e9
@@ -31,7 +32,7 @@ class FakeStore:
 
     async def read(self, user_id: str) -> Trail:
         self.reads += 1
-        found = extended(EMPTY, [e for e in self.events if e.user_id == user_id], 10)
+        found = extended(EMPTY, columns_of(e for e in self.events if e.user_id == user_id), 10)
         await self.let.wait()
         return found
 
@@ -190,7 +191,7 @@ def test_what_one_shopper_bought_is_bounded_and_the_latest_stays() -> None:
     trail = EMPTY
     for start in range(1, 12_000, 1_000):
         bought = [Event("u", k, EventType.PURCHASE, k) for k in range(start, start + 1_000)]
-        trail = extended(trail, bought, 10)
+        trail = extended(trail, columns_of(bought), 10)
     assert len(trail.purchased) == MOST_KEYS
     assert {11_001, 12_000} <= set(trail.purchased.tolist())
 
@@ -219,11 +220,11 @@ async def test_an_event_as_a_read_ends_is_in_the_next_answer_though_there_is_no_
 
 def test_what_a_read_left_out_came_before_all_of_the_same_moment_that_it_did_not() -> None:
     held = [numbered(number, EventType.DISLIKE) for number in (2, 3)]
-    trail = replace(extended(EMPTY, held, 2), seen=3)
+    trail = replace(extended(EMPTY, columns_of(held), 2), seen=3)
     # Told of late, though the read saw it and kept the two after it.
-    found = extended(trail, [numbered(1, EventType.LIKE)], 2)
+    found = extended(trail, columns_of([numbered(1, EventType.LIKE)]), 2)
     assert (found.ids.tolist(), found.disliked.tolist()) == ([-2, -3], [1])
-    found = extended(trail, [numbered(4, EventType.LIKE)], 2)
+    found = extended(trail, columns_of([numbered(4, EventType.LIKE)]), 2)
     assert (found.ids.tolist(), found.disliked.tolist()) == ([-3, -4], [])
 
 
