@@ -49,11 +49,13 @@ from gateway.api.servicer import Parts
 from gateway.api.write import Cards, write_page
 from gateway.app import GatewayApplication
 from gateway.config import GatewayConfig
+from gateway.extending import extended
 from gateway.fusion.diversify import diversify
 from gateway.fusion.pipeline import SCORING, STAGES, build_pool, run
 from gateway.merging import MOST, Merge, run_together
 from gateway.retrieval import Gathered
 from gateway.situation import Situation
+from gateway.trails import EMPTY
 from gateway.types import Ask, Page
 from plait.v1 import recommendation_service_pb2 as api
 from plait.v1 import types_pb2 as types
@@ -157,7 +159,8 @@ async def one_request(parts: Parts, request: bytes) -> Seen:
     trail = await recommender._trails.get(ask.user_id, time.perf_counter() + 5)
     situation = recommender._situations.build(ask, trail, _now())
     gathered = await recommender._retrieval.gather(situation, time.perf_counter() + 5)
-    page = await parts.slates.page(ask, None)
+    # What explains it is kept with it, and costs nothing until it is asked for.
+    page = await parts.slates.page(replace(ask, explain=True), None)
     return Seen(ask, situation, gathered, page)
 
 
@@ -165,22 +168,37 @@ def around(parts: Parts, request: bytes, seen: Seen) -> dict[str, float]:
     """Return what the parts around the merge take."""
     recommender, cards = parts.slates._recommender, Cards()
     trail = recommender._trails._trails[seen.ask.user_id]
-    reply = write_page(api.RecommendResponse(), seen.page, parts.catalogue, cards)
+    plain = replace(seen.page, ranking=replace(seen.page.ranking, facts=None))
+
+    def write(page: Page) -> api.RecommendResponse:
+        return write_page(api.RecommendResponse(), page, parts.catalogue, cards)
+
     ranking = seen.page.ranking
-    message = api.RecommendRequest.FromString(request)
+    message, inline = api.RecommendRequest.FromString(request), _with_history(request)
+    told = read_recommend(inline, _now(), 20)
     return {
         "read the request": least(lambda: read_recommend(message, _now(), 20)),
+        f"with {HISTORY} events": least(lambda: read_recommend(inline, _now(), 20)),
+        "join them to an empty past": least(lambda: extended(EMPTY, told.events, HISTORY)),
         "situation": least(lambda: recommender._situations.build(seen.ask, trail, _now())),
         "item keys to rows": least(
             lambda: recommender._retrieval._to_rows([*seen.gathered.answers.values()])
         ),
         "cut the page": least(lambda: parts.slates._rankings.first_page(ranking, 20)),
-        "write the reply": least(
-            lambda: write_page(api.RecommendResponse(), seen.page, parts.catalogue, cards)
-        ),
-        "serialise it": least(reply.SerializeToString),
-        "metrics": least(lambda: observe.note_page(seen.page, 0.001, first=True)),
+        "write the reply": least(partial(write, plain)),
+        "write it explained": least(partial(write, seen.page)),
+        "serialise it": least(write(plain).SerializeToString),
+        "metrics": least(lambda: observe.note_page(plain, 0.001, first=True)),
     }
+
+
+def _with_history(request: bytes) -> api.RecommendRequest:
+    """Return a request that brings its shopper's history."""
+    message = api.RecommendRequest.FromString(request)
+    for number in range(HISTORY):
+        event = message.shopper.events.add(item_id=str(number + 1), type=types.EVENT_TYPE_PURCHASE)
+        event.event_time.FromMilliseconds(_now() - 60_000 * (HISTORY - number))
+    return message
 
 
 def merging(seen: Seen) -> dict[str, float]:

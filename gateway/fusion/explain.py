@@ -8,11 +8,13 @@ what rules and diversity moved, and both are reported.
 """
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
+from artifacts.compiled import INTS, ROWS, TABLE, compiled
 from gateway.fusion.fuse import convex_parts
-from gateway.fusion.reason import Reason, find_reason, reason_text
+from gateway.fusion.reason import Reason, reason_text, reasons
 from gateway.fusion.types import NORMAL, Floats, Ints, Pool, Query, Rows
 
 __all__ = ["Contribution", "Explanation", "Reason", "explain", "ranks", "reason_text"]
@@ -47,38 +49,49 @@ class Explanation:
 
 def explain(query: Query, pool: Pool, positions: Rows) -> list[Explanation]:
     """Explain the candidates at `positions` (indices into the pool, as in pool.order)."""
-    total = pool.total
-    rank = ranks(pool.scores, query.columns.keys[pool.rows])
-    moved = _moved(pool)
+    moved = _moved(pool)[positions].tolist()
     parts, rest = _parts(query, pool, positions)
-    added = np.maximum(parts, 0)
-    whole = added.sum(axis=0)
-    share = np.divide(added, whole, out=np.zeros_like(added), where=whole > 0)
     return [
         Explanation(
-            row=int(pool.rows[at]),
-            score=float(total[at]),
-            contributions=_contributions(query, pool, (at, rank), share[:, n], parts[:, n]),
-            adjustments=_adjustments(pool, at, float(rest[n])),
-            rules=_rules(pool, at, int(moved[at])),
-            reason=find_reason(query, pool, at),
-            moved=int(moved[at]),
+            row=row,
+            score=score,
+            contributions=contributions,
+            adjustments=adjustments,
+            rules=_rules(pool, at, places),
+            reason=reason,
+            moved=places,
         )
-        for n, at in enumerate(int(p) for p in positions)
+        for at, row, score, contributions, adjustments, reason, places in zip(
+            positions.tolist(),
+            pool.rows[positions].tolist(),
+            pool.total[positions].tolist(),
+            _contributions(query, pool, positions, parts),
+            _adjustments(pool, positions, rest),
+            reasons(query, pool, positions),
+            moved,
+            strict=True,
+        )
     ]
 
 
-def ranks(scores: Floats, keys: Ints) -> Rows:
-    """Return each candidate's rank within each source, 1 first, 0 where absent [S, P].
+@compiled(TABLE, INTS, ROWS)
+def ranks(scores: Floats, keys: Ints, positions: Rows) -> Rows:
+    """Return the rank of some candidates [N] within each source [S, P], 0 where absent [S, N].
 
-    Equal scores rank by key [P], as the learned ranker reads them.
+    1 is the first. Equal scores rank by key [P], as the learned ranker reads them.
     """
-    some = np.broadcast_to(keys, scores.shape)
-    best_first = np.lexsort((some, -scores), axis=1)  # NaN sorts to the end
-    numbers = np.broadcast_to(np.arange(1, scores.shape[1] + 1, dtype=np.int32), scores.shape)
-    rank = np.empty(scores.shape, np.int32)
-    np.put_along_axis(rank, best_first, numbers, axis=1)
-    return np.where(np.isnan(scores), np.int32(0), rank)
+    found = np.zeros((len(scores), len(positions)), np.int32)
+    for s in range(len(scores)):
+        for n in range(len(positions)):
+            at = positions[n]
+            mine = scores[s, at]
+            if np.isnan(mine):
+                continue
+            found[s, n] = 1
+            for p in range(scores.shape[1]):  # NaN is neither more nor equal
+                other = scores[s, p]
+                found[s, n] += other > mine or (other == mine and keys[p] < keys[at])
+    return found
 
 
 def _parts(query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
@@ -89,26 +102,41 @@ def _parts(query: Query, pool: Pool, positions: Rows) -> tuple[Floats, Floats]:
 
 
 def _contributions(
-    query: Query, pool: Pool, place: tuple[int, Rows], share: Floats, parts: Floats
-) -> tuple[Contribution, ...]:
-    at, rank = place
-    return tuple(
-        Contribution(
-            source=source,
-            score=None if np.isnan(pool.scores[s, at]) else float(pool.scores[s, at]),
-            rank=int(rank[s, at]),
-            calibrated=float(np.nan_to_num(pool.calibrated[s, at])),
-            weight=0.0 if pool.learned else float(pool.weights[s]),
-            share=float(share[s]),
-            value=float(parts[s]),
+    query: Query, pool: Pool, positions: Rows, parts: Floats
+) -> list[tuple[Contribution, ...]]:
+    """Return what each source contributed to each candidate; `parts` [S, N]."""
+    added = np.maximum(parts, 0)
+    whole = added.sum(axis=0)
+    share = np.divide(added, whole, out=np.zeros_like(added), where=whole > 0)
+    keys = query.columns.keys[pool.rows]
+    rank = ranks(np.ascontiguousarray(pool.scores), keys, positions.astype(np.int32))
+    weight = [0.0] * len(query.sources) if pool.learned else pool.weights.tolist()
+    scores = pool.scores[:, positions]
+    calibrated = np.nan_to_num(pool.calibrated[:, positions])
+    columns = [
+        # By plain numbers: what numpy takes for one is twenty times what Python does.
+        map(
+            Contribution,
+            repeat(source),
+            [None if score != score else score for score in scores[s].tolist()],  # noqa: PLR0124 -- NaN
+            rank[s].tolist(),
+            calibrated[s].tolist(),
+            repeat(weight[s]),
+            share[s].tolist(),
+            parts[s].tolist(),
         )
         for s, source in enumerate(query.sources)
-    )
+    ]
+    return list(zip(*columns, strict=True))
 
 
-def _adjustments(pool: Pool, at: int, rest: float) -> tuple[tuple[str, float], ...]:
-    named = [(name, float(term[at])) for name, term in pool.terms.items() if name != "fused"]
-    return (("habits", rest), *named) if pool.learned else tuple(named)
+def _adjustments(pool: Pool, positions: Rows, rest: Floats) -> list[tuple[tuple[str, float], ...]]:
+    """Return every term but "fused" of each candidate, with its name; `rest` [N]."""
+    named = {name: term[positions] for name, term in pool.terms.items() if name != "fused"}
+    if pool.learned:
+        named = {"habits": rest, **named}
+    columns = [zip(repeat(name), term.tolist()) for name, term in named.items()]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(positions)
 
 
 def _rules(pool: Pool, at: int, moved: int) -> tuple[str, ...]:

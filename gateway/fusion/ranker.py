@@ -60,7 +60,9 @@ class PoolRanker:
         if not _ranks_all(query, pool):
             summed = convex(query, pool)
             best = _shortlist(query, pool, summed)
-            ranked = np.isin(positions, best)
+            ranked = np.zeros(len(pool.rows), np.bool_)
+            ranked[best] = True
+            ranked = ranked[positions]
             behind = positions[~ranked]
             whole = summed[behind]
             scale = np.divide(

@@ -15,6 +15,8 @@ from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 _RELATED = 0.2
 # Above this part of the market's strongest trend an item is said to trend.
 _TRENDING = 0.25
+# Surfaces that are about items, and how what is like one of these is called there.
+_ABOUT = {"ITEM": "similar_to", "CART": "goes_with_cart"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +52,73 @@ def reason_text(reason: Reason, title: str = "", query: str = "") -> str:
     return _WORDS[reason.kind].format(title=title or "an item like this", query=query)
 
 
-def find_reason(query: Query, pool: Pool, position: int) -> Reason:
-    """Return the plainest reason for the candidate at pool index `position`."""
-    row = int(pool.rows[position])
-    scored = bool(np.any(~np.isnan(pool.scores[:, position])))
-    if query.surface == "SEARCH" and (scored or row in query.named):
-        return Reason("matches_query")
-    if query.surface in ("ITEM", "CART") and len(query.context) and scored:
-        near, _ = _nearest(query, row, query.context)
-        return Reason("similar_to" if query.surface == "ITEM" else "goes_with_cart", near)
-    personal = scored or pool.learned  # the ranker knows the shopper's habits by itself
-    return (_from_history(query, row) if personal else None) or _from_market(query, row)
+def reasons(query: Query, pool: Pool, positions: Rows) -> list[Reason]:
+    """Return the plainest reason for each of the candidates at these pool indices [N]."""
+    scored: list[bool] = np.any(~np.isnan(pool.scores[:, positions]), axis=0).tolist()
+    rows: list[int] = pool.rows[positions].tolist()
+    if query.surface == "SEARCH":
+        named = [known or row in query.named for row, known in zip(rows, scored, strict=True)]
+    else:
+        named = [False] * len(rows)
+    about = _Others(query, query.context) if query.surface in _ABOUT else None
+    past = _Past(query)
+    found = []
+    for row, known, match in zip(rows, scored, named, strict=True):
+        if match:
+            found.append(Reason("matches_query"))
+        elif about is not None and len(about.rows) and known:
+            found.append(Reason(_ABOUT[query.surface], about.nearest(row)[0]))
+        else:
+            # The ranker knows the shopper's habits by itself.
+            personal = past.reason(row) if known or pool.learned else None
+            found.append(personal or _from_market(query, row))
+    return found
 
 
-def _from_history(query: Query, row: int) -> Reason | None:
-    """What the shopper did with the item, or else with one like it, on SESSION first in it."""
-    recommends = _recommends(query, query.history, query.history_weight)
-    history = query.history[recommends]
-    bought = _bought(query)[recommends]
-    had = history == row
-    if np.any(had):
-        return Reason("buy_again" if np.any(had & bought) else "seen_before", row)
-    if query.surface == "SESSION" and len(query.session):
-        theirs = query.session[_recommends(query, query.session, query.session_weight)]
-        near, cosine = _nearest(query, row, theirs)
-        if cosine >= _RELATED:
-            return _because(near, history[bought])
-    near, cosine = _nearest(query, row, history)
-    return _because(near, history[bought]) if cosine >= _RELATED else None
+class _Others:
+    """Items that another may be like; their vectors are gathered once for a page."""
+
+    def __init__(self, query: Query, rows: Rows) -> None:
+        self.rows = rows
+        self._all = query.columns.vectors
+        self._vectors: Floats | None = None
+
+    def nearest(self, row: int) -> tuple[int, float]:
+        """Return the one nearest to `row` by item vector, and the cosine.
+
+        The newest of equals; without any vector the newest of all, cosine 0.
+        """
+        if not len(self.rows):
+            return -1, 0.0
+        if self._vectors is None:
+            self._vectors = self._all[self.rows]
+        cosine = self._vectors @ self._all[row]
+        at = len(cosine) - 1 - int(cosine[::-1].argmax())
+        return int(self.rows[at]), float(cosine[at])
+
+
+class _Past:
+    """What a shopper did, as far as it recommends something."""
+
+    def __init__(self, query: Query) -> None:
+        recommends = _recommends(query, query.history, query.history_weight)
+        self._history = _Others(query, query.history[recommends])
+        self._had = set(self._history.rows.tolist())
+        self._bought = set(self._history.rows[_bought(query)[recommends]].tolist())
+        self._places = [self._history]
+        if query.surface == "SESSION" and len(query.session):  # there first what is of it
+            theirs = query.session[_recommends(query, query.session, query.session_weight)]
+            self._places.insert(0, _Others(query, theirs))
+
+    def reason(self, row: int) -> Reason | None:
+        """What the shopper did with an item, or else with one like it."""
+        if row in self._had:
+            return Reason("buy_again" if row in self._bought else "seen_before", row)
+        for others in self._places:
+            near, cosine = others.nearest(row)
+            if cosine >= _RELATED:
+                return Reason("because_bought" if near in self._bought else "because_viewed", near)
+        return None
 
 
 def _recommends(query: Query, rows: Rows, weights: Floats) -> Bools:
@@ -86,10 +127,6 @@ def _recommends(query: Query, rows: Rows, weights: Floats) -> Bools:
     if len(query.rules.disliked):
         wanted &= ~np.isin(rows, query.rules.disliked)
     return wanted
-
-
-def _because(near: int, bought: Rows) -> Reason:
-    return Reason("because_bought" if np.any(bought == near) else "because_viewed", near)
 
 
 def _from_market(query: Query, row: int) -> Reason:
@@ -106,16 +143,3 @@ def _bought(query: Query) -> Bools:
     if len(query.history_bought) == len(query.history):
         return query.history_bought
     return np.zeros(len(query.history), np.bool_)
-
-
-def _nearest(query: Query, row: int, others: Rows) -> tuple[int, float]:
-    """Return the row of `others` nearest to `row` by item vector, and the cosine.
-
-    The newest of equals; without any vector the newest of all, cosine 0.
-    """
-    if not len(others):
-        return -1, 0.0
-    vectors = query.columns.vectors
-    cosine = vectors[others] @ vectors[row]
-    at = len(others) - 1 - int(cosine[::-1].argmax())
-    return int(others[at]), float(cosine[at])

@@ -37,7 +37,14 @@ def test_a_fallback_has_no_shares_but_a_named_term() -> None:
 
 def test_ranks_count_from_one_and_skip_the_absent() -> None:
     scores = np.array([[0.1, NAN, 0.9], [NAN, NAN, NAN]], np.float32)
-    assert ranks(scores, np.arange(3)).tolist() == [[2, 0, 1], [0, 0, 0]]
+    everyone = np.arange(3, dtype=np.int32)
+    assert ranks(scores, np.arange(3), everyone).tolist() == [[2, 0, 1], [0, 0, 0]]
+
+
+def test_equal_scores_rank_by_key() -> None:
+    scores = np.array([[0.5, 0.5, 0.9, 0.5]], np.float32)
+    keys, some = np.array([30, 10, 5, 20]), np.array([0, 3, 1], np.int32)
+    assert ranks(scores, keys, some).tolist() == [[4, 3, 2]]
 
 
 def test_what_diversity_moved_is_told() -> None:
