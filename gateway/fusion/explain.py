@@ -7,8 +7,10 @@ adjustment "habits". Order is the score's, apart from
 what rules and diversity moved, and both are reported.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from gateway.fusion.reason import Reason, reason_text, reasons
 from gateway.fusion.types import NORMAL, Floats, Ints, Pool, Query, Rows
 
 __all__ = ["Contribution", "Explanation", "Reason", "explain", "ranks", "reason_text"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def _contributions(
         )
         for s, source in enumerate(query.sources)
     ]
-    return list(zip(*columns, strict=True))
+    return _by_candidate(columns, len(positions))
 
 
 def _adjustments(pool: Pool, positions: Rows, rest: Floats) -> list[tuple[tuple[str, float], ...]]:
@@ -136,7 +140,12 @@ def _adjustments(pool: Pool, positions: Rows, rest: Floats) -> list[tuple[tuple[
     if pool.learned:
         named = {"habits": rest, **named}
     columns = [zip(repeat(name), term.tolist()) for name, term in named.items()]
-    return list(zip(*columns, strict=True)) if columns else [()] * len(positions)
+    return _by_candidate(columns, len(positions))
+
+
+def _by_candidate(columns: Sequence[Iterable[_T]], size: int) -> list[tuple[_T, ...]]:
+    """Turn columns of `size` into rows; also none of them."""
+    return list(zip(*columns, strict=True)) if columns else [()] * size
 
 
 def _rules(pool: Pool, at: int, moved: int) -> tuple[str, ...]:

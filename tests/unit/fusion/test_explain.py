@@ -35,6 +35,11 @@ def test_a_fallback_has_no_shares_but_a_named_term() -> None:
     assert found.reason == Reason("popular")
 
 
+def test_a_gateway_that_has_no_sources_explains_what_it_shows() -> None:
+    found = told(query(sources=(), weights={}, limit=2), {})[0]
+    assert (found.contributions, found.reason) == ((), Reason("popular"))
+
+
 def test_ranks_count_from_one_and_skip_the_absent() -> None:
     scores = np.array([[0.1, NAN, 0.9], [NAN, NAN, NAN]], np.float32)
     everyone = np.arange(3, dtype=np.int32)
