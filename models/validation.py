@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from artifacts.engine import Engine
-from models.data.splits import has_split
+from models.data.fitting import has_split
 from models.evaluate.metrics import summarise
 from models.evaluate.ranking import Asking, rank
 from models.evaluate.task import Task, make_task

@@ -22,8 +22,10 @@ from cli.evaluation.variety import sweeps
 from cli.evaluation.ways import crosses
 from models.curves import curves_of
 from models.data.errors import SplitError
+from models.data.fitting import remedy
 from models.evaluate.judge import Entry, judge, reliability
 from models.evaluate.looks import Looks, make_looks
+from models.evaluate.parts import base_protocol
 from models.evaluate.report import Ablation, Bin, Subset, Sweep, Table
 from models.evaluate.slices import make_slices
 from models.evaluate.task import Task, make_task
@@ -31,6 +33,7 @@ from models.evaluate.work import code_of
 from models.fusion.config import quantiles_of
 from models.train import has_length, reasons
 
+_AGAIN = "all that those with a history wanted they had before: judge by it with --include-seen"
 Ask = Callable[[Job, Asked, Sources], dict[str, Answers]]
 
 
@@ -77,9 +80,10 @@ def ask_for(job: Job, *, together: bool) -> Asked:
 def checked(task: Task, job: Job) -> Task:
     """Return the task; raises SplitError where nobody can be asked."""
     if not task.user_ids:
+        known, protocol = job.dataset, job.plan.protocol
         raise SplitError(
-            f"{job.dataset.path}: nobody judged has a history and a target ({job.parts.note}); "
-            "try another protocol, or --include-seen where people buy again"
+            f"{known.path}: nobody judged has a history and a target ({job.parts.note}); "
+            + (_AGAIN if task.only_seen else remedy(known, but=base_protocol(known, protocol)))
         )
     return task
 

@@ -6,15 +6,16 @@ each user's last event out does it only within the user, and is kept for
 comparison with published numbers.
 """
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
+from models.data.cuts import FEWEST_MOMENTS, FRACTION, cut_by_days, cut_by_fractions
 from models.data.dataset import Dataset
 from models.data.errors import SplitError
+from models.data.fitting import SHORTEST, check_users, has_split, remedy
 from models.data.schema import SPLITS
 
 PROTOCOLS = ("time-split", "leave-one-out", "given-split")
@@ -43,6 +44,7 @@ def make_split(dataset: Dataset, protocol: str, *, seed: int = 0) -> Split:
             f"{dataset.path}: there are no events to hold out; import some, or judge rated "
             "queries with the protocol search"
         )
+    check_users(dataset)
     if protocol == "time-split":
         return time_split(dataset)
     if protocol == "leave-one-out":
@@ -55,8 +57,8 @@ def make_split(dataset: Dataset, protocol: str, *, seed: int = 0) -> Split:
 def time_split(
     dataset: Dataset,
     *,
-    valid_fraction: float = 0.1,
-    test_fraction: float = 0.1,
+    valid_fraction: float = FRACTION,
+    test_fraction: float = FRACTION,
     valid_days: float | None = None,
     test_days: float | None = None,
 ) -> Split:
@@ -70,16 +72,15 @@ def time_split(
     events = dataset.events
     if dataset.info.times != "time" or events["time"].null_count() or not events.height:
         raise SplitError(
-            f"{dataset.path}: events have no time, so they cannot be split by it; "
-            f"{_remedy(dataset)}"
+            f"{dataset.path}: events have no time, so they cannot be split by it; {remedy(dataset)}"
         )
     if (valid_days is None) != (test_days is None):
         raise SplitError("give both valid_days and test_days, or neither")
     if valid_days is not None and test_days is not None:
-        t1, t2 = _cut_by_days(events["time"], valid_days, test_days)
+        t1, t2 = cut_by_days(events["time"], valid_days, test_days)
     else:
         _check_moments(dataset)
-        t1, t2 = _cut_by_fractions(events["time"], valid_fraction, test_fraction)
+        t1, t2 = cut_by_fractions(events["time"], valid_fraction, test_fraction)
     time = pl.col("time")
     split = Split(
         train=events.filter(time < t1),
@@ -106,18 +107,17 @@ def leave_one_out(dataset: Dataset) -> Split:
     """
     if dataset.info.times == "none":
         raise SplitError(
-            f"{dataset.path}: events have no order, so no event is a user's last; "
-            f"{_remedy(dataset)}"
+            f"{dataset.path}: events have no order, so no event is a user's last; {remedy(dataset)}"
         )
     later = _with_places(dataset.events)
-    wanted, place, enough = pl.col("wanted"), pl.col("left"), pl.col("all") >= 3
+    wanted, place, enough = pl.col("wanted"), pl.col("left"), pl.col("all") >= SHORTEST
     train = later.filter(~enough | (place > 2) | ((place == 2) & ~wanted))
     valid = later.filter(enough & (((place == 2) & wanted) | ((place == 1) & ~wanted)))
     test = later.filter(enough & (((place == 1) & wanted) | (place == 0)))
     if not test.height:
         raise SplitError(
             f"{dataset.path}: no user has three events or more; "
-            f"{_remedy(dataset, but='leave-one-out')}"
+            f"{remedy(dataset, but='leave-one-out')}"
         )
     short = later.filter(~enough)["user_id"].n_unique()
     note = (
@@ -138,7 +138,7 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     if not has_split(events):
         raise SplitError(
             f"{dataset.path}: the data came without a split for every event; "
-            f"{_remedy(dataset, but='given-split')}"
+            f"{remedy(dataset, but='given-split')}"
         )
     train, valid, test = (events.filter(pl.col("split") == name) for name in SPLITS)
     if valid.height:
@@ -158,11 +158,6 @@ def given_split(dataset: Dataset, *, valid_fraction: float = 0.1, seed: int = 0)
     return Split(train.filter(~chosen), train.filter(chosen), test, note)
 
 
-def has_split(events: pl.DataFrame) -> bool:
-    """Say whether the data came with a split for every event."""
-    return events.height > 0 and events["split"].null_count() == 0
-
-
 def _with_places(events: pl.DataFrame) -> pl.DataFrame:
     """Add to events, in order: wanted (no dislike), left and all.
 
@@ -178,79 +173,12 @@ def _with_places(events: pl.DataFrame) -> pl.DataFrame:
     return counted.sort("user_id", "order", maintain_order=True)
 
 
-def _remedy(dataset: Dataset, but: str = "") -> str:
-    """Name the protocols that fit the data, or say what to import where none does."""
-    fitting = {
-        "time-split": dataset.info.times == "time",
-        "leave-one-out": dataset.info.times != "none",
-        "given-split": has_split(dataset.events),
-    }
-    names = [name for name, fits in fitting.items() if fits and name != but]
-    if names:
-        return f"use the protocol {' or '.join(names)}"
-    return (
-        "no protocol fits: import the data anew, from csv or parquet, with times "
-        "(--map time=COLUMN) or with a split (--map split=COLUMN)"
-    )
-
-
 def _check_moments(dataset: Dataset) -> None:
     """Raise SplitError where there are too few moments to cut between."""
     moments = dataset.events["time"].n_unique()
-    if moments < 3:
+    if moments < FEWEST_MOMENTS:
         raise SplitError(
             f"{dataset.path}: all events are of {moments} moment{'s'[: moments > 1]}, and three "
             "are needed to cut train, valid and test by time; import finer times, or "
-            f"{_remedy(dataset, but='time-split')}"
+            f"{remedy(dataset, but='time-split')}"
         )
-
-
-def _cut_by_days(
-    times: pl.Series, valid_days: float, test_days: float
-) -> tuple[datetime, datetime]:
-    _check_positive(valid_days=valid_days, test_days=test_days)
-    t2 = _moment(times.sort(), -1) - timedelta(days=test_days)
-    return t2 - timedelta(days=valid_days), t2
-
-
-def _cut_by_fractions(
-    times: pl.Series, valid_fraction: float, test_fraction: float
-) -> tuple[datetime, datetime]:
-    _check_positive(valid_fraction=valid_fraction, test_fraction=test_fraction)
-    if valid_fraction + test_fraction >= 1:
-        raise SplitError("valid_fraction and test_fraction must leave something to train on")
-    ordered, count = times.sort(), len(times)
-    wanted = (
-        int(count * (1 - test_fraction - valid_fraction)),
-        min(int(count * (1 - test_fraction)), count - 1),
-    )
-    # The first event of each moment: nothing else can begin a part.
-    starts = np.flatnonzero(np.append(True, (ordered.diff()[1:].dt.total_microseconds() > 0)))
-    t1, t2 = _apart(starts.tolist(), *wanted)
-    return _moment(ordered, t1), _moment(ordered, t2)
-
-
-def _apart(starts: list[int], t1: int, t2: int) -> tuple[int, int]:
-    """Return the starts of the moments that hold t1 and t2; where a part would be empty, near ones.
-
-    There are three starts at least.
-    """
-    first, second = (bisect_right(starts, at) - 1 for at in (t1, t2))
-    first = max(first, 1)
-    if first < second:
-        return starts[first], starts[second]
-    near = [(starts[n], starts[n + 1]) for n in (first - 1, first) if 0 < n < len(starts) - 1]
-    return min(near, key=lambda cuts: abs(cuts[0] - t1) + abs(cuts[1] - t2))
-
-
-def _moment(times: pl.Series, index: int) -> datetime:
-    moment = times[min(index, len(times) - 1)]
-    if not isinstance(moment, datetime):
-        raise SplitError(f"{moment!r} is no time")
-    return moment
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise SplitError(f"{name} is {value}, must be positive")

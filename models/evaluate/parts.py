@@ -45,13 +45,18 @@ def make_parts(
     split = make_split(dataset, base_protocol(dataset, protocol), seed=seed)
     if judged == "test":
         if not split.test.height:
+            judge = "judge the validation part, or " if split.valid.height else ""
             raise SplitError(
-                f"{dataset.path}: there is no test part to judge; judge the validation part, or "
-                "import the data anew with a test part"
+                f"{dataset.path}: there is no test part to judge; {judge}import the data anew with "
+                "a test part"
             )
         return Parts(split.train, split.valid, split.test, split.note)
     if not split.valid.height:
-        raise SplitError(f"{dataset.path}: there is no validation part to judge; judge the test")
+        judge = "judge the test part, or " if split.test.height else ""
+        raise SplitError(
+            f"{dataset.path}: there is no validation part to judge; {judge}import the data anew "
+            "with a validation part, or with more events of each user"
+        )
     note = f"{split.note}; the test part is left out, validation is judged"
     if not fused:
         return Parts(split.train, split.train.clear(), split.valid, note)

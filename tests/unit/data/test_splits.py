@@ -155,7 +155,7 @@ def test_a_protocol_that_does_not_fit_names_one_that_does(
 
 @pytest.mark.parametrize(("hours", "said"), [([1, 1, 1], "1 moment,"), ([1, 2, 2], "2 moments,")])
 def test_fewer_than_three_moments_cannot_be_split_by_time(hours: list[float], said: str) -> None:
-    whole = dataset([("a", "1"), ("a", "2"), ("b", "3")], hours=hours)
+    whole = dataset([("a", "1"), ("a", "2"), ("a", "3")], hours=hours)
     with pytest.raises(SplitError, match=f"all events are of {said}.*protocol leave-one-out"):
         time_split(whole)
 
@@ -206,6 +206,30 @@ def test_what_no_protocol_can_split_says_what_to_import() -> None:
     empty = replace(bare, events=bare.events.clear())
     with pytest.raises(SplitError, match="no events to hold out"):
         make_split(empty, "time-split")
+
+
+def test_no_protocol_sends_shoppers_of_one_event_to_another() -> None:
+    rows = [(user, "1") for user in "abcdefghij"]
+    disliked = dataset([*rows, ("a", "2")], types=["view"] * 10 + ["dislike"])
+    alone = dataset(rows, hours=list(range(10)), splits=["train"] * 9 + ["test"])
+    for protocol in ("time-split", "leave-one-out", "given-split"):
+        for data in (alone, disliked):
+            with pytest.raises(SplitError, match=r"no user has two .*import more") as refused:
+                make_split(data, protocol)
+            assert "use the protocol" not in str(refused.value)
+
+
+def test_no_protocol_is_advised_that_would_refuse_too() -> None:
+    # Two events each, none on both sides of a cutoff, and nobody with three.
+    pairs = [(user, item) for user in "abcdefghij" for item in "12"]
+    apart = dataset(pairs, hours=list(range(20)))
+    alike = dataset(pairs, hours=[1] * 20)
+    for data, protocol in ((apart, "leave-one-out"), (apart, "given-split"), (alike, "time-split")):
+        with pytest.raises(SplitError, match="no protocol fits, import more events of each user"):
+            make_split(data, protocol)
+    again = dataset([*pairs, ("a", "3")], hours=list(range(21)))
+    with pytest.raises(SplitError, match="use the protocol time-split or leave-one-out"):
+        make_split(again, "given-split")
 
 
 def test_every_protocol_splits_what_fits_it() -> None:
