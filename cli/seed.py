@@ -17,6 +17,7 @@ import polars as pl
 
 from cli.options import example
 from cli.output import console, counted, print_json
+from cli.writable import check_directory
 from gateway.seed import EventBatch, check, seed
 from gateway.types import Item
 from models.data.dataset import Dataset, load_dataset
@@ -66,6 +67,7 @@ def seed_command(
 ) -> None:
     """Load the items and events of DATASET into the gateway's store."""
     if dataset.exists():  # reading a large one takes a while
+        check_directory(state.resolve().parent)
         check(state, replace=replace)
     done = seed_state(load_dataset(dataset), state, align_now=align_now, replace=replace)
     if as_json:

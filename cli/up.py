@@ -23,6 +23,7 @@ from cli.options import example
 from cli.output import console
 from cli.processes import SUPERVISOR, Fleet
 from cli.topology import EMBEDDED, FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, usual
+from cli.writable import check_directory
 from gateway.config import GatewayConfig
 from services.runtime.config import load
 from services.runtime.service import ServiceConfig
@@ -56,7 +57,9 @@ class Wishes:
     )
 )
 @click.option("--repository", type=click.Path(path_type=Path), help="Models  [var/models]")
-@click.option("--state", type=click.Path(path_type=Path), help="Store  [var/state.sqlite]")
+@click.option(
+    "--state", type=click.Path(path_type=Path, dir_okay=False), help="Store  [var/state.sqlite]"
+)
 @click.option("--base-port", type=int, help="Gateway; the models follow  [50050]")
 @click.option("--metrics-base-port", type=int, help="Metrics, in the same order  [9150]")
 @click.option("--workers", type=int, help="Processes for each model service  [1]")
@@ -77,6 +80,8 @@ def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
     out = console()
     with tempfile.TemporaryDirectory(prefix="plait-up-") as sockets:
         config = plan(Wishes(**wishes), os.environ, Path(sockets))  # type: ignore[arg-type]
+        if config.state is not None:  # the gateway, which would say so, starts last
+            check_directory(config.state.resolve().parent)
         _run(out, config, as_json=as_json)
 
 
@@ -107,6 +112,8 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
         given["PLAIT_CONFIG"] = str(wishes.config)
     if wishes.repository is not None:
         given.update({f"PLAIT_{n.upper()}_REPOSITORY": str(wishes.repository) for n in NAMES})
+    if wishes.state is not None:
+        given["PLAIT_GATEWAY_STATE"] = str(wishes.state)
     if wishes.workers is not None:
         given.update({f"PLAIT_{n.upper()}_WORKERS": str(wishes.workers) for n in SOURCES})
     gateway = load(GatewayConfig, GATEWAY, given)
@@ -121,7 +128,6 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     needed = {n: c for n, c in sources.items() if n in asked or not wishes.embedded}
     untrained = _untrained(gateway, needed)
     ends = [end for end in _ends(wishes, gateway, sources) if end.name not in untrained]
-    state = wishes.state if wishes.state is not None else gateway.state
     given |= _beside(wishes.state, gateway) | _without(untrained, gateway, wishes)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
     others = {name: at for name, at in asked.items() if name not in SOURCES}
@@ -132,7 +138,7 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
         topology = Topology(replace(ends[0], program=EMBEDDED), ())
     longest = max(c.drain_seconds + c.grace_seconds for c in (gateway, *sources.values()))
     return FleetConfig(
-        None, state, topology, others, settings,
+        None, gateway.state, topology, others, settings,
         untrained=untrained, stop_seconds=longest + STOP_BEYOND,
     )  # fmt: skip
 

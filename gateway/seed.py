@@ -90,6 +90,8 @@ def check(path: Path, *, replace: bool) -> None:
 
 def _take(path: Path, *, replace: bool) -> int:
     """Hold a state file that may be written; return what lets go of it when it is closed."""
+    if path.is_dir():
+        raise SeedError(f"{path}: is a directory; name a file with --state")
     holder = schema.lock(path)
     if path.exists() and not replace:
         os.close(holder)

@@ -157,3 +157,15 @@ def test_no_dataset_is_one_line_that_says_what_to_do(tmp_path: Path, run: Run) -
     result = run("seed", str(tmp_path / "none"))
     assert result.exit_code == 1
     assert "plait import" in result.output
+
+
+@pytest.mark.parametrize("more", [(), ("--replace",)])
+def test_a_directory_is_no_store_and_stays_as_it_is(
+    run: Run, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    make(tmp_path / "data")
+    (tmp_path / "stores").mkdir()
+    result = run("seed", str(tmp_path / "data"), "--state", str(tmp_path / "stores"), *more)
+    assert result.exit_code == 1
+    assert "is a directory; name a file with --state" in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "stores"}

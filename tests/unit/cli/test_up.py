@@ -75,6 +75,23 @@ def test_what_was_shown_lies_beside_the_store_unless_it_is_put_elsewhere(reposit
     assert "PLAIT_GATEWAY_EXPOSURE_LOG" not in plan(Wishes(repository=repository), {}).settings
 
 
+def test_a_store_that_cannot_be_is_told_before_anything_starts(
+    repository: Path, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    options = ("up", "--repository", str(repository), "--state")
+    for state, said in (
+        ("", "state must name a file"),
+        (str(tmp_path), "is a directory"),
+        (str(file / "state.sqlite"), "cannot be written"),
+        ("/proc/nowhere/state.sqlite", "cannot be written"),
+    ):
+        result = run(*options, state)
+        assert result.exit_code in {1, 2}
+        assert said in result.output
+
+
 def test_plait_models_finds_what_is_not_where_it_usually_is(repository: Path) -> None:
     assert words_for(plan(Wishes(repository=repository), {}).topology) == []
     wishes = Wishes(repository=repository, base_port=60000)

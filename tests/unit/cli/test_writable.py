@@ -34,6 +34,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tune", "SHOP", "cf", "--protocol", "time-split", "--json", "FILE/found.json"),
         ("train", "SHOP", NOWHERE),
         ("import", "csv", "SHOP", "FILE/data"),
+        ("seed", "SHOP", "--state", f"{NOWHERE}/state.sqlite"),
+        ("seed", "SHOP", "--state", "FILE/state.sqlite"),
     ],
     ids=lambda arguments: " ".join((arguments[0], *arguments[-2:])).replace("/", "_"),
 )
