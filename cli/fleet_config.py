@@ -18,12 +18,14 @@ class FleetConfig:
     repository: Path | None
     state: Path | None
     topology: Topology = field(default_factory=usual)
-    # Further sources of the gateway, name to address: a fifth model that runs elsewhere.
+    # Sources of the gateway that run elsewhere, name to address: a fifth model, or one of the four.
     other_sources: Mapping[str, str] = field(default_factory=dict)
     # Settings for the children, beside what the topology says: PLAIT_<PROCESS>_<SETTING>.
     settings: Mapping[str, str] = field(default_factory=dict)
     # Sources that nothing was trained for; they are not in the topology.
     untrained: tuple[str, ...] = ()
+    # And those that the gateway is set not to ask.
+    unasked: tuple[str, ...] = ()
     # Seconds until a process must report SERVING: loading replays samples, and on a busy
     # machine the first start of a release compiles for a minute. One that ends is told at once.
     start_seconds: float = 180.0

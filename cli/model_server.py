@@ -110,7 +110,8 @@ def _readable(error: grpc.Call, name: str, address: str) -> UserError:
     if code == grpc.StatusCode.UNAVAILABLE:
         return ServerUnreachable(
             f"The {name} service at {address} does not answer ({details}): start it with "
-            f"`plait up`, or name another with --at {name}=HOST:PORT/METRICS_PORT"
+            f"`plait up`, whose log says so if it leaves {name} out, or name another with --at "
+            f"{name}=HOST:PORT/METRICS_PORT"
         )
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return UserError(

@@ -244,8 +244,8 @@ def _show(statuses: Sequence[Status]) -> None:
 def _say_left_out(names: Sequence[str]) -> None:
     if names:
         console().print(
-            f"The gateway does not ask: {', '.join(names)}. `plait up` leaves out what there is no "
-            "model of; `plait train` says why it makes none",
+            f"The gateway does not ask: {', '.join(names)}. `plait up` leaves out what its setting "
+            "`sources` does, and what there is no model of; `plait train` says why it makes none",
             soft_wrap=True,
         )
 

@@ -47,7 +47,12 @@ class Endpoint:
     @property
     def dialled(self) -> str:
         """Return the address, or several, under which the gateway asks it."""
-        return "|".join(f"unix:{path}" for path in self.sockets) or self.address
+        return "|".join(self.doors) or self.address
+
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """Return its Unix sockets as a gateway asks them."""
+        return tuple(f"unix:{path}" for path in self.sockets)
 
     @property
     def address(self) -> str:

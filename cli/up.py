@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -22,9 +22,9 @@ from cli.loglines import json_line, readable_line
 from cli.options import example
 from cli.output import console
 from cli.processes import SUPERVISOR, Fleet
-from cli.topology import EMBEDDED, FUSION, GATEWAY, NAMES, SOURCES, Endpoint, Topology, usual
+from cli.topology import EMBEDDED, FUSION, GATEWAY, HOST, NAMES, SOURCES, Endpoint, Topology, usual
 from cli.writable import check_directory
-from gateway.config import GatewayConfig
+from gateway.config import DEFAULT_SOURCES, GatewayConfig
 from services.runtime.config import load
 from services.runtime.service import ServiceConfig
 from services.runtime.workers.place import own_socket
@@ -73,6 +73,7 @@ class Wishes:
 def up_command(*, as_json: bool, **wishes: Path | int | None) -> None:
     """Start four model services and the gateway; stop them on Ctrl-C.
 
+    Models that the gateway's setting `sources` leaves out, or has elsewhere, are not started.
     With --embedded it is one process that gives the same answers: for small shops.
     A process that dies is started again. Ctrl-C lets the gateway finish first,
     then the models; a second Ctrl-C kills what is left.
@@ -89,8 +90,7 @@ def _run(out: Console, config: FleetConfig, *, as_json: bool) -> None:
     fleet = Fleet(config, lambda name, line: _write(out, name, line, as_json=as_json))
     stop = _on_signals(fleet)
     _note_empty_state(out, config, as_json=as_json)
-    for name in config.untrained:
-        line = f"{name} is left out: there is no model of it; `plait train` says why it makes none"
+    for line in _left_out(config):
         _write(out, SUPERVISOR, line, as_json=as_json)
     try:
         fleet.start()
@@ -124,13 +124,16 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
             # A port is shared by connections, and the gateway has one: it needs all their doors.
             sources[name] = replace(config, socket=sockets / name)
             given[f"PLAIT_{name.upper()}_SOCKET"] = str(sockets / name)
-    # Those that the gateway does not ask are not loaded into it.
-    needed = {n: c for n, c in sources.items() if n in asked or not wishes.embedded}
+    ends = _ends(wishes, gateway, sources)
+    # An address means nothing to a gateway that has the model inside.
+    others = {name: at for name, at in asked.items() if name not in SOURCES}
+    if not wishes.embedded:
+        others |= _elsewhere(asked, sources, ends)
+    needed = {n: c for n, c in sources.items() if n in asked and n not in others}
     untrained = _untrained(gateway, needed)
-    ends = [end for end in _ends(wishes, gateway, sources) if end.name not in untrained]
+    ends = [e for e in ends if e.name == GATEWAY or (e.name in needed and e.name not in untrained)]
     given |= _beside(wishes.state, gateway) | _without(untrained, gateway, wishes)
     settings = {k: v for k, v in given.items() if environ.get(k) != v}
-    others = {name: at for name, at in asked.items() if name not in SOURCES}
     topology = Topology(ends[0], tuple(ends[1:]))
     if wishes.embedded and wishes.workers is not None:
         raise UserError("--workers is for model services, and with --embedded there are none")
@@ -139,7 +142,8 @@ def plan(wishes: Wishes, environ: Mapping[str, str], sockets: Path) -> FleetConf
     longest = max(c.drain_seconds + c.grace_seconds for c in (gateway, *sources.values()))
     return FleetConfig(
         None, gateway.state, topology, others, settings,
-        untrained=untrained, stop_seconds=longest + STOP_BEYOND,
+        untrained=untrained, unasked=tuple(n for n in SOURCES if n not in asked),
+        stop_seconds=longest + STOP_BEYOND,
     )  # fmt: skip
 
 
@@ -203,6 +207,29 @@ def _beside(state: Path | None, gateway: GatewayConfig) -> dict[str, str]:
     return {"PLAIT_GATEWAY_EXPOSURE_LOG": str(state.with_name(usual_log.name))}
 
 
+def _elsewhere(
+    asked: Mapping[str, str], sources: Mapping[str, ServiceConfig], ends: Sequence[Endpoint]
+) -> dict[str, str]:
+    """Return the models that the gateway asks at another place than the process of its name here.
+
+    Its place is where it listens, with and without --base-port, or what is set for all who set
+    nothing else.
+    """
+    usual_places = dict(entry.split("=") for entry in DEFAULT_SOURCES)
+    found = {}
+    for end in ends[1:]:
+        unmoved = replace(end, port=sources[end.name].port)
+        own = {end.address, unmoved.address, usual_places[end.name], *end.doors}
+        if end.name in asked and not own & {_local(at) for at in asked[end.name].split("|")}:
+            found[end.name] = asked[end.name]
+    return found
+
+
+def _local(address: str) -> str:
+    name, colon, port = address.strip().rpartition(":")
+    return f"{HOST if name == 'localhost' else name}{colon}{port}"
+
+
 def _doors(config: ServiceConfig) -> tuple[str, ...]:
     if config.socket is None:
         return ()
@@ -238,6 +265,18 @@ def _note_empty_state(out: Console, config: FleetConfig, *, as_json: bool) -> No
     if config.state is not None and not config.state.exists():
         line = f"{config.state} does not exist: the catalogue is empty until `plait seed DATASET`"
         _write(out, SUPERVISOR, line, as_json=as_json)
+
+
+def _left_out(config: FleetConfig) -> Iterator[str]:
+    """Say which models are not started, and why."""
+    for name in config.untrained:
+        yield f"{name} is left out: there is no model of it; `plait train` says why it makes none"
+    if config.unasked:
+        names = ", ".join(config.unasked)
+        yield f"not started, as the gateway's setting `sources` leaves them out: {names}"
+    for name in SOURCES:
+        if name in config.other_sources:
+            yield f"{name} is not started: the gateway asks it at {config.other_sources[name]}"
 
 
 def _ready(topology: Topology) -> str:

@@ -17,7 +17,7 @@ from cli.loglines import json_line, message, readable_line
 from cli.models import models_command
 from cli.processes import Fleet
 from cli.topology import FUSION, SOURCES
-from cli.up import Wishes, _on_signals
+from cli.up import Wishes, _left_out, _on_signals
 from cli.up import plan as plan_with_sockets
 from gateway.config import GatewayConfig
 from services.runtime.config import ConfigError, load
@@ -110,16 +110,66 @@ def test_plait_models_finds_what_is_not_where_it_usually_is(repository: Path) ->
         assert places | {e.name: (e.address, e.metrics_port) for e in topology.all} == places
 
 
+def told_sources(config: FleetConfig, environ: Mapping[str, str] = {}) -> dict[str, str]:
+    return load(GatewayConfig, "gateway", {**environ, **child_environment(config)}).addresses()
+
+
 def test_a_fifth_model_that_runs_elsewhere_stays_a_source(repository: Path) -> None:
-    sources = "cf=127.0.0.1:1,visual=10.0.0.9:50055"
+    four = ",".join(GatewayConfig().sources)
     config = plan(
-        Wishes(repository=repository),
-        {"PLAIT_GATEWAY_SOURCES": sources, "PLAIT_GATEWAY_ITEM_ENCODERS": "visual"},
+        Wishes(repository=repository, base_port=60000),
+        {"PLAIT_GATEWAY_SOURCES": f"{four},visual=10.0.0.9:50055"},
     )
-    told = child_environment(config)["PLAIT_GATEWAY_SOURCES"].split(",")
-    assert "visual=10.0.0.9:50055" in told
-    assert "cf=127.0.0.1:50051" in told
+    told = told_sources(config)
+    assert told["visual"] == "10.0.0.9:50055"
+    assert told["cf"] == "127.0.0.1:60001"
     assert len(told) == 5
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_a_model_that_the_gateway_is_set_not_to_ask_is_not_started(
+    repository: Path, tmp_path: Path, embedded: bool, in_a_file: bool
+) -> None:
+    shutil.rmtree(repository / "text")  # nobody asks for it, so nobody misses it
+    file = tmp_path / "plait.toml"
+    file.write_text(
+        '[gateway]\nsources = ["cf=localhost:50051", "content=127.0.0.1:50052"]\n'
+        'item_encoders = ["content"]\n'
+    )
+    given = {
+        "PLAIT_GATEWAY_SOURCES": "cf=localhost:50051,content=127.0.0.1:50052",
+        "PLAIT_GATEWAY_ITEM_ENCODERS": "content",
+    }
+    wishes = Wishes(repository=repository, embedded=embedded, config=file if in_a_file else None)
+    environ = {} if in_a_file else given
+    config = plan(wishes, environ)
+    assert [e.name for e in config.topology.sources] == ([] if embedded else ["cf", "content"])
+    assert list(told_sources(config, environ)) == ["cf", "content"]
+    assert list(_left_out(config)) == [
+        "not started, as the gateway's setting `sources` leaves them out: sequence, text"
+    ]
+
+
+def test_a_model_that_the_gateway_asks_elsewhere_is_asked_there(repository: Path) -> None:
+    sources = "cf=10.0.0.7:50051|10.0.0.8:50051,content=127.0.0.1:50077,text=unix:/run/text"
+    config = plan(
+        Wishes(repository=repository, base_port=60000),
+        {
+            "PLAIT_GATEWAY_SOURCES": sources,
+            "PLAIT_CONTENT_PORT": "50077",
+            "PLAIT_TEXT_SOCKET": "/run/text",
+        },
+    )
+    assert [e.name for e in config.topology.sources] == ["content", "text"]
+    assert told_sources(config) == {
+        "cf": "10.0.0.7:50051|10.0.0.8:50051",
+        "content": "127.0.0.1:60002",
+        "text": "unix:/run/text",
+    }
+    assert "cf is not started: the gateway asks it at 10.0.0.7:50051|10.0.0.8:50051" in _left_out(
+        config
+    )
 
 
 def test_the_gateway_is_told_a_door_for_each_worker(repository: Path) -> None:
@@ -244,5 +294,4 @@ def test_one_process_needs_and_loads_the_models_that_are_asked_and_no_others(
     made = {**sources, **child_environment(config)}
     asked = load(GatewayConfig, "gateway", made).addresses()
     assert list(embedded.links(made, asked)) == ["cf", "content"]
-    assert not config.untrained  # nobody asks for text here, and five processes would leave it out
-    assert plan(Wishes(repository=repository), sources).untrained == ("text",)
+    assert not config.untrained  # nobody asks for text here
