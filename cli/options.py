@@ -16,6 +16,10 @@ EVENT_TYPES = tuple(
     for name, number in t.EventType.items()
     if number != t.EVENT_TYPE_UNSPECIFIED
 )
+# What a call may take: a deadline further off than a day overflows in gRPC, which then has passed.
+TIMEOUT = click.FloatRange(min=0, max=86_400, min_open=True)
+# What every generator of random numbers takes, with something added to it too.
+SEEDS = click.IntRange(min=0, max=2**31 - 1)
 _BOOST = re.compile(r"^(item|category|domain|brand)=(.+):([-+]?[\d.]+)$")
 
 
@@ -41,7 +45,7 @@ def gateway_options(function: F) -> F:
         click.option("--gateway", default=DEFAULT_GATEWAY, show_default=True, metavar="HOST:PORT"),
         click.option(
             "--timeout", default=DEFAULT_TIMEOUT, show_default=True, metavar="SECONDS",
-            type=click.FloatRange(min=0, min_open=True), help="Deadline of the call.",
+            type=TIMEOUT, help="Deadline of the call.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines."),
     )(function)  # fmt: skip

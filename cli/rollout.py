@@ -17,7 +17,7 @@ from cli.client import Gateway
 from cli.failures import UserError
 from cli.fleet_options import endpoints, fleet_options, repeated
 from cli.model_server import PREVIOUS, ModelServer, ServerUnreachable, each, half_way
-from cli.options import example, together
+from cli.options import TIMEOUT, example, together
 from cli.output import console, print_json
 from cli.scrape import scrape
 from cli.topology import FUSION, GATEWAY, Endpoint
@@ -30,7 +30,7 @@ def _options(function: F) -> F:
     return together(
         click.option(
             "--timeout", default=120.0, show_default=True, metavar="SECONDS",
-            type=click.FloatRange(min=0, min_open=True), help="Of each call; loading takes some.",
+            type=TIMEOUT, help="Of each call; loading takes some.",
         ),
         fleet_options,
     )(function)  # fmt: skip

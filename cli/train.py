@@ -10,7 +10,7 @@ import click
 from cli.bars import bars
 from cli.evaluation.plan import read_settings
 from cli.failures import UserError
-from cli.options import example
+from cli.options import SEEDS, example
 from cli.output import console, print_json, table
 from cli.writable import check_directory
 from models.cf.config import METHODS
@@ -62,7 +62,7 @@ _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
     "--exposures", multiple=True, type=click.Path(path_type=Path, dir_okay=False),
     help="An exposure log of the gateway: the ranker learns from what was looked at; repeatable.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
 def train_command(dataset: Path, repository: Path, **options: Any) -> None:
     """Train models on DATASET and publish new versions in REPOSITORY.

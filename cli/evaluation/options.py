@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli.options import SEEDS
 from cli.output import console, print_json
 from cli.writable import unwritable
 from models.train import PRESETS
@@ -48,7 +49,7 @@ DRAWS = click.option(
     "--draws", type=click.IntRange(min=1), default=1000, show_default=True,
     help="Resamples that the 95 % intervals are made of.",
 )  # fmt: skip
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+SEED = click.option("--seed", type=SEEDS, default=0, show_default=True)
 
 
 def wrote_json(found: Mapping[str, Any], file: Path | None) -> bool:

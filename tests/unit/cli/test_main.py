@@ -108,3 +108,21 @@ def test_a_file_that_only_a_mistake_looks_for_keeps_its_traceback() -> None:
     group = LazyGroup(commands={"x": Command(f"{__name__}:stops", "Stop.")})
     with pytest.raises(FileNotFoundError):
         group.main(["x", str(errno.ENOENT)], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "data", "models", "--seed", str(2**64)),
+        ("evaluate", "data", "--protocol", "time-split", "--seed", str(2**31)),
+        ("tune", "data", "cf", "--protocol", "time-split", "--seed", str(2**32 - 1)),
+        ("search", "yogurt", "--timeout", "inf"),
+        ("models", "load", "cf", "--timeout", "1e300"),
+    ],
+)
+def test_numbers_that_would_overflow_are_refused_at_once(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "is not in the range" in result.output
