@@ -112,7 +112,7 @@ class Connection:
         rows = int(request.inputs[0].shape[0]) if request.inputs and request.inputs[0].shape else 1
         shoppers = request.model_name == self.name
         usual = self._usual if shoppers else None
-        call = Call(request, rows, read, usual, counted, trial=shoppers)
+        call = Call(request, rows, read, usual, counted, tells=shoppers)
         first = Attempt(self._choose(request), call)
         self._budget.earn(rows)
         if len(self._replicas) == 1:

@@ -30,8 +30,8 @@ class Call(Generic[T]):
     usual: Quantile | None
     # Whether failures count against the replica.
     counted: bool
-    # Whether it may be the one call by which a replica that failed is tried.
-    trial: bool
+    # Whether its end says how the replica answers shoppers, so that its breaker counts it.
+    tells: bool
 
 
 class Attempt(Generic[T]):
@@ -40,7 +40,7 @@ class Attempt(Generic[T]):
     def __init__(self, replica: Replica, call: Call[T]) -> None:
         self.replica = replica
         self._call = call
-        self._entry = replica.breaker.enter(trial=call.trial)
+        self._entry = replica.breaker.enter(tells=call.tells)
         self._began = time.perf_counter()
         replica.rows += call.rows
 

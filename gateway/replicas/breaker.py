@@ -84,15 +84,15 @@ class Breaker:
         """Seconds until it may be tried again; 0 unless open."""
         return max(0.0, self._until - self._clock()) if self.state is State.OPEN else 0.0
 
-    def enter(self, *, trial: bool = True) -> "Entry":
+    def enter(self, *, tells: bool = True) -> "Entry":
         """Note a call that is being made; settle what is returned, once.
 
-        `trial` False: while one call at a time is let through, it is not that call, and how it
-        ends says nothing.
+        `tells` False: how it ends says nothing, and while one call at a time is let through
+        it is not that call.
         """
+        if not tells:
+            return Entry(self, _NEVER)
         if self.state is State.HALF_OPEN:
-            if not trial:
-                return Entry(self, _NEVER)
             self._trials += 1
         return Entry(self, self._epoch)
 

@@ -286,6 +286,24 @@ async def test_a_batch_of_new_items_is_not_the_call_by_which_a_server_is_tried()
         await until(lambda: state("closed") == 1)
 
 
+async def test_batches_of_new_items_say_nothing_of_answers_to_shoppers() -> None:
+    items = write_request("cf-items", {"text": np.array([[b"soap"]], np.object_)})
+    async with replicas(1, replace(ALONE, rules=Rules(failures=3, rest=60.0))) as group:
+        (server,) = group.servers
+        for _ in range(5):
+            server.status = grpc.StatusCode.INTERNAL
+            with pytest.raises(grpc.aio.AioRpcError):
+                await group.connection.infer(items, PATIENCE)
+            server.status = None
+        assert await group.ask() == "1", "an item that an encoder cannot take opens no breaker"
+        for _ in range(3):
+            await group.connection.infer(items, PATIENCE)
+            server.status = grpc.StatusCode.INTERNAL
+            assert await group.asks(1) == {"INTERNAL": 1}
+            server.status = None
+        assert await group.asks(1) == {"OPEN": 1}, "and one that it takes closes none"
+
+
 async def until_answered(group: Group) -> None:
     async with asyncio.timeout(PATIENCE):
         while not (await group.asks(1, seconds=1.0))["1"]:  # noqa: ASYNC110

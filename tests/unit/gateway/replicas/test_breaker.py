@@ -94,12 +94,16 @@ def test_half_open_it_admits_one_call_at_a_time() -> None:
     assert watched.became == [State.OPEN, State.HALF_OPEN, State.CLOSED]
 
 
-def test_a_call_that_is_no_trial_takes_no_place_and_says_nothing() -> None:
+def test_a_call_that_tells_nothing_takes_no_place_and_changes_nothing() -> None:
     watched = Watched().half_opened()
-    other = watched.breaker.enter(trial=False)
+    other = watched.breaker.enter(tells=False)
     assert watched.breaker.admits
     other.settle(BAD)
     assert watched.became == [State.OPEN, State.HALF_OPEN]
+    closed = Watched()
+    for _ in range(RULES.failures):
+        closed.breaker.enter(tells=False).settle(BAD)
+    assert closed.became == []
 
 
 def test_each_trial_that_fails_doubles_the_rest_up_to_a_limit() -> None:
