@@ -53,8 +53,14 @@ class ServiceConfig(ServerConfig):
         super().__post_init__()
         require(self.version is None or self.version > 0, "version must be positive")
         require(
-            not self.beside or self.version not in {None, *self.beside},
-            "beside goes with a pinned version, and names others",
+            not self.beside or self.version is not None,
+            "beside goes with a pinned version: set version as well, to the one that is to answer "
+            "everybody (PLAIT_<PROCESS>_VERSION=1), or leave beside empty",
+        )
+        require(
+            self.version not in self.beside,
+            f"beside names version {self.version}, which answers everybody (version): it is for "
+            "others",
         )
         require(len(self.beside) < self.max_versions, "beside names max_versions or more")
         require(1 <= self.workers <= 64, "workers must be within 1 .. 64")

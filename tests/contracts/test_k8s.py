@@ -359,6 +359,24 @@ def test_the_runbook_rolls_the_services_out_before_the_gateway() -> None:
     assert " -l " not in block[second]
 
 
+@each_target
+def test_the_runbook_sets_what_a_service_starts_with(target: str) -> None:
+    """A canary is set up and taken back where the version is pinned, and where it is not."""
+    text = (ROOT / "docs/operations.md").read_text()
+    commands = re.findall(r"set env deployment/plait-cf ([^#\n]*)", text)
+    assert [c for c in commands if "PLAIT_CF_BESIDE=2" in c]
+    (cf,) = [w for w in workloads(target) if w.role == "cf"]
+    environment = dockerfile.settings("cf") | cf.environment
+    for command in commands:
+        for change in command.split():
+            name, given, value = change.partition("=")
+            if given:
+                environment[name] = value
+            else:  # NAME- takes it away
+                environment.pop(name.rstrip("-"), None)
+        configuration.load(ROLES["cf"].config_class, "cf", environment)
+
+
 def test_the_runbook_asks_for_whole_logs() -> None:
     """Of pods chosen by a label kubectl shows ten lines each, however long `--since` is."""
     text = (ROOT / "docs/operations.md").read_text()

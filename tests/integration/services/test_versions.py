@@ -238,13 +238,14 @@ async def test_settings_name_the_versions_beside_the_pinned_one(repository: Path
     settings = {"version": 1, "beside": (2,), "model_control": False}
     async with running(repository, **settings) as stub:
         assert await listed(stub) == ["2", "1"]
-    for wrong in (
-        {"beside": (2,)},
-        {"version": 2, "beside": (2,)},
-        {"version": 1, "beside": (2, 3)},
-    ):
-        with pytest.raises(ValueError, match="beside"):
-            ServiceConfig(repository=repository, **wrong)
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"beside": (2,)}, "set version as well"),
+        ({"version": 2, "beside": (2,)}, "beside names version 2"),
+        ({"version": 1, "beside": (2, 3)}, "max_versions"),
+    )
+    for refused, why in wrong:
+        with pytest.raises(ValueError, match=why):
+            ServiceConfig(repository=repository, **refused)
     (repository / "cf" / "2" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match=r"model\.onnx"):
         async with running(repository, **settings):
