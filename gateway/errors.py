@@ -33,6 +33,11 @@ class StoreInUse(StoreError):
 class StoreFailed(StoreError):
     """A read or write failed while running."""
 
+    @property
+    def told(self) -> str:
+        """What a caller of the API is told; the message, unless it is for operators alone."""
+        return str(self)
+
 
 class StoreBusy(StoreFailed):
     """More writes wait than the disk can take for now."""
@@ -53,6 +58,16 @@ class JournalAway(StoreFailed):
         super().__init__(f"the journal is away ({reason})")
         self.reason = reason
 
+    @property
+    def told(self) -> str:
+        """Without the reason, which names Valkey's address and is in the log."""
+        return "the journal is away"
+
 
 class TakenLater(JournalAway):
     """The journal has the write, so the others take it in; this gateway will too."""
+
+    @property
+    def told(self) -> str:
+        """That it is on its way, which sending it again does not harm."""
+        return "written to the journal, but not taken in by this gateway yet"

@@ -65,7 +65,7 @@ class EventTaker:
         if state is not State.OK:
             raise self._refusal(events, REASONS[state], state.value)
         if self._shared is not None and self._shared.trouble:
-            raise self._refusal(events, str(JournalAway(self._shared.trouble)), _JOURNAL)
+            raise self._refusal(events, JournalAway(self._shared.trouble).told, _JOURNAL)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.
@@ -79,7 +79,7 @@ class EventTaker:
             else:
                 numbers = await self._shared.write(Events(tuple(events)))
         except StoreFailed as error:
-            raise self._refusal(len(events), str(error), _why(self._store, error)) from None
+            raise self._refusal(len(events), error.told, _why(self._store, error)) from None
         new = [e for e, number in zip(events, numbers, strict=True) if number]
         named = np.array([e.key for e in new if e.key], np.int64)
         unknown = int((self._catalogue.rows(named) < 0).sum())

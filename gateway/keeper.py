@@ -88,8 +88,7 @@ class CatalogueKeeper:
             else:
                 taken = await self._shared.write(Items(tuple(items)))
         except StoreFailed as error:
-            pause = self._store.condition.pause_ms
-            raise Unavailable(f"no item was stored: {error}", pause) from None
+            raise self._refusal("no item was stored", error) from None
         embedded = 0
         if taken.reworded:
             # Part of the client's time is for the answer to reach it.
@@ -97,6 +96,10 @@ class CatalogueKeeper:
             await self._embedder.settle(taken.reworded, min(most, self._embed_seconds))
             embedded = self._new_items.embedded(taken.unseen)
         return Upserted(taken.created, taken.updated, embedded)
+
+    def _refusal(self, problem: str, error: StoreFailed) -> Unavailable:
+        pause = self._store.condition.pause_ms
+        return Unavailable(f"{problem}: {error.told}; send them again", pause)
 
     async def take(self, items: Sequence[Item], position: int | None = None) -> Taken:
         """Store items and show them; `position`: theirs in the journal. Raises StoreFailed."""
@@ -133,8 +136,7 @@ class CatalogueKeeper:
             elif keys:
                 await self._shared.write(Deletions(tuple(keys)))
         except StoreFailed as error:
-            pause = self._store.condition.pause_ms
-            raise Unavailable(f"no item was deleted: {error}", pause) from None
+            raise self._refusal("no item was deleted", error) from None
         return len(keys), len(item_ids) - len(keys)
 
     async def drop(self, keys: Sequence[int], position: int | None = None) -> None:

@@ -62,7 +62,7 @@ class StateServicer:
         try:
             known = bool(request.token) and await journal.has_token(request.token)
         except JournalAway as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, error.told)
         if not known:
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, "token: not one that lies beside the journal"

@@ -277,7 +277,8 @@ class Follower:
         self._unsure = True
         before, self.trouble = self.trouble, error.reason
         if not before:
-            _log.error("nothing can be recorded", extra={"reason": error.reason})
+            what = {"reason": error.reason, "journal": self._journal.address}
+            _log.error("nothing can be recorded", extra=what)
             await self._tell(False)
 
 

@@ -128,6 +128,12 @@ class Journal:
         # Whether the reader's server may be the master no longer.
         self._left = False
 
+    @property
+    def address(self) -> str:
+        """Where Valkey is, for the log: HOST:PORT or a socket, without user and password."""
+        known = self._client.get_connection_kwargs()
+        return str(known.get("path") or f"{known.get('host')}:{known.get('port', 6379)}")
+
     async def stop(self) -> None:
         """Let go of Valkey; who still waits for it hears that it is away."""
         if self._sending is not None:

@@ -5,12 +5,15 @@ that is taken in: in the state file and in memory.
 """
 
 import asyncio
+import logging
 from typing import Any
 
-from gateway.errors import StoreFailed, TakenLater
+from gateway.errors import JournalAway, StoreFailed, TakenLater
 from gateway.journal.entries import Rollouts, Write, encode
 from gateway.journal.stream import Entry, Journal
+from services.runtime.logs import Seldom
 
+_log = logging.getLogger(__name__)
 # Longest a write waits to be taken in here, in seconds: the disk may stand still.
 _PATIENCE = 5.0
 # Bytes of who wrote an entry, and of the number of his write.
@@ -26,6 +29,7 @@ class Writes:
         self._writer = writer
         self._count = 0
         self._expected: dict[bytes, asyncio.Future[Any]] = {}
+        self._seldom = Seldom()
 
     async def write(self, write: Write) -> Any:
         """Append a write; return what became of it here, once it is taken in.
@@ -39,7 +43,7 @@ class Writes:
         taken = self._expected[by] = asyncio.get_running_loop().create_future()
         try:
             rollouts = write.record if isinstance(write, Rollouts) else None
-            await self._journal.append(by, encode(write), rollouts)
+            await self._append(by, encode(write), rollouts)
             async with asyncio.timeout(_PATIENCE):
                 return await taken
         except TimeoutError:
@@ -48,6 +52,16 @@ class Writes:
             ) from None
         finally:
             del self._expected[by]
+
+    async def _append(self, by: bytes, raw: bytes, rollouts: str | None) -> None:
+        try:
+            await self._journal.append(by, raw, rollouts)
+        except JournalAway as error:
+            # Callers are not told why, and a journal that is full can be followed all the while.
+            if self._seldom.news(error.reason):
+                what = {"reason": error.reason, "journal": self._journal.address}
+                _log.error("the journal takes no write", extra=what)
+            raise
 
     def answer(self, entry: Entry, result: Any) -> None:
         """Tell who waits for an entry, if anybody does, what became of it."""

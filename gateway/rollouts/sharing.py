@@ -126,7 +126,7 @@ class SharedRollouts:
             if not self._stopping and (self._telling is None or self._telling.done()):
                 self._telling = asyncio.create_task(self._tell_later())
             raise Unavailable(
-                f"changed at this gateway; the others will be told later ({error})"
+                f"changed at this gateway; the others will be told later ({error.told})"
             ) from None
 
     async def _tell(self, record: Record) -> None:

@@ -15,8 +15,10 @@ from valkey import Valkey as Client
 
 from benchmarks.valkey import Valkey
 from gateway.journal.membership import Membership
+from plait.v1 import state_service_pb2 as state
 from plait.v1 import types_pb2 as t
 from plait.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
+from plait.v1.state_service_pb2_grpc import StateServiceStub
 from services.runtime.config import Secret
 from tests.integration.gateway.world import Shop, open_shop
 
@@ -80,6 +82,13 @@ async def refusal(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value
+
+
+async def copy(shop: Shop, token: str) -> None:
+    """Ask for a copy of its state, as another gateway does."""
+    stub: Any = StateServiceStub(shop.channel)
+    async for _ in stub.CopyState(state.CopyStateRequest(token=token)):
+        pass
 
 
 def forget(valkey: Valkey) -> None:

@@ -20,13 +20,13 @@ from gateway.journal.place import Place
 from plait.v1 import state_service_pb2 as state
 from plait.v1.state_service_pb2_grpc import (
     StateServiceServicer,
-    StateServiceStub,
     add_StateServiceServicer_to_server,
 )
 from services.runtime.errors import StartError
 from tests.integration.gateway.journaled import (
     alone,
     both_hold,
+    copy,
     forget,
     joined,
     names,
@@ -157,12 +157,6 @@ async def test_a_state_that_its_disk_has_no_room_to_copy_is_waited_for(
 
 async def test_a_gateway_without_a_journal_gives_its_state_to_nobody(shop: Shop) -> None:
     assert (await refusal(copy(shop, "x"))).code() is grpc.StatusCode.FAILED_PRECONDITION
-
-
-async def copy(shop: Shop, token: str) -> None:
-    stub: Any = StateServiceStub(shop.channel)
-    async for _ in stub.CopyState(state.CopyStateRequest(token=token)):
-        pass
 
 
 class Silent(StateServiceServicer):
