@@ -61,6 +61,8 @@ class GatewayConfig(ServerConfig):
     # file of its own: valkey://[USER:PASSWORD@]HOST:PORT/DATABASE, valkeys:// with TLS,
     # unix:///SOCKET. Empty: this gateway is the only one (docs/decisions/0033).
     journal: Secret = _NONE
+    # Valkey's password, as it is, where the URL has none: what a Kubernetes Secret gives.
+    journal_password: Secret = _NONE
     # The other gateways of the journal, HOST:PORT|HOST:PORT or a name with several addresses;
     # this one may be among them. A new gateway copies the state of one, and so does one that
     # was away for longer than the journal reaches back.
@@ -285,6 +287,11 @@ class GatewayConfig(ServerConfig):
             "journal must be valkey://HOST:PORT/DATABASE (or valkeys://), before HOST "
             "[USER:PASSWORD@], or unix:///SOCKET; options of TLS (?ssl_ca_certs=FILE) with "
             f"valkeys:// alone, of {', '.join(sorted(_TLS))}",
+        )
+        given = urlsplit(self.journal.text)
+        require(
+            not self.journal_password.text or (bool(given.scheme) and given.password is None),
+            "journal_password goes with a journal whose URL has no password in it",
         )
         try:
             self.others()

@@ -33,7 +33,9 @@ class Membership:
         tell: Callable[[bool], Awaitable[None]],
     ) -> None:
         """`tell` hears when the journal is followed and when it is away."""
-        self.journal = Journal(config.journal.text, config.journal_minutes)
+        self.journal = Journal(
+            config.journal.text, config.journal_minutes, config.journal_password.text
+        )
         self._joining = Joining(
             self.journal,
             config.state.resolve(),

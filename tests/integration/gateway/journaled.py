@@ -23,9 +23,11 @@ from services.runtime.config import Secret
 from tests.integration.gateway.world import Shop, open_shop
 
 
-def joined(other: Path, first: Shop, valkey: Valkey) -> AbstractAsyncContextManager[Shop]:
+def joined(
+    other: Path, first: Shop, valkey: Valkey, **settings: Any
+) -> AbstractAsyncContextManager[Shop]:
     """A second gateway, which knows where the first one is."""
-    return alone(other, valkey, peers=f"127.0.0.1:{first.server.port}")
+    return alone(other, valkey, peers=f"127.0.0.1:{first.server.port}", **settings)
 
 
 def alone(directory: Path, valkey: Valkey, **settings: Any) -> AbstractAsyncContextManager[Shop]:

@@ -129,6 +129,23 @@ def test_a_password_is_shown_nowhere() -> None:
     assert "valkey" in str(caught.value)
 
 
+def test_a_password_may_stand_beside_the_url_and_is_shown_nowhere_either(tmp_path: Path) -> None:
+    given = {"PLAIT_GATEWAY_JOURNAL": "valkey://plait@a:1/0"}
+    given["PLAIT_GATEWAY_JOURNAL_PASSWORD"] = "hu:sh"
+    config = load(GatewayConfig, "gateway", given)
+    assert config.journal_password == Secret("hu:sh")
+    assert "hu:sh" not in repr(config) + str(describe(config))
+    for journal in ("", "valkey://plait:other@a:1/0"):
+        with pytest.raises(ConfigError, match="journal_password goes with a journal") as caught:
+            load(GatewayConfig, "gateway", given | {"PLAIT_GATEWAY_JOURNAL": journal})
+        assert "hu:sh" not in str(caught.value)
+    file = tmp_path / "plait.toml"
+    file.write_text("[gateway]\njournal_password = 4711\n")
+    with pytest.raises(ConfigError, match="wants text") as caught:
+        load(GatewayConfig, "gateway", {"PLAIT_CONFIG": str(file)})
+    assert "4711" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [
