@@ -169,9 +169,13 @@ JOURNAL = Row(
         Panel(
             "Gateways by what the journal is to them",
             "Only where several share one. away: they record nothing and go on ranking from "
-            "memory; all of them: look at Valkey, one of them: at its network.",
+            "memory; all of them: look at Valkey, one of them: at its network. Below wanted: one "
+            "is not there, or not scraped.",
             "short",
-            (Target("sum by (state) (plait_journal_state)", "{{state}}"),),
+            (
+                Target("sum by (state) (plait_journal_state)", "{{state}}"),
+                Target("max(plait_gateways_wanted)", "wanted"),
+            ),
             width=6,
         ),
         Panel(

@@ -39,6 +39,7 @@ from gateway.rollouts.fusion import first_fusion
 from gateway.rollouts.record import RecordFile
 from services.runtime.errors import StartError, Unavailable
 from services.runtime.health import Health
+from services.runtime.metrics import GATEWAYS_WANTED
 
 _log = logging.getLogger(__name__)
 # The health name that says whether events can be made durable.
@@ -57,6 +58,7 @@ class GatewayApplication:
     ) -> None:
         """`embedded`: sources whose models are part of this process, instead of called."""
         self._config = config
+        GATEWAYS_WANTED.set(config.wanted_gateways)
         self._embedded = embedded or {}
         self._connections: dict[str, Link] = {
             name: self._embedded.get(name) or Connection(name, address, config.replicas())

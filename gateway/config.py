@@ -67,6 +67,8 @@ class GatewayConfig(ServerConfig):
     # this one may be among them. A new gateway copies the state of one, and so does one that
     # was away for longer than the journal reaches back.
     peers: str = ""
+    # How many gateways there are to be, with this one: an alert tells where fewer are scraped.
+    wanted_gateways: int = 1
     # How far it reaches back. Longer: fewer copies, more of Valkey's memory (about 150 bytes
     # an event).
     journal_minutes: int = 60
@@ -225,7 +227,7 @@ class GatewayConfig(ServerConfig):
             "max_idle_rankings", "exposure_log_mb", "reconnect_min_ms", "reconnect_max_ms",
             "look_up_ms",
             "breaker_failures", "breaker_rest_ms", "event_target_ms", "max_catalogue_calls",
-            "max_profile_calls", "journal_minutes",
+            "max_profile_calls", "journal_minutes", "wanted_gateways",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)

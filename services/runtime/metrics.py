@@ -213,6 +213,10 @@ EVENTS_REFUSED = Counter(
     "Events that could not be made durable: full, failing, damaged, busy.",
     ["reason"],
 )
+GATEWAYS_WANTED = Gauge(
+    "plait_gateways_wanted",
+    "Gateways that there are to be, this one included, as it is told; 0: not a gateway.",
+)
 JOURNAL_STATE = Gauge(
     "plait_journal_state",
     "1 for what the journal that several gateways share is to this one: followed, or away.",

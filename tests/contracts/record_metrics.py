@@ -60,6 +60,7 @@ def gateway() -> None:
     m.ADAPTED_WEIGHT.labels("CART", "cf").set(0.6)
     m.WEIGHT_UPDATES.labels("CART").inc()
     m.EVENTS_UNMATCHED.labels("again").inc()
+    m.GATEWAYS_WANTED.set(1)
     m.JOURNAL_STATE.labels("followed").set(1)
     m.JOURNAL_ENTRIES.labels("elsewhere").inc()
     m.JOURNAL_BEHIND.set(0.5)

@@ -44,6 +44,11 @@ async def test_a_ranking_is_timed_by_surface_outcome_stage_and_source(shop: Shop
         await grown("plait_source_seconds_count", 1, ask, source=source, version="1", outcome="ok")
 
 
+async def test_how_many_gateways_there_are_to_be_is_told(directory: Path) -> None:
+    async with open_shop(directory, wanted_gateways=3):
+        assert value("plait_gateways_wanted") == 3
+
+
 async def test_partial_answers_fallbacks_and_bad_scores_are_counted(shop: Shop) -> None:
     async def ann() -> None:
         await shop.recommend("ann")
