@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 
 _log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +40,33 @@ FLAG = numba.bool_
 REAL = numba.float64
 
 
+class _Says(event.Listener):
+    """Says once that this process compiles, as it begins: on a slow machine that is a minute."""
+
+    def __init__(self) -> None:
+        self.begun = self.anew = False
+
+    def on_start(self, event: Any) -> None:  # noqa: ARG002 -- numba gives it
+        """Hear that numba compiles what it has not found where things are kept."""
+        if not self.begun:
+            self.begun = True
+            where = getattr(numba.config, "CACHE_DIR", "") or "beside the modules"
+            _log.info("compiling: nothing kept by an earlier start fits", extra={"kept": where})
+
+    def on_end(self, event: Any) -> None:
+        """Hear that one function is compiled."""
+
+    def not_kept(self, error: Exception) -> None:
+        """Say once that what is compiled is not kept, so that the next start compiles again."""
+        if not self.anew:
+            self.anew = True
+            _log.info("compiled for this process only", extra={"reason": str(error)})
+
+
+_says = _Says()
+event.register("numba:compile", _says)  # type: ignore[no-untyped-call]
+
+
 def compiled(*types: Any, reorder: bool = False, alone: bool = False) -> Callable[[F], F]:
     """Compile a function for arguments of these types; arrays must be contiguous.
 
@@ -56,7 +84,7 @@ def compiled(*types: Any, reorder: bool = False, alone: bool = False) -> Callabl
         # There is no place to keep it, or no room, or what is kept there is not whole. What is
         # wrong with the function itself, the second time says too.
         except Exception as error:
-            _log.info("compiled for this process only", extra={"reason": str(error)})
+            _says.not_kept(error)
             return cast(F, numba.njit(types, **options)(function))
 
     return compile_

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from services.runtime.early import prepare
 
 # As in gateway/__main__.py.
-prepare()
+prepare("gateway")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from cli.topology import GATEWAY, SOURCES

@@ -5,7 +5,7 @@ import sys
 
 from services.runtime.early import prepare
 
-prepare()
+prepare("gateway")
 # Before numpy is loaded. The products of a request are small: a second BLAS thread would
 # save no time and spin for as long as the first computes (measured: twice the CPU).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -5,7 +5,7 @@ import sys
 
 from services.runtime.early import prepare
 
-prepare()
+prepare("cf")
 
 from services.cf.server import main
 

@@ -5,7 +5,7 @@ import sys
 
 from services.runtime.early import prepare
 
-prepare()
+prepare("content")
 
 from services.content.server import main
 

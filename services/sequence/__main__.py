@@ -5,7 +5,7 @@ import sys
 
 from services.runtime.early import prepare
 
-prepare()
+prepare("sequence")
 
 from services.sequence.server import main
 

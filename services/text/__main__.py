@@ -5,7 +5,7 @@ import sys
 
 from services.runtime.early import prepare
 
-prepare()
+prepare("text")
 
 from services.text.server import main
 
