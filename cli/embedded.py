@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from services.runtime.early import prepare
 
-# As in gateway/__main__.py.
-prepare("gateway")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+if __name__ == "__main__":  # as in gateway/__main__.py, and in nobody else's process
+    prepare("gateway")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from cli.topology import GATEWAY, SOURCES
 from gateway.app import GatewayApplication
