@@ -172,7 +172,7 @@ def _without(untrained: tuple[str, ...], gateway: GatewayConfig, wishes: Wishes)
     """Return what the gateway must be told to do without some of its sources."""
     if not untrained:
         return {}
-    encoders = [name for name in gateway.item_encoders if name not in untrained]
+    encoders = [name for name in gateway.encoders() if name not in untrained]
     told = {"PLAIT_GATEWAY_ITEM_ENCODERS": ",".join(encoders)}
     if wishes.embedded:  # else the topology says which there are
         there = (f"{n}={at}" for n, at in gateway.addresses().items() if n not in untrained)

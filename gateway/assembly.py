@@ -163,7 +163,7 @@ def _keeping(
 ) -> tuple[Embedder, CatalogueKeeper]:
     """Return who places new items, and who keeps the catalogue."""
     embedder = Embedder(
-        {name: links[name] for name in config.item_encoders},
+        {name: links[name] for name in config.encoders()},
         state.new_items,
         state.store,
         retry_ms=config.embed_retry_ms,

@@ -29,6 +29,7 @@ _TLS = frozenset(
         "ca_certs", "ca_data", "cert_reqs", "certfile", "check_hostname", "ciphers", "keyfile",
     )
 )  # fmt: skip
+_ENCODERS = ("content", "text")
 DEFAULT_SOURCES = (
     "cf=127.0.0.1:50051",
     "content=127.0.0.1:50052",
@@ -77,8 +78,9 @@ class GatewayConfig(ServerConfig):
     # with several addresses (a headless Service) is several replicas too.
     sources: tuple[str, ...] = DEFAULT_SOURCES
     # Sources that also place new items, as model NAME-items. More of them: new items are
-    # found in more ways, and every upsert costs one more call.
-    item_encoders: tuple[str, ...] = ("content", "text")
+    # found in more ways, and every upsert costs one more call. The usual two count where they
+    # are sources.
+    item_encoders: tuple[str, ...] = _ENCODERS
     # SURFACE=SOURCE: sources that a surface does without, other than SEARCH. What a source
     # costs there is saved, and what it would have found is missing; worth it for one that
     # adds little, as text often does where no query is read (docs/decisions/0013).
@@ -279,8 +281,15 @@ class GatewayConfig(ServerConfig):
                 f"not_asked: '{surface}={' '.join(sorted(names))}' is not SURFACE=SOURCE, a surface"
                 " but SEARCH and some of its sources, not all",
             )
-        for name in self.item_encoders:
+        for name in self.encoders():
             require(name in addresses, f"item_encoders: '{name}' is not among the sources")
+
+    def encoders(self) -> tuple[str, ...]:
+        """Return the sources that place new items."""
+        if self.item_encoders != _ENCODERS:
+            return self.item_encoders
+        addresses = self.addresses()
+        return tuple(name for name in _ENCODERS if name in addresses)
 
     def _check_journal(self) -> None:
         # What it is stays out of the message: there may be a password in it.

@@ -90,11 +90,11 @@ def _new(catalogue: Catalogue, most: int) -> list[Item]:
 def _load_new_items(
     config: GatewayConfig, store: Store, catalogue: Catalogue, items: list[Item]
 ) -> NewItems:
-    new_items = NewItems(config.item_encoders, config.max_new_items, catalogue.place)
+    new_items = NewItems(config.encoders(), config.max_new_items, catalogue.place)
     by_key = {item.key: item for item in items}
     for item in items:
         new_items.put(item)
-    for source in config.item_encoders:
+    for source in config.encoders():
         stored = {k: v for k, v in store.embeddings(source).items() if k in by_key}
         # By width too: a repository that was begun anew counts its versions from 1 again.
         # Vectors of two widths cannot be kept together; those that give way are made again.

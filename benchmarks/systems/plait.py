@@ -208,7 +208,6 @@ class FurtherGateway:
             "METRICS_PORT": str(endpoint.metrics_port),
             "STATE": str(state),
             "SOURCES": ",".join(f"{name}={at}" for name, at in addresses.items()),
-            "ITEM_ENCODERS": ",".join(n for n in ("content", "text") if n in addresses),
         }
         inherited = child_environment(replace(fleet.config, settings={}))
         return inherited | gateway_settings(own)

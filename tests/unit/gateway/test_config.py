@@ -16,15 +16,23 @@ def test_the_defaults_are_the_five_addresses_of_the_readme() -> None:
 
 
 def test_a_fifth_source_is_one_more_entry() -> None:
-    config = load(
-        GatewayConfig,
-        "gateway",
-        {
-            "PLAIT_GATEWAY_SOURCES": "cf=a:1, vision=dns:///vision:2",
-            "PLAIT_GATEWAY_ITEM_ENCODERS": "",
-        },
-    )
+    given = {"PLAIT_GATEWAY_SOURCES": "cf=a:1, vision=dns:///vision:2"}
+    config = load(GatewayConfig, "gateway", given)
     assert config.addresses() == {"cf": "a:1", "vision": "dns:///vision:2"}
+
+
+@pytest.mark.parametrize(
+    ("encoders", "used"),
+    [(None, ("text",)), ("", ()), ("vision,text", ("vision", "text"))],
+    ids=["usual", "none", "others"],
+)
+def test_of_the_usual_encoders_those_that_are_sources_place_new_items(
+    encoders: str | None, used: tuple[str, ...]
+) -> None:
+    given = {"PLAIT_GATEWAY_SOURCES": "cf=a:1,text=b:1,vision=c:1"}
+    if encoders is not None:
+        given["PLAIT_GATEWAY_ITEM_ENCODERS"] = encoders
+    assert load(GatewayConfig, "gateway", given).encoders() == used
 
 
 @pytest.mark.parametrize(
