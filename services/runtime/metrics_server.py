@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import threading
+from http import HTTPStatus
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -86,6 +87,18 @@ class _Silent(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(self.server.patience)
+
+    def parse_request(self) -> bool:
+        """Read the request's head; one of HTTP/0.9 is refused.
+
+        It has no headers, and wsgiref fails looking for them (Python 3.14).
+        """
+        if not super().parse_request():
+            return False
+        if self.request_version == "HTTP/0.9":
+            self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return False
+        return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         del format, args

@@ -53,6 +53,18 @@ def test_a_caller_that_resets_its_connection_is_not_worth_a_word(
     assert capfd.readouterr().err == ""
 
 
+def test_a_request_of_http_0_9_which_has_no_headers_is_refused(
+    server: MetricsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as caller:
+        caller.settimeout(30.0)
+        caller.sendall(b"GET /metrics\r\n\r\n")
+        assert b"HTTP Version Not Supported" in caller.makefile("rb").read()
+    assert status(server) == 200
+    wait_for_handlers()
+    assert not caplog.records
+
+
 def test_a_caller_that_never_speaks_does_not_hold_its_thread() -> None:
     hasty = MetricsServer("127.0.0.1", 0, patience=0.05)
     hasty.start()
