@@ -62,7 +62,10 @@ class Prometheus:
         try:
             with urllib.request.urlopen(f"{self._base}/-/ready", timeout=1) as answer:
                 return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the answer
+            return False
+        except OSError:
             return False
 
 
