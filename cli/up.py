@@ -24,7 +24,7 @@ from cli.output import console
 from cli.processes import SUPERVISOR, Fleet
 from cli.topology import EMBEDDED, FUSION, GATEWAY, HOST, NAMES, SOURCES, Endpoint, Topology, usual
 from cli.writable import check_directory
-from gateway.config import DEFAULT_SOURCES, GatewayConfig
+from gateway.config import GatewayConfig
 from services.runtime.config import load
 from services.runtime.service import ServiceConfig
 from services.runtime.workers.place import own_socket
@@ -215,7 +215,7 @@ def _elsewhere(
     Its place is where it listens, with and without --base-port, or what is set for all who set
     nothing else.
     """
-    usual_places = dict(entry.split("=") for entry in DEFAULT_SOURCES)
+    usual_places = GatewayConfig().addresses()
     found = {}
     for end in ends[1:]:
         unmoved = replace(end, port=sources[end.name].port)

@@ -76,8 +76,7 @@ def history_for(ask: Ask, trail: Trail, now_ms: int, settings: HistorySettings) 
     ITEM and CART are about the items they name; SESSION about this session; the
     others about everything.
     """
-    if len(ask.events):
-        trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
+    trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
     recent = is_recent(trail.times, now_ms, settings)
     if len(ask.events):
         # What comes with the request is happening now, whatever the caller's clock says.

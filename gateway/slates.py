@@ -86,8 +86,7 @@ class Slates:
 
     def _unwanted(self, ask: Ask, trail: Trail) -> Container[int]:
         """Return the catalogue rows of what the shopper has come to dislike, or bought if asked."""
-        if len(ask.events):
-            trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
+        trail = extended(trail, ask.events, len(trail.keys) + len(ask.events))
         keys = trail.disliked
         if ask.rules.exclude_purchased:
             keys = np.concatenate([keys, trail.purchased])

@@ -11,7 +11,6 @@ were left out at random in training, so a score without one is an answer, not a 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from math import factorial
 from pathlib import Path
 from typing import Any
@@ -81,9 +80,7 @@ def _game(players: int) -> tuple[Bools, Doubles]:
     A part is the Shapley value: the mean over all orders of what a player adds to those
     before it.
     """
-    groups = np.array([*product((False, True), repeat=players)], np.bool_).reshape(
-        2**players, players
-    )
+    groups = (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(np.bool_)
     sizes = groups.sum(axis=1).tolist()
     orders = factorial(players)
     weights = np.zeros((players, len(groups)))

@@ -56,18 +56,14 @@ def reasons(query: Query, pool: Pool, positions: Rows) -> list[Reason]:
     """Return the plainest reason for each of the candidates at these pool indices [N]."""
     scored: list[bool] = np.any(~np.isnan(pool.scores[:, positions]), axis=0).tolist()
     rows: list[int] = pool.rows[positions].tolist()
-    if query.surface == "SEARCH":
-        named = [known or row in query.named for row, known in zip(rows, scored, strict=True)]
-    else:
-        named = [False] * len(rows)
-    about = _Others(query, query.context) if query.surface in _ABOUT else None
-    past = _Past(query)
+    about = query.surface in _ABOUT and len(query.context) > 0
+    context, past = _Others(query, query.context), _Past(query)
     found = []
-    for row, known, match in zip(rows, scored, named, strict=True):
-        if match:
+    for row, known in zip(rows, scored, strict=True):
+        if query.surface == "SEARCH" and (known or row in query.named):
             found.append(Reason("matches_query"))
-        elif about is not None and len(about.rows) and known:
-            found.append(Reason(_ABOUT[query.surface], about.nearest(row)[0]))
+        elif about and known:
+            found.append(Reason(_ABOUT[query.surface], context.nearest(row)[0]))
         else:
             # The ranker knows the shopper's habits by itself.
             personal = past.reason(row) if known or pool.learned else None

@@ -251,7 +251,7 @@ def test_a_source_that_this_user_may_not_see_is_not_taken_for_absent(
 ) -> None:
     source = passable(tmp_path) / "given"
     source.mkdir()
-    (tmp_path / "out").mkdir(mode=0o777)
+    (tmp_path / "out").mkdir()
     (tmp_path / "out").chmod(0o777)
     with shut(source, mode), pytest.raises(PermissionError):
         import_dataset(format_name, source, tmp_path / "out" / "shop")
