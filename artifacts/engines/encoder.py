@@ -31,8 +31,8 @@ WIDTH = 384
 MAX_TOKENS = 64
 # A word is rarely longer than six characters, so this bounds the tokenizer's work too.
 _MAX_CHARACTERS = 12 * MAX_TOKENS
-# What the tokenizer says of a word that no pieces make up.
-_UNKNOWN = "[UNK]"
+# What a tokenizer says of a word that no pieces make up: one of English, one of many languages.
+_UNKNOWN, _UNKNOWN_TO_ALL = "[UNK]", "<unk>"
 
 
 class TextEncoder:
@@ -53,6 +53,9 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer = tokenizer
+        # What stands around every text: start and end, and how a search begins.
+        self._marks = tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._of_english = tokenizer.token_to_id(_UNKNOWN) is not None
         self._cache = VectorCache(cache_size)
 
     def encode(self, texts: Sequence[str]) -> Scores:
@@ -73,8 +76,8 @@ class TextEncoder:
     def reads(self, text: str) -> float:
         """Return which share of a text's pieces it has learned, 1 where there is no letter.
 
-        Not unknown words, nor letters beyond ASCII by themselves: Chinese, Russian or Greek
-        falls apart into them, and they mean nothing to an encoder of English.
+        Not unknown words; nor, of English, letters beyond ASCII by themselves: Chinese, Russian
+        or Greek falls apart into them, and they mean nothing to an encoder of English.
         """
         if text.isascii():
             return 1.0
@@ -83,14 +86,15 @@ class TextEncoder:
         for token, (start, end) in zip(found.tokens, found.offsets, strict=True):
             if any(c.isalpha() for c in text[start:end]):
                 piece = token.removeprefix("##")
-                alone = len(piece) == 1 and not piece.isascii()
-                unknown += alone or token == _UNKNOWN
-                known += not alone and token != _UNKNOWN
+                alone = self._of_english and len(piece) == 1 and not piece.isascii()
+                unread = alone or token in {_UNKNOWN, _UNKNOWN_TO_ALL}
+                unknown += unread
+                known += not unread
         return known / (known + unknown) if known or unknown else 1.0
 
     def _encode(self, text: str) -> Scores:
         ids = np.array([self.token_ids(text)], np.int64)
-        if ids.shape[1] <= 2:  # only the start and end marks
+        if ids.shape[1] <= self._marks:
             return np.zeros(WIDTH, np.float32)
         found: Scores = self._session.run(None, {"ids": ids, "mask": np.ones_like(ids)})[0][0]
         return found

@@ -109,7 +109,8 @@ class TextEngine:
     def __init__(self, directory: Path, manifest: Manifest, keys: Keys) -> None:
         self.manifest = manifest
         self._index = KeyIndex(keys)
-        self._encoder = TextEncoder(directory, cache_size=0)
+        # Also what new items are embedded with; it keeps their vectors, queries' are kept below.
+        self.encoder = TextEncoder(directory)
         self._kept = VectorCache(_KEPT)
         self._session = open_session(directory / MODEL)
         parameters = manifest.engine_parameters
@@ -160,7 +161,7 @@ class TextEngine:
         found = {text: self._kept.get(text) for text in queries}
         fresh = tuple(text for text, vector in found.items() if vector is None)
         if fresh:
-            made = self._encoder.encode(fresh)
+            made = self.encoder.encode(fresh)
             if self._feedback:
                 made = self._fed_back(fresh, made, words)
             for text, vector in zip(fresh, made, strict=True):
@@ -268,7 +269,7 @@ class TextEngine:
 
     def _weight_of(self, text: str) -> np.float32:
         if self._learned is None:
-            read = min(self._read, self._encoder.reads(text))
+            read = min(self._read, self.encoder.reads(text))
             return np.float32(weight_read(self._weight, self._unread, read))
         found = traits(self._lexical.words(text), self._lexical.size)
         return np.float32(weight_of(found, self._learned))

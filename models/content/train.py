@@ -28,6 +28,8 @@ from models.export import Origin, finish, new_manifest, wire_inputs, wire_output
 from models.histories import Histories, sample_histories
 from models.index import LISTS_FROM, Finder
 from models.progress import Progress, part, silent
+from models.text.encode import prepare_encoder
+from models.text.packaged import ENGLISH, packaged
 from models.threads import torch_threads
 from models.validation import Holdout, hold_out
 
@@ -45,6 +47,8 @@ class Config:
 
     # Length of item vectors. More: finer taste, and time of every request in proportion.
     width: int = 64
+    # Which packaged encoder reads the texts, as text.encoder has it: "english", "multilingual".
+    encoder: str = ENGLISH
     # Rows that categories, brands, words ... are hashed to; fewer collide more.
     hash_buckets: int = 16_384
     # Greatest length of what is learned per item, beside a unit vector for what it is.
@@ -83,7 +87,8 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a size of nothing."""
+        """Raise ValueError for a size of nothing, or an encoder that there is none of."""
+        packaged(self.encoder)
         sizes = ("width", "hash_buckets", "batch", "length", "targets", "negatives", "threads")
         for name in sizes:
             if getattr(self, name) < 1:
@@ -115,7 +120,10 @@ def train(
             "items or events: empty, or nothing but dislikes: there is nothing to learn from; "
             "import data"
         )
-    known = catalogue(items, buckets=config.hash_buckets, progress=part(progress, 0.0, 0.2))
+    encoder = prepare_encoder(encoder=config.encoder)
+    known = catalogue(
+        items, buckets=config.hash_buckets, encoder=encoder, progress=part(progress, 0.0, 0.2)
+    )
     held = hold_out(events)
     known, config, tried = _with_images(config, known, items, held, part(progress, 0.2, 0.4))
     model, metrics = learn_known(config, known, items, held, part(progress, 0.4, 0.75))
@@ -127,7 +135,7 @@ def train(
     finder = _finder(config, model, vectors, known.keys, histories)
     keys = known.keys[finder.order]
     with layout.publish(repository, SOURCE) as (directory, version):
-        worst = save(model, vectors, known.features, directory, finder=finder)
+        worst = save(model, vectors, known.features, directory, finder=finder, encoder=encoder)
         parameters = {"max_history": config.max_history, "hash_buckets": config.hash_buckets}
         if model.shape.image:
             parameters[IMAGE_WIDTH] = model.shape.image

@@ -4,7 +4,8 @@ DataError
  ├── DatasetError   a dataset directory is missing, incomplete or of the wrong shape
  ├── SourceError    a file to import cannot be read as its format says
  ├── SplitError     a protocol does not fit the data
- └── OptionError    a model has no such setting, or not with such a value
+ ├── OptionError    a model has no such setting, or not with such a value
+ └── EncoderMissing, PackedCorrupt (models/text)   what texts are read with is not there, or not it
 Every message names the file, column or line and says what to do.
 """
 

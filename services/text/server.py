@@ -12,6 +12,7 @@ from typing import Any
 
 from artifacts.engine import Scores
 from artifacts.engines.encoder import WIDTH, TextEncoder
+from artifacts.engines.text import TextEngine
 from services.runtime import service
 from services.runtime.encoder_model import Columns, EncoderModel, column
 from services.runtime.engine_model import EngineModel
@@ -32,7 +33,9 @@ class Config(service.ServiceConfig):
 def open_models(directory: Path) -> Mapping[str, Model[Any]]:
     """Open one version; raises ArtifactError."""
     text = EngineModel.open("text", directory)
-    encoder = TextEncoder(directory)
+    # One encoder for queries and items: it is most of what a version keeps in memory.
+    engine = text.engine
+    encoder = engine.encoder if isinstance(engine, TextEngine) else TextEncoder(directory)
 
     def encode(columns: Columns) -> Scores:
         return encoder.encode([str(t) for t in columns["text"]])

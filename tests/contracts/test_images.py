@@ -27,7 +27,7 @@ WANTED = {
     "source-env": closure("cpu"),
     "encoder-env": closure("cpu") | {"tokenizers"},
     "text-env": closure("cpu", "text"),
-    "train-env": closure("cpu", "train"),
+    "train-env": closure("cpu", "train", "multilingual"),
 }
 # What trains, imports data or prints tables; none of it may be in a serving image.
 TRAINING = {"torch", "polars", "click", "onnx", "scipy", "rich", "safetensors"}

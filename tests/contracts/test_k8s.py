@@ -1,8 +1,10 @@
 """The manifests build offline, fit Kubernetes' schemas, and fit the code they run."""
 
+import os
 import re
+from copy import deepcopy
 from ipaddress import ip_address, ip_network
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import kubernetes_validate
@@ -283,6 +285,24 @@ def test_the_overlay_only_patches_the_base() -> None:
         for target in ("k8s/base", "k8s/overlays/local")
     )
     assert local <= base
+
+
+def test_an_encoder_of_many_languages_gets_memory_and_nothing_else(tmp_path: Path) -> None:
+    there = os.path.relpath(ROOT / "k8s", tmp_path.resolve())
+    overlay = {"resources": [f"{there}/base"], "components": [f"{there}/components/multilingual"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    changed = set()
+    for was, now in zip(build("k8s/base"), build(str(tmp_path)), strict=True):
+        if was != now:
+            changed.add(now["metadata"]["name"])
+            was, now = deepcopy((was, now))  # noqa: PLW2901 -- what was built is kept
+            (old,), (new,) = (o["spec"]["template"]["spec"]["containers"] for o in (was, now))
+            more = new["resources"].pop("limits")
+            assert more.pop("memory") in {"1536Mi", "2Gi"}
+            assert more["cpu"] == old["resources"].pop("limits")["cpu"]
+            del old["resources"]["requests"]["memory"], new["resources"]["requests"]["memory"]
+            assert was == now
+    assert changed == {"plait-content", "plait-text"}
 
 
 def test_the_four_sources_differ_only_where_they_must() -> None:

@@ -1,6 +1,7 @@
 """The packaged encoder is exported faithfully, and every distinct text is encoded once."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -18,9 +19,10 @@ from models.progress import silent
 from models.text import encode
 from models.text import train as text_train
 from models.text.documents import attribute_words, document
-from models.text.encode import EncoderMissing, encode_texts, keep_vectors, prepare_encoder
+from models.text.encode import encode_texts, keep_vectors, prepare_encoder
 from models.text.evaluate import halves, held_out, ndcgs, search_values
-from models.text.model import DenseSearch, load_encoder
+from models.text.model import DenseSearch
+from models.text.packaged import ENGLISH, EncoderMissing, packaged
 from models.text.train import Config, train
 from plait.v1.manifest_pb2 import Manifest
 from tests.support.disks import small_disk
@@ -53,7 +55,7 @@ def test_the_encoder_is_made_once_and_agrees_with_what_it_was_made_from():
     assert prepare_encoder() == directory
     assert (directory / ENCODER).stat().st_mtime_ns == made
     texts = ["a cup of vanilla yogurt", "hdmi cable, 2 m", "Dark chocolate 70%, 100 g"]
-    model = load_encoder(encode.package_directory() / "model.safetensors")
+    model = packaged(ENGLISH).model()
     encoder = TextEncoder(directory)
     for text, vector in zip(texts, encoder.encode(texts), strict=True):
         ids = torch.tensor([encoder.token_ids(text)])
@@ -108,10 +110,9 @@ def test_half_of_what_is_kept_for_later_runs_is_never_there(tmp_path, monkeypatc
         assert not list(home.iterdir())
 
 
-def test_a_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(encode, "PACKAGE", "no_such_encoder")
-    with pytest.raises(EncoderMissing, match="pip install no-such-encoder"):
-        encode.package_directory()
+def test_a_missing_package_says_what_to_install():
+    with pytest.raises(EncoderMissing, match=r"pip install no-such-encoder==0\.1\.0 .*`train`"):
+        replace(packaged(ENGLISH), module="no_such_encoder").model()
 
 
 def test_the_dense_search_reads_the_query_or_else_the_history():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from artifacts import loader
 from artifacts import manifest as manifests
@@ -12,6 +13,9 @@ from artifacts.engine import Question
 from artifacts.engines.encoder import TextEncoder
 from artifacts.engines.query_weight import CATALOGUE_READ, UNREAD_WEIGHT, weight_read
 from artifacts.engines.text import TextEngine
+from cli.main import plait
+from models.data.dataset import DatasetInfo, keyed, write_dataset
+from models.data.schema import EVENTS, ITEMS
 from models.progress import silent
 from models.text.encode import prepare_encoder
 from models.text.evaluate import halves
@@ -108,3 +112,21 @@ def test_what_is_read_keeps_its_weight(tmp_path):
 def test_the_weight_falls_with_what_is_not_read(share, weight):
     assert weight_read(0.8, 0.2, share) == pytest.approx(weight)
     assert weight_read(0.1, 0.2, share) == 0.1
+
+
+def test_whoever_trains_is_told_of_an_encoder_that_reads_the_catalogue(tmp_path):
+    filled = {n: "" for n, kind in ITEMS.items() if kind == pl.String() and n != "item_id"}
+    items = pl.DataFrame({"item_id": map(str, range(40)), **filled}).with_columns(
+        title=pl.Series(_TITLES[:40]), attributes=pl.lit("{}"),
+        price=pl.lit(None, pl.Float64), available=pl.lit(value=True),
+    )  # fmt: skip
+    write_dataset(
+        tmp_path / "shop", items=keyed(items), events=pl.DataFrame(schema=EVENTS),
+        info=DatasetInfo("chinese", "made for this test", "none"),
+    )  # fmt: skip
+    arguments = ["train", str(tmp_path / "shop"), str(tmp_path / "models"), "--keep-fusion"]
+    told = CliRunner().invoke(plait, [*arguments, "--sources", "text"])
+    assert told.exit_code == 0, told.output
+    assert "reads 0% of the catalogue: --set text.encoder=multilingual" in " ".join(
+        told.output.split()
+    )
