@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from artifacts.among import among
 from artifacts.compiled import BOOLS, INTS, SMALLS, compiled
 from gateway.fusion.types import Bools, Ints
 from gateway.reads import MOST_JUDGED, MOST_KEYS
@@ -120,13 +121,3 @@ def _union(have: Ints, more: Ints) -> Ints:
         return have
     fresh = np.array([*dict.fromkeys(more.tolist())], np.int64)
     return np.concatenate([have[~among(have, np.sort(fresh))], fresh])[-MOST_KEYS:]
-
-
-@compiled(INTS, INTS)
-def among(values: Ints, known: Ints) -> Bools:
-    """Say of values [N] whether they are among others, ascending; in a tenth of np.isin's time."""
-    found = np.empty(len(values), np.bool_)
-    for i in range(len(values)):
-        place = np.searchsorted(known, values[i])
-        found[i] = place < len(known) and known[place] == values[i]
-    return found

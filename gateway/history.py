@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from artifacts.among import among
 from artifacts.compiled import BOOLS, FLAG, INTS, NUMBER, REAL, SMALLS, compiled
 from artifacts.formulas import by_step
-from gateway.extending import among, extended
+from gateway.extending import extended
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.types import MOST_AHEAD_MS, Ask, EventType, Times, Trail, Types
 

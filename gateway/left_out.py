@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from artifacts.among import among
 from artifacts.compiled import BOOLS, FLOATS, INTS, NUMBER, compiled
 from gateway.config import MOST_CANDIDATES
 from gateway.fusion.hard_rules import filtered, has_filters
@@ -61,7 +62,7 @@ class LeftOut(NamedTuple):
 
     def hides(self, keys: Ints, rows: Rows) -> Bools:
         """Say which items, at these `rows` of the catalogue, are left out [len(keys)]."""
-        return self._out(rows) | np.isin(keys, self.keys)
+        return self._out(rows) | among(keys, self.keys)
 
     def _out(self, rows: Rows) -> Bools:
         """Say which rows are unknown, sold out or put out by a filter [len(rows)]."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from artifacts.among import among
 from gateway.fusion.types import Bools, Floats, Ints
 from gateway.types import Item, Outcome, Question, SourceAnswer
 from gateway.words import Words
@@ -233,7 +234,7 @@ class NewItems:
         order = np.argsort(-scores, kind="stable")  # NaN sorts to the end
         mine = order[order >= len(answer.keys)][:_SHOWN_ANYWAY]
         best = order[: question.k]
-        best = np.concatenate([best, mine[~np.isin(mine, best)]])
+        best = np.concatenate([best, mine[~among(mine, np.sort(best))]])
         return answer._replace(keys=keys[best], scores=scores[best])
 
     def _with_words(self, text: str, slots: Ints, dense: Floats, answered: Floats) -> Floats:

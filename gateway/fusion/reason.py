@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.fusion.hard_rules import member
 from gateway.fusion.types import Bools, Floats, Pool, Query, Rows
 
 # Below this cosine two items are not visibly related.
@@ -121,7 +122,7 @@ def _recommends(query: Query, rows: Rows, weights: Floats) -> Bools:
     """Which events speak for what is like their items [L]: none of what is disliked by now."""
     wanted: Bools = weights > 0
     if len(query.rules.disliked):
-        wanted &= ~np.isin(rows, query.rules.disliked)
+        wanted &= ~member(rows, query.rules.disliked, len(query.columns.keys))
     return wanted
 
 
