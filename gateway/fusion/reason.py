@@ -58,17 +58,19 @@ def reasons(query: Query, pool: Pool, positions: Rows) -> list[Reason]:
     scored: list[bool] = np.any(~np.isnan(pool.scores[:, positions]), axis=0).tolist()
     rows: list[int] = pool.rows[positions].tolist()
     about = query.surface in _ABOUT and len(query.context) > 0
-    context, past = _Others(query, query.context), _Past(query)
+    context = _Others(query, query.context)
+    past: _Past | None = None  # which few pages of a search, or about items, need
     found = []
     for row, known in zip(rows, scored, strict=True):
         if query.surface == "SEARCH" and (known or row in query.named):
             found.append(Reason("matches_query"))
         elif about and known:
             found.append(Reason(_ABOUT[query.surface], context.nearest(row)[0]))
+        elif known or pool.learned:  # the ranker knows the shopper's habits by itself
+            past = past or _Past(query)
+            found.append(past.reason(row) or _from_market(query, row))
         else:
-            # The ranker knows the shopper's habits by itself.
-            personal = past.reason(row) if known or pool.learned else None
-            found.append(personal or _from_market(query, row))
+            found.append(_from_market(query, row))
     return found
 
 
