@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
+from services.runtime.errors import Unavailable
 from services.runtime.metrics import STORE_STATE
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,13 @@ class Condition:
         """How long a caller that was refused should wait before it asks again."""
         ill = 0.0 if self.state is State.OK else time.monotonic() - self._began
         return int(1000 * min(max(_PAUSE * ill, _LEAST_PAUSE), _MOST_PAUSE))
+
+    def refusal(self, what: str, why: str, remedy: str = "send them again") -> Unavailable:
+        """Return what a caller is told whose writes were not taken: what became of them, and why.
+
+        With the pause before a retry.
+        """
+        return Unavailable(f"{what}: {why}; {remedy}", self.pause_ms)
 
     def well(self) -> None:
         """Note a write that worked; a damaged file is well only once it is repaired."""

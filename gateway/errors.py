@@ -54,20 +54,16 @@ class StoreUnseen(StoreFailed):
 class JournalAway(StoreFailed):
     """The journal that several gateways share cannot be reached, or refuses."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the journal is away ({reason})")
-        self.reason = reason
+    # Without the reason, which names Valkey's address and is in the log.
+    told = "the journal is away"
 
-    @property
-    def told(self) -> str:
-        """Without the reason, which names Valkey's address and is in the log."""
-        return "the journal is away"
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{JournalAway.told} ({reason})")
+        self.reason = reason
 
 
 class TakenLater(JournalAway):
     """The journal has the write, so the others take it in; this gateway will too."""
 
-    @property
-    def told(self) -> str:
-        """That it is on its way, which sending it again does not harm."""
-        return "written to the journal, but not taken in by this gateway yet"
+    # Sending it again does no harm.
+    told = "written to the journal, but not taken in by this gateway yet"

@@ -65,7 +65,7 @@ class EventTaker:
         if state is not State.OK:
             raise self._refusal(events, REASONS[state], state.value)
         if self._shared is not None and self._shared.trouble:
-            raise self._refusal(events, JournalAway(self._shared.trouble).told, _JOURNAL)
+            raise self._refusal(events, JournalAway.told, _JOURNAL)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Record events, all or none; when this returns the next request counts them.
@@ -111,10 +111,8 @@ class EventTaker:
 
     def _refusal(self, events: int, problem: str, reason: str) -> Unavailable:
         EVENTS_REFUSED.labels(reason).inc(events)
-        return Unavailable(
-            f"no event was recorded: {problem}; send them again with the same event_id",
-            retry_after_ms=self._store.condition.pause_ms,
-        )
+        remedy = "send them again with the same event_id"
+        return self._store.condition.refusal("no event was recorded", problem, remedy)
 
     def _count(self, events: Sequence[Event], last_seq: int) -> None:
         rows = self._catalogue.rows(np.array([e.key for e in events], np.int64)).tolist()

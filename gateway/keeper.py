@@ -18,7 +18,7 @@ from gateway.new_items import NewItems
 from gateway.store import Store
 from gateway.trends import Trends
 from gateway.types import IMAGE_BYTES, Item
-from services.runtime.errors import InvalidArgument, NotFound, Unavailable
+from services.runtime.errors import InvalidArgument, NotFound
 from services.runtime.metrics import CATALOGUE_ITEMS, EMBEDDED_ITEMS
 
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class CatalogueKeeper:
             else:
                 taken = await self._shared.write(Items(tuple(items)))
         except StoreFailed as error:
-            raise self._refusal("no item was stored", error) from None
+            raise self._store.condition.refusal("no item was stored", error.told) from None
         embedded = 0
         if taken.reworded:
             # Part of the client's time is for the answer to reach it.
@@ -96,10 +96,6 @@ class CatalogueKeeper:
             await self._embedder.settle(taken.reworded, min(most, self._embed_seconds))
             embedded = self._new_items.embedded(taken.unseen)
         return Upserted(taken.created, taken.updated, embedded)
-
-    def _refusal(self, problem: str, error: StoreFailed) -> Unavailable:
-        pause = self._store.condition.pause_ms
-        return Unavailable(f"{problem}: {error.told}; send them again", pause)
 
     async def take(self, items: Sequence[Item], position: int | None = None) -> Taken:
         """Store items and show them; `position`: theirs in the journal. Raises StoreFailed."""
@@ -136,7 +132,7 @@ class CatalogueKeeper:
             elif keys:
                 await self._shared.write(Deletions(tuple(keys)))
         except StoreFailed as error:
-            raise self._refusal("no item was deleted", error) from None
+            raise self._store.condition.refusal("no item was deleted", error.told) from None
         return len(keys), len(item_ids) - len(keys)
 
     async def drop(self, keys: Sequence[int], position: int | None = None) -> None:

@@ -277,8 +277,7 @@ class Follower:
         self._unsure = True
         before, self.trouble = self.trouble, error.reason
         if not before:
-            what = {"reason": error.reason, "journal": self._journal.address}
-            _log.error("nothing can be recorded", extra=what)
+            _log.error("nothing can be recorded", extra=self._journal.about(error))
             await self._tell(False)
 
 

@@ -130,11 +130,14 @@ class Journal:
         # Whether the reader's server may be the master no longer.
         self._left = False
 
-    @property
-    def address(self) -> str:
-        """Where Valkey is, for the log: HOST:PORT or a socket, without user and password."""
+    def about(self, error: JournalAway) -> dict[str, str]:
+        """Return what the log says of an error: its reason, and where Valkey is.
+
+        That is HOST:PORT or a socket, without user and password.
+        """
         known = self._client.connection_pool.connection_kwargs
-        return str(known.get("path") or f"{known.get('host')}:{known.get('port', 6379)}")
+        where = str(known.get("path") or f"{known.get('host')}:{known.get('port', 6379)}")
+        return {"reason": error.reason, "journal": where}
 
     async def stop(self) -> None:
         """Let go of Valkey; who still waits for it hears that it is away."""

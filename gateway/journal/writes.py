@@ -59,8 +59,7 @@ class Writes:
         except JournalAway as error:
             # Callers are not told why, and a journal that is full can be followed all the while.
             if self._seldom.news(error.reason):
-                what = {"reason": error.reason, "journal": self._journal.address}
-                _log.error("the journal takes no write", extra=what)
+                _log.error("the journal takes no write", extra=self._journal.about(error))
             raise
 
     def answer(self, entry: Entry, result: Any) -> None:
