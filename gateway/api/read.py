@@ -105,9 +105,12 @@ def read_rank(request: api.RankRequest, now_ms: int) -> Ask:
 def read_events(request: events.RecordEventsRequest, now_ms: int) -> tuple[Event, ...]:
     """Read the events to record; raises InvalidArgument."""
     checks.count("events", len(request.events), _MOST_EVENTS, least=1)
-    for number, event in enumerate(request.events):
-        checks.name(f"events[{number}].user_id", event.user_id, required=True)
-    return _events("events", request.events, now_ms)
+
+    def told(event: t.Event) -> Event:
+        user_id = checks.name("user_id", event.user_id, required=True)
+        return _event(event, user_id, now_ms)
+
+    return tuple(_each("events", request.events, told))
 
 
 def read_items(request: catalog.UpsertItemsRequest) -> tuple[Item, ...]:
@@ -136,7 +139,8 @@ def read_profile(request: profiles.GetProfileRequest, now_ms: int) -> tuple[str,
     """Read whose profile is asked for, and what they just did; raises InvalidArgument."""
     user_id = checks.name("user_id", request.user_id, required=True)
     checks.count("events", len(request.events), _MOST_EVENTS)
-    return user_id, _events("events", request.events, now_ms)
+    told = _each("events", request.events, lambda event: _event(event, user_id, now_ms))
+    return user_id, tuple(told)
 
 
 def _page_size(size: int, default: int) -> int:
@@ -166,10 +170,6 @@ def _columns(field: str, given: Sequence[t.Event], now_ms: int) -> EventColumns:
     return EventColumns.of(_each(field, given, told))
 
 
-def _events(field: str, given: Sequence[t.Event], now_ms: int) -> tuple[Event, ...]:
-    return tuple(_each(field, given, lambda event: _event(event, now_ms)))
-
-
 def _each(field: str, given: Sequence[_G], read: Callable[[_G], _R]) -> Iterator[_R]:
     """Read one after the other; only who is refused pays for the name of the place."""
     for number, one in enumerate(given):
@@ -179,10 +179,10 @@ def _each(field: str, given: Sequence[_G], read: Callable[[_G], _R]) -> Iterator
             raise error.inside(f"{field}[{number}]") from None
 
 
-def _event(event: t.Event, now_ms: int) -> Event:
+def _event(event: t.Event, user_id: str, now_ms: int) -> Event:
     key, time_ms = _checked(event, now_ms)
     return Event(
-        user_id=event.user_id.strip(),
+        user_id=user_id,
         key=key,
         type=EventType(event.type),
         time_ms=time_ms,
