@@ -113,7 +113,7 @@ class Connection:
         shoppers = request.model_name == self.name
         usual = self._usual if shoppers else None
         call = Call(request, rows, read, usual, counted, tells=shoppers)
-        first = Attempt(self._choose(request), call)
+        first = Attempt(self._choose(request, shoppers=shoppers), call)
         self._budget.earn(rows)
         if len(self._replicas) == 1:
             return await first.run(seconds)
@@ -127,7 +127,8 @@ class Connection:
 
     async def describe(self, model: str) -> Contract:
         """Ask what another model of these servers takes and gives; raises as `ask` does."""
-        contract, _ = await self._choose(pb.ModelInferRequest(model_name=model)).describe(model)
+        replica = self._choose(pb.ModelInferRequest(model_name=model), shoppers=False)
+        contract, _ = await replica.describe(model)
         return contract
 
     @property
@@ -143,9 +144,9 @@ class Connection:
         if self.contract is not None:
             self._described.set()
 
-    def _choose(self, request: pb.ModelInferRequest) -> Replica:
+    def _choose(self, request: pb.ModelInferRequest, *, shoppers: bool) -> Replica:
         fitting = self._fitting(request)
-        if request.model_name != self.name:
+        if not shoppers:
             # A batch of items takes long, and says nothing of answers to shoppers.
             awake = [r for r in fitting if r.breaker.state is not State.OPEN]
             well = [r for r in awake if r.breaker.state is State.CLOSED]
