@@ -115,12 +115,13 @@ class Unsent(logging.Filter):
 
 
 _grpc_log = logging.getLogger(cygrpc.__name__)
-_grpc_log.addFilter(Unsent())
+_unsent = Unsent()
 
 
 def server(
     interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, int]]
 ) -> grpc.aio.Server:
-    """Return a server as grpc.aio.server does."""
+    """Return a server as grpc.aio.server does; from here on gRPC's log is quieter (`Unsent`)."""
+    _grpc_log.addFilter(_unsent)  # which adds the same one once
     made: Any = _Server(interceptors, options)
     return cast(grpc.aio.Server, made)

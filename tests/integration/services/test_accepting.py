@@ -161,4 +161,13 @@ def test_answers_that_nobody_waits_for_any_more_are_no_errors() -> None:
     finally:
         logging.getLogger(cygrpc.__name__).setLevel(logging.NOTSET)
     assert (first.levelno, first.exc_info) == (logging.INFO, None)
-    assert any(isinstance(f, accepting.Unsent) for f in logging.getLogger(cygrpc.__name__).filters)
+
+
+def test_one_filter_hears_of_unsent_answers_however_many_servers_there_are() -> None:
+    async def filters() -> list[object]:
+        for _ in range(2):
+            server, _ = await started(Health())
+            await server.stop(None)
+        return list(logging.getLogger(cygrpc.__name__).filters)
+
+    assert [type(one) for one in run(filters())] == [accepting.Unsent]
