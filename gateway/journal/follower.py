@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen
 from gateway.journal.entries import Change, Events, NotUnderstood, Write, decode
 from gateway.journal.place import Place
+from gateway.journal.positions import Entry
 from gateway.journal.standing import Standing
-from gateway.journal.stream import Entry, Journal
+from gateway.journal.stream import Journal
 from gateway.journal.writes import Writes
 from services.runtime.logs import Seldom
 from services.runtime.metrics import (

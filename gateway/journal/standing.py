@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from gateway.errors import JournalAway, StoreFailed
 from gateway.journal.place import Place
-from gateway.journal.stream import Bounds, Entry, Journal
+from gateway.journal.positions import Bounds, Entry
+from gateway.journal.stream import Journal
 from services.runtime.metrics import JOURNAL_GAPS
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import Any
 
 from gateway.errors import JournalAway, StoreFailed, TakenLater
 from gateway.journal.entries import Rollouts, Write, encode
-from gateway.journal.stream import Entry, Journal
+from gateway.journal.positions import Entry
+from gateway.journal.stream import Journal
 from services.runtime.logs import Seldom
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from valkey import Valkey as Client
 
 from benchmarks.valkey import Valkey
 from gateway.journal.follower import Follower
-from gateway.journal.stream import Entry
+from gateway.journal.positions import Entry
 from gateway.rollouts.record import Record, RecordFile, parse
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub

@@ -15,7 +15,8 @@ from artifacts.keys import item_key
 from benchmarks.valkey import Valkey
 from gateway.events import EventTaker
 from gateway.journal.entries import Events, encode
-from gateway.journal.stream import Entry, Journal
+from gateway.journal.positions import Entry
+from gateway.journal.stream import Journal
 from gateway.store import Store
 from gateway.types import Event, EventType, Item
 from plait.v1 import types_pb2 as t
@@ -117,7 +118,7 @@ async def test_a_full_journal_lets_go_of_its_oldest_and_takes_the_new(
 async def test_entries_stay_for_their_time_and_no_longer(
     directory: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.journal.stream._TRIM_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.journal.sending._TRIM_SECONDS", 0.0)
     async with alone(directory, valkey, journal_minutes=1) as shop:
         with Client.from_url(valkey.url) as client:
             stream = stream_of(client)

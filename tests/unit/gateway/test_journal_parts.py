@@ -22,7 +22,7 @@ from gateway.journal.entries import (
     encode,
 )
 from gateway.journal.place import Place, put_place, put_position, read_place
-from gateway.journal.stream import Bounds
+from gateway.journal.positions import Bounds
 from gateway.rollouts.canary import Canary
 from gateway.rollouts.record import Record, parse, written
 from gateway.types import Event, EventType, Item
