@@ -1,37 +1,31 @@
-"""Takes the journal's entries into this gateway, in order, its own among them.
+"""Follows the journal: its entries come into this gateway in order, its own among them.
 
-All gateways decide by the same order which of two events with one id came first. Who
-waits for a write is told of it by writes.py; where the gateway stands is kept by
-standing.py.
+All gateways decide by the same order which of two events with one id came first. Each
+entry is taken in by taking.py; who waits for a write is told of it by writes.py; where
+the gateway stands is kept by standing.py.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from gateway.errors import JournalAway, StoreFailed, StoreRefused, StoreUnseen
-from gateway.journal.entries import Change, Events, NotUnderstood, Write, decode
+from gateway.errors import JournalAway, StoreFailed
+from gateway.journal.entries import Write
 from gateway.journal.place import Place
-from gateway.journal.positions import Entry
 from gateway.journal.standing import Standing
 from gateway.journal.stream import Journal
+from gateway.journal.taking import Memory, Taker
 from gateway.journal.writes import Writes
 from services.runtime.logs import Seldom
-from services.runtime.metrics import (
-    JOURNAL_BEHIND,
-    JOURNAL_ENTRIES,
-    JOURNAL_SKIPPED,
-    JOURNAL_STATE,
-)
+from services.runtime.metrics import JOURNAL_BEHIND, JOURNAL_STATE
 
 _log = logging.getLogger(__name__)
 # Seconds before Valkey, or a disk that refuses, is tried again.
 _AGAIN = 0.25
-# Longest pause before what failed as nothing should is tried again.
+# Seconds before what failed as nothing should is tried again.
 _PAUSE = 1.0
 # Seconds between two looks at how far it has come, and at a journal that may have changed.
 _LOOK = 0.05
@@ -39,37 +33,6 @@ _LOOK = 0.05
 _START_SECONDS = 60.0
 # Seconds of taking in entries after which the journal is looked at before it is read again.
 _LONG = 5.0
-# Events that share a commit, and so a turn of the event loop: shoppers wait meanwhile.
-_MOST_TOGETHER = 500
-
-
-class Memory(Protocol):
-    """What entries are taken into."""
-
-    async def take_events(
-        self, events: Events, position: int, here: Sequence[bool]
-    ) -> Sequence[int]:
-        """Take in events; `here`: which were recorded through this gateway.
-
-        Returns each one's number, 0 for one that was known. Raises StoreFailed.
-        """
-        ...
-
-    async def take(self, write: Change, position: int) -> Any:
-        """Take in anything else; raises StoreFailed."""
-        ...
-
-    async def pass_over(self, place: Place) -> None:
-        """Keep a position whose entry nobody can take in; raises StoreFailed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """An entry that was understood."""
-
-    entry: Entry
-    write: Write
 
 
 class Follower:
@@ -84,9 +47,9 @@ class Follower:
         `tell` hears when the journal goes away and when it is back.
         """
         self._journal = journal
-        self._memory = memory
         self._standing = Standing(journal, place, memory.pass_over)
         self._writes = Writes(journal, writer)
+        self._taker = Taker(memory, self._standing, self._writes)
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
         # When the last read began that brought all there was, by time.monotonic().
@@ -167,7 +130,7 @@ class Follower:
                     # Who is behind can be overtaken by what lets entries go.
                     await self._standing.look_back()
                 began = time.monotonic()
-                await self._take(entries)
+                await self._taker.take(entries)
                 # Meanwhile others may have let go of what comes next.
                 self._unsure = time.monotonic() - began > _LONG
                 self._behind = more
@@ -188,84 +151,6 @@ class Follower:
                 await self._lost(JournalAway(f"it cannot be followed: {type(error).__name__}"))
                 await asyncio.sleep(_PAUSE)
 
-    async def _take(self, entries: Sequence[Entry]) -> None:
-        """Take in entries; events that follow each other share a commit."""
-        run: list[_Read] = []
-        for entry in entries:
-            try:
-                read = _Read(entry, decode(entry.raw))
-            except Exception as error:
-                await self._take_run(run)
-                run = []
-                await self._skip(entry, _reason(error))
-                continue
-            if not _together(run, read):
-                await self._take_run(run)
-                run = []
-            run.append(read)
-        await self._take_run(run)
-
-    async def _take_run(self, run: Sequence[_Read]) -> None:
-        """Take in one write, or some of events, and tell who waits for them."""
-        pause = _AGAIN
-        while run:
-            _show_behind(run[0].entry)
-            try:
-                results = await self._try(run)
-            except StoreUnseen as error:  # once more would be twice
-                results = [error] * len(run)
-            except Exception as error:
-                passes = isinstance(error, StoreFailed) and not isinstance(error, StoreRefused)
-                if passes:
-                    # However long: on a disk that is nearly full small writes go, and large ones
-                    # have to wait for room.
-                    await asyncio.sleep(_AGAIN)
-                elif len(run) > 1:
-                    for read in run:  # one of them is to blame
-                        await self._take_run([read])
-                    return
-                elif isinstance(error, StoreRefused) or pause > _PAUSE:
-                    await self._skip(run[0].entry, _reason(error))
-                    return
-                else:  # a defect, or no memory for a moment: not to be waited for as a disk is
-                    await asyncio.sleep(pause)
-                    pause *= 2
-                continue
-            self._arrived(run, results)
-            return
-
-    async def _try(self, run: Sequence[_Read]) -> Sequence[Any]:
-        position = run[-1].entry.position
-        first = run[0].write
-        if not isinstance(first, Events):
-            return [await self._memory.take(first, position)]
-        parts = [read.write.events for read in run if isinstance(read.write, Events)]
-        here = [
-            self._writes.has(read.entry)
-            for read, events in zip(run, parts, strict=True)
-            for _ in events
-        ]
-        together = Events(tuple(event for events in parts for event in events))
-        numbers = await self._memory.take_events(together, position, here)
-        return _split(numbers, [len(events) for events in parts])
-
-    def _arrived(self, run: Sequence[_Read], results: Sequence[Any]) -> None:
-        for read, result in zip(run, results, strict=True):
-            self._standing.step(read.entry, kept=True)
-            JOURNAL_ENTRIES.labels("here" if self._writes.has(read.entry) else "elsewhere").inc()
-            self._writes.answer(read.entry, result)
-
-    async def _skip(self, entry: Entry, reason: str) -> None:
-        """Leave out what nobody can take in; the others are not to wait for it for ever."""
-        JOURNAL_SKIPPED.inc()
-        _log.error(
-            "an entry of the journal is passed over",
-            extra={"position": entry.position, "reason": reason},
-        )
-        self._writes.answer(entry, StoreRefused(f"the write was refused ({reason})"))
-        self._standing.step(entry, kept=False)
-        await self._standing.keep()
-
     async def _reached(self) -> None:
         if self.trouble:
             self.trouble = ""
@@ -282,34 +167,6 @@ class Follower:
             await self._tell(False)
 
 
-def _reason(error: Exception) -> str:
-    """Return why an entry is passed over; of an error nobody thought of, say where it is."""
-    if isinstance(error, NotUnderstood | StoreRefused):
-        return str(error)
-    _log.error("an entry cannot be taken in", exc_info=error)
-    return type(error).__name__
-
-
-def _together(run: Sequence[_Read], read: _Read) -> bool:
-    """Say whether a write may share the commit of those before it."""
-    before = [r.write.events for r in run if isinstance(r.write, Events)]
-    if not isinstance(read.write, Events) or len(before) < len(run):
-        return not run
-    return sum(map(len, before)) + len(read.write.events) <= _MOST_TOGETHER
-
-
 def _show(*, followed: bool) -> None:
     JOURNAL_STATE.labels("followed").set(followed)
     JOURNAL_STATE.labels("away").set(not followed)
-
-
-def _show_behind(oldest: Entry) -> None:
-    JOURNAL_BEHIND.set(max(time.time() - oldest.time_ms / 1000, 0.0))
-
-
-def _split(numbers: Sequence[int], counts: Sequence[int]) -> list[Sequence[int]]:
-    parts, start = [], 0
-    for count in counts:
-        parts.append(numbers[start : start + count])
-        start += count
-    return parts

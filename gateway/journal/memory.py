@@ -13,7 +13,7 @@ from gateway.store import Store
 
 @dataclass(frozen=True, slots=True)
 class StateMemory:
-    """Hands each entry to who keeps what it is about (see follower.Memory)."""
+    """Hands each entry to who keeps what it is about (see taking.Memory)."""
 
     store: Store
     events: EventTaker

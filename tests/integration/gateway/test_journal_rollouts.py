@@ -12,8 +12,8 @@ import pytest
 from valkey import Valkey as Client
 
 from benchmarks.valkey import Valkey
-from gateway.journal.follower import Follower
 from gateway.journal.positions import Entry
+from gateway.journal.taking import Taker
 from gateway.rollouts.record import Record, RecordFile, parse
 from plait.v1 import rollout_service_pb2 as pb
 from plait.v1.rollout_service_pb2_grpc import RolloutServiceStub
@@ -220,16 +220,18 @@ async def test_a_gateway_that_is_behind_does_not_undo_what_another_changes_meanw
 ) -> None:
     another_fusion(directory, other)
     monkeypatch.setattr("gateway.journal.writes._PATIENCE", 0.5)
-    take, goes_on = Follower._take, asyncio.Event()
-    slow = membership(first)._follower
+    take, goes_on = Taker.take, asyncio.Event()
+    follower = membership(first)._follower
+    assert follower is not None
+    slow = follower._taker
 
-    async def late(self: Follower, entries: Sequence[Entry]) -> None:
+    async def late(self: Taker, entries: Sequence[Entry]) -> None:
         if self is slow and entries:
             await goes_on.wait()
         await take(self, entries)
 
     async with joined(other, first, valkey) as second:
-        monkeypatch.setattr(Follower, "_take", late)
+        monkeypatch.setattr(Taker, "take", late)
         await load_fusion(first, version=2)
         await load_fusion(second, version=1)
         await asyncio.sleep(3.0)
