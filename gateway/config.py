@@ -6,11 +6,11 @@ training learns (blend weights, half-lives, strength of each term) is not here: 
 comes with the fusion artifact.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from gateway.journal.url import TLS, names_valkey
 from gateway.replicas.addresses import Address, parse
 from gateway.replicas.breaker import Rules
 from gateway.replicas.settings import Settings
@@ -22,13 +22,6 @@ MOST_CANDIDATES = 1000
 # RANK is no place in the shop but a call of its own; elsewhere it is treated as one.
 SURFACES = ("HOME", "ITEM", "CART", "SESSION", "SEARCH", "RANK")
 _NONE = Secret("")
-# Options of a journal's URL that say how TLS is to be spoken.
-_TLS = frozenset(
-    f"ssl_{name}"
-    for name in (
-        "ca_certs", "ca_data", "cert_reqs", "certfile", "check_hostname", "ciphers", "keyfile",
-    )
-)  # fmt: skip
 _ENCODERS = ("content", "text")
 DEFAULT_SOURCES = (
     "cf=127.0.0.1:50051",
@@ -294,10 +287,10 @@ class GatewayConfig(ServerConfig):
     def _check_journal(self) -> None:
         # What it is stays out of the message: there may be a password in it.
         require(
-            not self.journal.text or _names_valkey(self.journal.text),
+            not self.journal.text or names_valkey(self.journal.text),
             "journal must be valkey://HOST:PORT/DATABASE (or valkeys://), before HOST "
             "[USER:PASSWORD@], or unix:///SOCKET; options of TLS (?ssl_ca_certs=FILE) with "
-            f"valkeys:// alone, of {', '.join(sorted(_TLS))}",
+            f"valkeys:// alone, of {', '.join(sorted(TLS))}",
         )
         given = urlsplit(self.journal.text)
         require(
@@ -354,33 +347,3 @@ class GatewayConfig(ServerConfig):
             second_share=self.second_share,
             open_calls=self.open_calls,
         )
-
-
-def _secures(options: Mapping[str, str]) -> bool:
-    """Say whether these are options of TLS that the Valkey client can use."""
-    verify, names = options.get("ssl_cert_reqs", "required"), options.get("ssl_check_hostname", "")
-    return (
-        options.keys() <= _TLS
-        and verify in {"none", "optional", "required"}
-        and names.lower() in {"", "true", "false"}
-        and not (verify == "none" and names.lower() == "true")
-    )
-
-
-def _names_valkey(url: str) -> bool:
-    """Say whether a URL is one that the Valkey client understands."""
-    try:
-        parts = urlsplit(url)
-        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return False
-    secured = {name: value for name, value in options if name.startswith("ssl_")}
-    if not all(v.isdecimal() if n == "db" else n in secured for n, v in options):
-        return False  # the client would take others, and answer in other ways
-    if secured and not (parts.scheme == "valkeys" and _secures(secured)):
-        return False  # found out by the first call otherwise
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    database = parts.path.strip("/")
-    fine = parts.scheme in {"valkey", "valkeys"} and bool(parts.hostname) and port != 0
-    return fine and (not database or (database.isascii() and database.isdecimal()))
