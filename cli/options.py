@@ -1,5 +1,6 @@
 """Options that several commands share, and the messages they become."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,8 +17,23 @@ EVENT_TYPES = tuple(
     for name, number in t.EventType.items()
     if number != t.EVENT_TYPE_UNSPECIFIED
 )
+
+
+class Within(click.FloatRange):
+    """A number within bounds: click itself takes "nan" to lie within any."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number; raises click.BadParameter."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not in the range {self._describe_range()}.", param, ctx)
+        return found
+
+
 # What a call may take: a deadline further off than a day overflows in gRPC, which then has passed.
-TIMEOUT = click.FloatRange(min=0, max=86_400, min_open=True)
+TIMEOUT = Within(min=0, max=86_400, min_open=True)
 # What every generator of random numbers takes, with something added to it too.
 SEEDS = click.IntRange(min=0, max=2**31 - 1)
 _BOOST = re.compile(r"^(item|category|domain|brand)=(.+):([-+]?[\d.]+)$")
@@ -71,7 +87,7 @@ def page_options(function: F) -> F:
     """Add paging and --explain."""
     return together(
         click.option(
-            "--page-size", default=10, show_default=True, type=click.IntRange(0, 200),
+            "--page-size", default=10, show_default=True, type=click.IntRange(1, 200),
             help="Items on a page, 1 to 200.",
         ),
         click.option("--page-token", default="", help="From the previous page."),

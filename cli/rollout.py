@@ -17,7 +17,7 @@ from cli.client import Gateway
 from cli.failures import UserError
 from cli.fleet_options import endpoints, fleet_options, repeated
 from cli.model_server import PREVIOUS, ModelServer, ServerUnreachable, each, half_way
-from cli.options import TIMEOUT, example, together
+from cli.options import TIMEOUT, Within, example, together
 from cli.output import console, print_json
 from cli.scrape import scrape
 from cli.topology import FUSION, GATEWAY, Endpoint
@@ -149,7 +149,7 @@ def unload(source: str, version: str, **options: Any) -> None:
 @click.argument("source")
 @click.argument("version")
 @click.option(
-    "--share", required=True, type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
+    "--share", required=True, type=Within(0, 100, min_open=True), metavar="PERCENT",
     help="Of the shoppers, the same ones on every request.",
 )  # fmt: skip
 @_options

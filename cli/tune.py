@@ -20,7 +20,7 @@ from cli.evaluation.options import (
     wrote_json,
 )
 from cli.evaluation.plan import Plan
-from cli.options import example
+from cli.options import Within, example
 from cli.tuning.run import Search, tune
 from cli.tuning.show import show
 from cli.writable import check_directory, check_file
@@ -58,7 +58,7 @@ def _fields(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     help="Settings to try in all; those that an earlier run has tried count.",
 )  # fmt: skip
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M",
+    "--minutes", type=Within(min=0, min_open=True), metavar="M",
     help="Begin no trial after so long.",
 )  # fmt: skip
 @click.option(

@@ -204,6 +204,7 @@ def test_what_the_command_line_says_of_an_item_is_upserted(gateway: FakeGateway,
         (("models", "--at", "cf=here"), "NAME=HOST:PORT/METRICS_PORT"),
         (("models", "promote", "fusion", "9" * 20), "versions are numbers"),
         (("recommend", "718", "--page-size", "3000000000"), "--page-size"),
+        (("search", "yogurt", "--page-size", "0"), "--page-size"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -118,9 +118,13 @@ def test_a_file_that_only_a_mistake_looks_for_keeps_its_traceback() -> None:
         ("tune", "data", "cf", "--protocol", "time-split", "--seed", str(2**32 - 1)),
         ("search", "yogurt", "--timeout", "inf"),
         ("models", "load", "cf", "--timeout", "1e300"),
+        ("search", "yogurt", "--timeout", "nan"),
+        ("models", "load", "cf", "--timeout", "nan"),
+        ("models", "canary", "cf", "2", "--share", "nan"),
+        ("tune", "data", "cf", "--protocol", "time-split", "--minutes", "nan"),
     ],
 )
-def test_numbers_that_would_overflow_are_refused_at_once(
+def test_numbers_that_would_overflow_or_are_none_are_refused_at_once(
     run: Run, arguments: tuple[str, ...]
 ) -> None:
     result = run(*arguments)
