@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from artifacts.disk import naming
 from artifacts.errors import ArtifactError, ArtifactMissing
 
 MANIFEST = "manifest.json"
@@ -84,8 +85,9 @@ def publish(repository: Path, source: str) -> Iterator[tuple[Path, int]]:
     draft, version = _claim(home, max(versions(repository, source), default=0) + 1)
     holder = _hold(draft)
     try:
-        yield draft, version
-        _make_ready(draft)
+        with naming(home):
+            yield draft, version
+            _make_ready(draft)
         draft.rename(home / str(version))
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

@@ -30,6 +30,7 @@ _ALLOWED = "have its owner allow it, or choose another place"
 _THE_MACHINES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
+    errno.EFBIG: "allow larger files (ulimit -f) and run it again",
     errno.EROFS: _ELSEWHERE,
     # The name of a place that cannot be one: below a file, a directory for a file, too long.
     errno.ENOTDIR: _ELSEWHERE,

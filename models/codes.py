@@ -6,7 +6,6 @@ are (as Xiao et al. 2023, SmoothQuant, do for the layers of a network). What all
 have in common changes no order and is left out, which leaves finer steps for the rest.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
+from artifacts.disk import temporary
 from artifacts.engine import Scores
 from artifacts.engines.nearest import Ints
 from artifacts.engines.scan import (
@@ -99,7 +99,7 @@ def measured(codes: Codes, vectors: Scores, users: Scores) -> float:
     """Return the part of the exact best that a look through the codes finds; NaN without users."""
     if not len(users) or not len(vectors):
         return float("nan")
-    with tempfile.TemporaryDirectory() as scratch:
-        save_index(Path(scratch), vectors, codes)
+    with temporary() as scratch:
+        save_index(scratch, vectors, codes)
         wanted = exact_best(vectors, users, min(K, len(vectors)))
-        return recall(ScanSearch(Path(scratch)), users, wanted)
+        return recall(ScanSearch(scratch), users, wanted)

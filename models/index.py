@@ -146,12 +146,14 @@ def recall(search: Search, users: Scores, wanted: Ints) -> float:
 
 def save_index(directory: Path, vectors: Scores, found_by: Finder) -> None:
     """Write the table of vectors [m, d], in the order wanted, and what finds them."""
-    table = np.lib.format.open_memmap(
-        directory / TABLE, mode="w+", dtype=np.float32, shape=vectors.shape
-    )
-    for start in range(0, len(vectors), _BLOCK):
-        table[start : start + _BLOCK] = vectors[found_by.order[start : start + _BLOCK]]
-    table.flush()
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+    header = {"descr": kind, "fortran_order": False, "shape": vectors.shape}
+    # Not through a mapping: where the disk is full, that ends the process without a word.
+    with (directory / TABLE).open("wb") as table:
+        np.lib.format.write_array_header_1_0(table, header)
+        for start in range(0, len(vectors), _BLOCK):
+            block = vectors[found_by.order[start : start + _BLOCK]]
+            table.write(np.ascontiguousarray(block, np.float32).data)
     found_by.write(directory)
 
 

@@ -21,7 +21,7 @@ import tantivy
 
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
-from artifacts.errors import ArtifactCorrupt
+from artifacts.errors import ArtifactCorrupt, ArtifactError
 from artifacts.item_text import folded, spaced
 from artifacts.keys import Keys
 
@@ -69,9 +69,20 @@ def _remove(directory: Path) -> None:
 def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
     """Index documents (field name to text, one per row 1 .. n in order) into `directory`.
 
-    Fields other than `FIELDS` are ignored; "compact" is derived from the title.
+    Fields other than `FIELDS` are ignored; "compact" is derived from the title. Raises
+    ArtifactError where the index cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    try:
+        _index(directory, documents)
+    except ValueError as error:  # tantivy's, of a full disk too, and not always with the reason
+        raise ArtifactError(
+            f"{directory}: the index of words cannot be written ({error}); what was being written "
+            "is not to be used: make sure that the disk has room, and run it again"
+        ) from None
+
+
+def _index(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
     index = tantivy.Index(_schema(), str(directory), reuse=False)
     index.register_tokenizer(_ANALYZER, _analyzer())
     # One thread: one segment, the same documents in the same order every time.

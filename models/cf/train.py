@@ -5,7 +5,6 @@ weights per item are what is served, and the loss from leaving the rest away is 
 on the same held-out events and stands in the manifest (`ndcg@10` beside `dense_ndcg@10`).
 """
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import polars as pl
 from scipy import sparse
 
 from artifacts import layout
+from artifacts.disk import temporary
 from artifacts.keys import KeyIndex, Keys
 from models.cf.config import HALF_LIFE_DAYS, PRESETS, Config
 from models.cf.export import export, open_saved, save, served_form
@@ -103,8 +103,7 @@ def validate(
     choice, fit, x = _choose(learning, known, x, judged, part(progress, 0.0, 0.6))
     progress(600, 1000, "measuring what is served")
     served = served_form(config, choice, fit, (keys, x))
-    with tempfile.TemporaryDirectory(prefix="plait-cf-") as scratch:
-        path = Path(scratch)
+    with temporary() as path:
         name = save(served, choice.recency_exponent, path, index_from=len(keys) + 1)
         parameters = {"max_history": float(config.max_history)}
         manifest = Manifest(engine=name, engine_parameters=parameters)

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from artifacts.disk import naming, whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -64,8 +65,10 @@ class Work:
                 _empty(path)
             self._used.add(path)
             if not (path / KEY).exists():
-                _write(path / KEY, json.dumps(key, indent=1, default=str, sort_keys=True).encode())
-            yield path
+                with whole(path / KEY) as draft:
+                    draft.write_text(json.dumps(key, indent=1, default=str, sort_keys=True))
+            with naming(path):
+                yield path
 
     def arrays(self, what: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays of a part; `make` is called if they are not there or not readable."""
@@ -77,9 +80,8 @@ class Work:
                     return {name: stored[name] for name in stored.files}
             except (OSError, ValueError, EOFError, zipfile.BadZipFile):
                 made = make()
-            with tempfile.NamedTemporaryFile(dir=home, suffix=".npz", delete=False) as draft:
+            with whole(path) as draft:
                 np.savez(draft, allow_pickle=False, **made)
-            Path(draft.name).replace(path)
             return made
 
 
@@ -167,11 +169,3 @@ def _source(name: str) -> str | None:
         if file.is_file():
             return file.read_text(encoding="utf-8")
     return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file all at once."""
-    handle, draft = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(draft).replace(path)

@@ -6,19 +6,18 @@ vector is the same whether it was there at training or upserted a second ago.
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 
+from artifacts.disk import naming, temporary, whole
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.session import open_session
@@ -70,20 +69,6 @@ def keep_vectors(texts: Sequence[str], vectors: Scores, directory: Path) -> None
         np.save(draft, vectors)
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a file to write beside `path`, which has all of it in the end, or is as it was.
-
-    What is kept for later runs is read by all of them: half of it would end each.
-    """
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _kept(texts: Sequence[str], directory: Path) -> Path:
     return directory / f"vectors-{fingerprint(texts)}.npy"
 
@@ -132,8 +117,10 @@ def prepare_encoder(
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".encoder-", dir=cache))
     try:
-        which.tokenizer().save(str(draft / TOKENIZER))
-        export_encoder(tuned[1] if tuned else which.model(), draft, which.probes, int8=int8)
+        with naming(cache):
+            # Its own `save` tells of a full disk in a way of its own.
+            (draft / TOKENIZER).write_text(which.tokenizer().to_str(), encoding="utf-8")
+            export_encoder(tuned[1] if tuned else which.model(), draft, which.probes, int8=int8)
         draft.chmod(0o755)
         draft.rename(ready)
     except OSError:
@@ -151,17 +138,18 @@ def export_encoder(
 
     Raises ExportMismatch or QuantisationError.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        full = Path(scratch) / "fp32.onnx"
+    with temporary() as scratch:
+        full = scratch / "fp32.onnx"
         _export_fp32(model, full)
         _check_fp32(model, full)
         if not int8:
             shutil.copyfile(full, directory / ENCODER)
             return 1.0
-        _quantise(full, directory / ENCODER)
-        shutil.copyfile(full, Path(scratch) / ENCODER)
-        shutil.copyfile(directory / TOKENIZER, Path(scratch) / TOKENIZER)
-        exact = TextEncoder(Path(scratch)).encode(probes)
+        with naming(directory):
+            _quantise(full, directory / ENCODER)
+        shutil.copyfile(full, scratch / ENCODER)
+        shutil.copyfile(directory / TOKENIZER, scratch / TOKENIZER)
+        exact = TextEncoder(scratch).encode(probes)
     rough = TextEncoder(directory).encode(probes)
     worst = float((exact * rough).sum(axis=1).min())
     if worst < INT8_COSINE:

@@ -5,6 +5,7 @@ counts, and one weight combines them, unless the catalogue is asked to teach mor
 to fine-tune the encoder (tune.py), or a weight for each query (weigh.py).
 """
 
+import io
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import polars as pl
 import torch
 
 from artifacts import layout
+from artifacts.disk import whole
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
 from artifacts.engines.lexical import LEXICAL, PIECES, LexicalIndex, build_lexical
@@ -33,7 +35,6 @@ from models.text.encode import (
     encode_texts,
     fingerprint,
     prepare_encoder,
-    whole,
 )
 from models.text.evaluate import known_items, sample_queries
 from models.text.export import EXPORT_TOLERANCE, distinct_rows, export_search
@@ -188,8 +189,11 @@ def _encoder(
         pairs = _pairs(config, items, events, texts)
         model, metrics = fine_tune(model, which.tokenizer(), pairs, tuning, progress)
         cache.mkdir(parents=True, exist_ok=True)
+        # By way of memory: of a file that torch cannot write it does not say why.
+        content = io.BytesIO()
+        torch.save({"weights": model.state_dict(), "metrics": metrics}, content)
         with whole(kept) as draft:
-            torch.save({"weights": model.state_dict(), "metrics": metrics}, draft)
+            draft.write_bytes(content.getbuffer())
     tuned = (kept.stem, model)
     return prepare_encoder(cache, encoder=config.encoder, int8=config.int8, tuned=tuned), metrics
 

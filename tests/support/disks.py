@@ -1,6 +1,7 @@
 """A disk that is really full: a small file system of memory, where the test may mount one."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,3 +43,14 @@ def small_disk(root: Path, mebibytes: int) -> Iterator[Disk | None]:
         yield Disk(root)
     finally:
         subprocess.run(["umount", "--lazy", str(root)], check=True)
+
+
+@contextmanager
+def short_files(size: int) -> Iterator[None]:
+    """Let this process write no file of more than `size` bytes: a full disk without a mount."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,5 +1,4 @@
 import json
-import resource
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +14,7 @@ from models.data.dataset import (
     load_dataset,
     write_dataset,
 )
+from tests.support.disks import short_files
 from tests.unit.data.builders import dataset, items
 
 INFO = DatasetInfo(
@@ -56,13 +56,9 @@ def test_an_older_dataset_is_replaced_and_nothing_is_left_over(tmp_path: Path) -
 def test_a_full_disk_is_told_in_one_line_and_the_older_dataset_stays(tmp_path: Path) -> None:
     path = write_small(tmp_path / "shop")
     many = dataset([(f"user {n}", str(n)) for n in range(2_000)])
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
-    try:
-        with pytest.raises(DatasetError, match=r"shop: cannot be written \(.*make room"):
-            write_dataset(path, items=many.items, events=many.events, info=INFO)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(DatasetError, match=r"shop: cannot be written \(.*make room")
+    with short_files(4_096), refused:
+        write_dataset(path, items=many.items, events=many.events, info=INFO)
     assert load_dataset(path).events.height == 3
     assert [p.name for p in tmp_path.iterdir()] == ["shop"]
 

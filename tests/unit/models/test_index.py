@@ -1,5 +1,7 @@
 """A model's artifacts answer alike, whether all items are looked through or lists of them."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from artifacts.manifest import read
 from models.fusion.config import readers
 from models.index import RECALL, build_index, exact_best, recall, save_index
 from models.progress import silent
+from tests.support.disks import small_disk
 from tests.support.shop import shop
 
 TRAINERS: dict[str, tuple[Any, Any]] = {
@@ -186,3 +189,20 @@ def test_an_item_of_the_history_counts_once_with_its_own_score():
     best, values = with_history(rows, scores, history, own)
     assert best.tolist() == [[3, 1, 7, 2]]
     assert values.tolist() == [[10.0, 9.0, 8.5, 8.0]]
+
+
+def test_a_table_that_does_not_fit_on_the_disk_is_an_error_and_not_the_end(tmp_path):
+    """Written through a mapping it ended the process (SIGBUS): hence one of its own."""
+    code = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from models.codes import Codes; from models.index import save_index\n"
+        "rows = np.zeros((5000, 100), np.float32)\n"
+        "save_index(Path(sys.argv[1]), rows, Codes(rows.astype(np.int8), rows[0], 1.0))\n"
+    )
+    with small_disk(tmp_path / "disk", 1) as disk:
+        if disk is None:
+            pytest.skip("this process may not mount a file system")
+        command = [sys.executable, "-c", code, str(disk.root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
