@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artifacts.disk import naming
 from cli.evaluation.plan import Plan
 from cli.evaluation.training import Stages
 from cli.machine import describe
@@ -38,7 +39,8 @@ class Search:
 def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) -> Tuned:
     """Search; raises DataError and ArtifactError with messages for people.
 
-    A trial that fails is noted and passed over; OptionError if none succeeds.
+    A trial that fails is noted and passed over; OptionError if none succeeds. OSError ends the
+    search, which goes on with that trial later.
     """
     config = config_of(search.source, search.plan.preset, search.plan.seed, search.fixed)
     timed = dataset.info.times == "time"
@@ -48,8 +50,9 @@ def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) ->
     show = Shown(stages(f"tune {search.source}"), search.trials, bench.main)
     first = bench.entry(search.fixed, show.step(0, "the default"))
     show.default = bench.value(first)
-    study = Study(file, name, space, config, fresh=search.plan.fresh)
-    run_trials(bench, study, search, show)
+    with naming(file):
+        study = Study(file, name, space, config, fresh=search.plan.fresh)
+        run_trials(bench, study, search, show)
     trials = tuple(study.trials())
     best = best_of(trials)
     settings = {**search.fixed, **best.settings}
@@ -84,6 +87,8 @@ def run_trials(bench: Bench, study: Study, search: Search, show: "Shown") -> Non
         stages = show.step(len(done), " ".join(f"{k}={v}" for k, v in attempt.settings.items()))
         try:
             value = bench.value(bench.entry({**search.fixed, **attempt.settings}, stages))
+        except OSError:
+            raise  # the machine's failure, a full disk mostly, says nothing of the settings
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             study.tell(attempt, None, seconds=time.monotonic() - at, why=why)

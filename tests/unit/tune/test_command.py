@@ -1,14 +1,18 @@
 """`plait tune` on a small shop: real models, real trials, a line that can be pasted."""
 
+import errno
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from cli.evaluation.training import Stages
 from cli.main import plait
+from cli.tuning.trials import Bench
 from tests.unit.evaluate.shop import write_shop
 
 # A tenth of the events are the last days'; the test part begins on day 27.
@@ -105,6 +109,27 @@ def test_a_search_without_success_says_why(home: Path) -> None:
     result = CliRunner().invoke(plait, ["tune", str(home / "data"), "cf", *JUDGED, *arguments])
     assert result.exit_code == 1
     assert "no trial succeeded; the last: DatasetError" in result.output
+
+
+def test_a_full_disk_ends_the_search_and_is_no_trial(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = Bench.entry
+
+    def full(bench: Bench, settings: Mapping[str, str], stages: Stages) -> Any:
+        if settings:
+            raise OSError(errno.ENOSPC, "No space left on device", "arrays.npz")
+        return evaluated(bench, settings, stages)
+
+    study = ("--trials", "2", "--draws", "50", "--study", str(tmp_path / "trials.journal"))
+    arguments = ("--work", str(home / "work"), *study)
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "entry", full)
+        result = CliRunner().invoke(plait, ["tune", str(home / "data"), "cf", *JUDGED, *arguments])
+    assert result.exit_code == 1
+    assert "arrays.npz: No space left on device; " in result.output
+    found = tune(home / "data", home / "work", 2, *study)
+    assert all(trial["value"] is not None for trial in found["trials"])
 
 
 def test_a_field_there_is_not_is_answered_with_those_there_are(home: Path) -> None:
