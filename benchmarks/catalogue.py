@@ -25,7 +25,17 @@ import psutil
 from artifacts import manifest
 from artifacts.layout import find
 from benchmarks import large_data, machine
-from benchmarks.command import above_0, child, count, count_or_0, counts, ended, output, write
+from benchmarks.command import (
+    above_0,
+    child,
+    count,
+    count_or_0,
+    counts,
+    ended,
+    folder,
+    output,
+    write,
+)
 from benchmarks.demo_shop import users_and_histories
 from benchmarks.serving import Round, load, median
 from cli.failures import UserError
@@ -196,7 +206,7 @@ def _arguments() -> argparse.Namespace:
         "--not-asked", type=_not_asked, default="",
         help="the gateway's setting, as HOME=text: without text",
     )  # fmt: skip
-    parser.add_argument("--directory", type=Path, default=Path("var/benchmarks/catalogue"))
+    parser.add_argument("--directory", type=folder, default=Path("var/benchmarks/catalogue"))
     parser.add_argument("--json", type=output, metavar="FILE", help="write everything here as well")
     parser.add_argument("--seconds", type=above_0, default=5.0, help="measured per round and size")
     parser.add_argument("--rounds", type=count, default=3)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ArtifactError
-from cli.failures import UserError
-from cli.writable import check_file
+from cli.failures import UserError, of_the_machine
+from cli.writable import check_directory, check_file, write_text
 from models.data.errors import DataError
 
 # As a shell reports a process that the signal ended.
@@ -36,6 +36,10 @@ def ended(work: Callable[[], int | None], hint: str = "") -> int:
         said = error.message
     except (ArtifactError, DataError) as error:
         said = f"{error}\n{hint}".rstrip()
+    except OSError as error:
+        if (failure := of_the_machine(error)) is None:
+            raise
+        said = failure.message
     except KeyboardInterrupt:
         return _INTERRUPTED
     finally:
@@ -86,9 +90,17 @@ def child(command: Sequence[str], stderr: int | None = None) -> Iterator["subpro
 
 def output(text: str) -> Path:
     """Read the name of a file to write, for argparse: refused where it cannot be written."""
-    path = Path(text)
+    return _tried(Path(text), check_file)
+
+
+def folder(text: str) -> Path:
+    """Read the name of a folder to write into, for argparse: refused where that cannot be done."""
+    return _tried(Path(text), check_directory)
+
+
+def _tried(path: Path, check: Callable[[Path], None]) -> Path:
     try:
-        check_file(path)
+        check(path)
     except UserError as error:
         raise argparse.ArgumentTypeError(error.message) from None
     return path
@@ -97,8 +109,7 @@ def output(text: str) -> Path:
 def write(path: Path | None, result: Mapping[str, Any]) -> None:
     """Write a result as JSON, where a file was named."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write_text(path, json.dumps(result, indent=2) + "\n")
 
 
 def counts(text: str) -> list[int]:

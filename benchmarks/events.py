@@ -30,7 +30,7 @@ import psutil
 from artifacts import layout
 from artifacts.fusion import FusionArtifact, save
 from benchmarks import machine
-from benchmarks.command import above_0, count, count_or_0, ended, output, write
+from benchmarks.command import above_0, count, count_or_0, ended, folder, output, write
 from benchmarks.event_load import Seen, Stream, send
 from cli.failures import UserError
 from cli.output import console, table
@@ -58,6 +58,8 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make a shop, then in each round run every mode at every rate; return the result."""
     rounds: list[dict[str, Figures]] = []
+    if arguments.directory is not None:
+        arguments.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="plait-events-", dir=arguments.directory) as name:
         work = Path(name)
         prepare(work, arguments.stored, arguments.seed)
@@ -276,7 +278,7 @@ def _arguments() -> argparse.Namespace:
         "--stored", type=count_or_0, default=1_000_000, help="events already in the file"
     )
     parser.add_argument("--seed", type=count_or_0, default=0)
-    parser.add_argument("--directory", type=Path, help="a directory on the disk to measure")
+    parser.add_argument("--directory", type=folder, help="a directory on the disk to measure")
     return parser.parse_args()
 
 

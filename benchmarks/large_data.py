@@ -19,7 +19,7 @@ import polars as pl
 
 from artifacts.engine import Scores
 from artifacts.item_text import item_text
-from benchmarks.command import count, count_or_0
+from benchmarks.command import count, count_or_0, folder
 from models.text.encode import encode_texts, keep_vectors, prepare_encoder
 
 Ints = npt.NDArray[np.int64]
@@ -136,7 +136,7 @@ def _words(count: int, syllables: int) -> list[str]:
 def main() -> None:
     """Run as a module; see above."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=folder)
     parser.add_argument("--items", type=count, default=100_000)
     parser.add_argument("--users", type=count, default=20_000)
     parser.add_argument("--events", type=count, default=40, help="of each user, on average")

@@ -21,7 +21,17 @@ import numpy as np
 
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
-from benchmarks.command import above_0, count, count_or_0, ended, from_0, from_1, output, write
+from benchmarks.command import (
+    above_0,
+    count,
+    count_or_0,
+    ended,
+    folder,
+    from_0,
+    from_1,
+    output,
+    write,
+)
 from benchmarks.online_pictures import pictures
 from benchmarks.replay import (
     Arm,
@@ -38,6 +48,7 @@ from cli.evaluation.run import make_job
 from cli.evaluation.training import Job, Sources, train_fusion, train_sources
 from cli.output import console, table
 from cli.topology import SOURCES
+from cli.writable import write_text
 from gateway.config import GatewayConfig
 from gateway.fusion.adapt import Doubles, Pace
 from models.data.dataset import load_dataset
@@ -78,9 +89,8 @@ def _work(options: argparse.Namespace) -> None:
     }
     show(result)
     if options.svg:
-        options.svg.mkdir(parents=True, exist_ok=True)
         for name, text in pictures(told, world.sources).items():
-            (options.svg / name).write_text(text, encoding="utf-8")
+            write_text(options.svg / name, text)
     write(options.json, {"machine": machine.describe(), **result})
 
 
@@ -90,7 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo", choices=PRESETS)
-    parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
+    parser.add_argument("--work", type=folder, default=Path("var/evaluate"))
     parser.add_argument("--visits", type=count, default=12_000)
     parser.add_argument("--ill", default="cf", choices=SOURCES, help="the source that turns bad")
     parser.add_argument("--rate", type=above_0, default=usual.adaptive_rate)
@@ -100,7 +110,7 @@ def _options() -> argparse.Namespace:
         "--believed", type=from_0, default=usual.adaptive_examination, help="of the weights' step"
     )
     parser.add_argument("--seed", type=count_or_0, default=0)
-    parser.add_argument("--svg", type=Path, help="folder for pictures")
+    parser.add_argument("--svg", type=folder, help="folder for pictures")
     parser.add_argument("--json", type=output)
     return parser.parse_args()
 

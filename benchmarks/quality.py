@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import ended, plait
+from cli.writable import write_text
 
 OUT = Path("var/quality")
 DATA = Path("var/data")
@@ -72,7 +73,7 @@ def _work(options: argparse.Namespace) -> int:
         if code := plait(commands(run, source, fresh=options.fresh)):
             return code
     text = summary(_reports())
-    (OUT / "summary.md").write_text(text, encoding="utf-8")
+    write_text(OUT / "summary.md", text)
     print(text)
     return 0
 

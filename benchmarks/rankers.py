@@ -25,7 +25,7 @@ from artifacts.engine import Engine
 from artifacts.formulas import Floats
 from artifacts.fusion import FusionArtifact
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import ended, folder, output, write
 from cli.evaluation.plan import Plan, read_models
 from cli.evaluation.run import make_job
 from cli.evaluation.tables import ask_for
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--variants", action="store_true")
-    parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
+    parser.add_argument("--work", type=folder, default=Path("var/evaluate"))
     parser.add_argument("--json", type=output)
     options = parser.parse_args()
     return ended(lambda: _work(options))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from artifacts.disk import naming
 from benchmarks.command import ended, plait
 from cli.writable import check_directory
 
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _work(work: Path) -> int:
     check_directory(work)
     raw, data = work / "raw", work / "data"
-    write(raw)
+    with naming(raw):
+        write(raw)
     return plait([
         # Anew each time, which takes a moment: an earlier run may have made another shop.
         ["import", "csv", str(raw), str(data)],

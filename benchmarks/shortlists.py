@@ -17,7 +17,7 @@ import numpy as np
 from artifacts.formulas import Floats
 from artifacts.ranker.features import names
 from benchmarks import machine
-from benchmarks.command import ended, output, write
+from benchmarks.command import ended, folder, output, write
 from benchmarks.rankers import Judged, job_of, judged
 from cli.failures import UserError
 from cli.output import console, table
@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--judge", default="validation", choices=("validation", "test"))
     parser.add_argument("--preset", default="demo", choices=PRESETS)
-    parser.add_argument("--work", type=Path, default=Path("var/evaluate"))
+    parser.add_argument("--work", type=folder, default=Path("var/evaluate"))
     parser.add_argument("--json", type=output)
     options = parser.parse_args()
     return ended(lambda: _work(options))

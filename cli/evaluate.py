@@ -16,7 +16,6 @@ from cli.evaluation.options import (
     USERS,
     WORK,
     K,
-    write,
     written,
     wrote_json,
 )
@@ -25,7 +24,7 @@ from cli.evaluation.plan import ABLATIONS, ROWS, Plan, read_models
 from cli.evaluation.run import evaluate
 from cli.evaluation.show import show
 from cli.options import example
-from cli.writable import check_directory, check_file
+from cli.writable import check_directory, check_file, write_text
 from models.data.dataset import load_dataset
 from models.evaluate.parts import JUDGED, PROTOCOLS
 
@@ -113,7 +112,7 @@ def evaluate_command(dataset: Path, **options: Any) -> None:
     found = report.as_json()
     shown = wrote_json(found, json_file)
     if html_file is not None:
-        write(html_file, page(found))
+        write_text(html_file, page(found))
     if shown:
         return
     show(report)

@@ -4,6 +4,7 @@ An expected failure (no gateway, a refused request, a missing file) is no reason
 for a traceback; anything else is a defect and keeps its traceback.
 """
 
+import errno
 from typing import cast
 
 import grpc
@@ -20,6 +21,16 @@ class GatewayUnreachable(UserError):
     """No gateway answers, or one that cannot now; exit code 69 (EX_UNAVAILABLE) for scripts."""
 
     exit_code = 69
+
+
+def of_the_machine(error: OSError) -> UserError | None:
+    """Say what helps where the machine failed amid the work; None for any other failure."""
+    if error.errno not in _THE_MACHINES:
+        return None
+    # A copy names what it read, then what it wrote.
+    named = error.filename2 or error.filename
+    place = f"{named}: " if named else ""
+    return UserError(f"{place}{error.strerror}; {_THE_MACHINES[error.errno]}")
 
 
 def readable(error: grpc.RpcError, address: str) -> UserError:
@@ -44,6 +55,26 @@ def readable(error: grpc.RpcError, address: str) -> UserError:
     return UserError(_MESSAGES.get(code, _OTHER).format(at=address, why=details, code=code.name))
 
 
+_SPACE = "what was being written is not to be used: free some space and run it again"
+_ELSEWHERE = "choose another place"
+_FILES = "allow more open files (ulimit -n) and run it again"
+_ALLOWED = "have its owner allow it, or choose another place"
+_THE_MACHINES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "allow larger files (ulimit -f) and run it again",
+    errno.EROFS: _ELSEWHERE,
+    # The name of a place that cannot be one: below a file, a directory for a file, too long.
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.EEXIST: _ELSEWHERE,
+    errno.EISDIR: _ELSEWHERE,
+    errno.ENAMETOOLONG: _ELSEWHERE,
+    errno.EACCES: _ALLOWED,
+    errno.EPERM: _ALLOWED,
+    errno.EIO: "the disk is damaged or gone",
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+}
 # What gRPC itself says where nobody answers; the rest mostly are the gateway's own words.
 _NO_CONNECTION = ("failed to connect", "DNS resolution failed", "Domain name not found")
 _TOO_LARGE = "larger than max"

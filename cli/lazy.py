@@ -5,7 +5,6 @@ needs neither. One line of help per command lives here in the table, so that
 `plait --help` imports nothing either.
 """
 
-import errno
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from artifacts.errors import ArtifactError
-from cli.failures import UserError
+from cli.failures import UserError, of_the_machine
 from gateway.errors import StoreError
 from models.data.errors import DataError
 from services.runtime.config import ConfigError
@@ -22,27 +21,6 @@ from services.runtime.config import ConfigError
 _OURS = {"artifacts", "cli", "gateway", "models", "plait", "inference", "services"}
 # Failures that come from what the user gave; their messages say what to do.
 _EXPECTED = (ArtifactError, DataError, ConfigError, StoreError)
-# Failures of the machine amid the work, and what helps.
-_SPACE = "what was being written is not to be used: free some space and run it again"
-_ELSEWHERE = "choose another place"
-_FILES = "allow more open files (ulimit -n) and run it again"
-_ALLOWED = "have its owner allow it, or choose another place"
-_THE_MACHINES = {
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
-    errno.EFBIG: "allow larger files (ulimit -f) and run it again",
-    errno.EROFS: _ELSEWHERE,
-    # The name of a place that cannot be one: below a file, a directory for a file, too long.
-    errno.ENOTDIR: _ELSEWHERE,
-    errno.EEXIST: _ELSEWHERE,
-    errno.EISDIR: _ELSEWHERE,
-    errno.ENAMETOOLONG: _ELSEWHERE,
-    errno.EACCES: _ALLOWED,
-    errno.EPERM: _ALLOWED,
-    errno.EIO: "the disk is damaged or gone",
-    errno.EMFILE: _FILES,
-    errno.ENFILE: _FILES,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +86,6 @@ class LazyGroup(click.Group):
             # Python reads such bytes of a command line as halves of characters.
             raise UserError(f"{error.object!a}: not UTF-8, which ids and words must be") from None
         except OSError as error:
-            if error.errno not in _THE_MACHINES:
+            if (failure := of_the_machine(error)) is None:
                 raise
-            # A copy names what it read, then what it wrote.
-            named = error.filename2 or error.filename
-            place = f"{named}: " if named else ""
-            raise UserError(f"{place}{error.strerror}; {_THE_MACHINES[error.errno]}") from None
+            raise failure from None

@@ -1,6 +1,8 @@
-"""Whether output can be written: tried before the work whose result it is to hold."""
+"""Output that can be written: tried before the work whose result it holds, whole in the end."""
 
+import errno
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cli.failures import UserError
@@ -30,9 +32,35 @@ def check_directory(path: Path) -> None:
         raise unwritable(path, error) from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8, and the directories above it.
+
+    Raises UserError where that cannot be done; no half of the text is left then.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                _remove(path)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """Say that output cannot be written."""
-    return UserError(f"{path}: cannot be written ({error.strerror}); choose another place")
+    room = "make room there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    return UserError(f"{path}: cannot be written ({error.strerror}); {room}choose another place")
+
+
+def _remove(half: Path) -> None:
+    # A pipe or a device is somebody else's.
+    with suppress(OSError):
+        if half.is_file():
+            half.resolve().unlink()
 
 
 def _try(directory: Path) -> None:

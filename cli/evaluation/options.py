@@ -9,7 +9,7 @@ import click
 
 from cli.options import SEEDS
 from cli.output import console, print_json
-from cli.writable import unwritable
+from cli.writable import write_text
 from models.train import PRESETS
 
 
@@ -58,17 +58,8 @@ def wrote_json(found: Mapping[str, Any], file: Path | None) -> bool:
         print_json(found)
         return True
     if file is not None:
-        write(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
+        write_text(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
     return False
-
-
-def write(file: Path, text: str) -> None:
-    """Write a file and the directories above it; raises UserError where that cannot be done."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise unwritable(file, error) from None
 
 
 def written(*files: Path | None) -> None:

@@ -16,6 +16,7 @@ from artifacts.errors import ArtifactMissing
 from benchmarks import compare, gateway_parts
 from benchmarks.command import above_0, child, counts, ended, from_0, from_1, write
 from cli.failures import UserError
+from tests.support.disks import short_files
 
 HOURS = "import time; time.sleep(3600)"
 
@@ -144,6 +145,43 @@ def test_a_result_that_cannot_be_written_is_told_before_the_work(
     with pytest.raises(SystemExit, match="2"):
         import_module(f"benchmarks.{module}").main()
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("catalogue", "--directory PLACE"), ("events", "--directory PLACE"),
+        ("large_data", "PLACE"), ("online", "data --svg PLACE"), ("online", "data --work PLACE"),
+        ("rankers", "data --work PLACE"), ("shortlists", "data --work PLACE"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    module: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    given = words.replace("PLACE", str(tmp_path / "file" / "folder")).split()
+    monkeypatch.setattr("sys.argv", [module, *given])
+    with pytest.raises(SystemExit, match="2"):
+        import_module(f"benchmarks.{module}").main()
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_disk_that_gets_full_is_one_line_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with short_files(4_096):
+        assert ended(lambda: write(tmp_path / "result.json", {"a": "1" * 10_000})) == 1
+        assert ended(lambda: (tmp_path / "x").symlink_to("x" * 5_000)) == 1
+    for said in capsys.readouterr().err.splitlines():
+        assert str(tmp_path) in said
+        assert "choose another place" in said
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        ended((tmp_path / "x").unlink)
 
 
 @pytest.mark.parametrize("module", ["online", "position_bias", "rankers", "shortlists"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.evaluation.options import write
 from cli.failures import UserError
-from cli.writable import check_directory, check_file
+from cli.writable import check_directory, check_file, write_text
+from tests.support.disks import short_files
 from tests.unit.cli.conftest import Run
 from tests.unit.evaluate.shop import write_shop
 
@@ -77,4 +77,15 @@ def test_a_pipe_is_left_to_its_reader(tmp_path: Path) -> None:
 
 def test_what_fails_in_the_end_is_one_line_too() -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        write(Path(NOWHERE), "text")
+        write_text(Path(NOWHERE), "text")
+
+
+def test_no_half_of_a_report_is_left_where_all_of_it_does_not_fit(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    with pytest.raises(UserError, match=r"report\.json: cannot be written"), short_files(4_096):
+        write_text(file, "1" * 10_000)
+    assert not list(tmp_path.iterdir())
+    device = Path("/dev/full")
+    with pytest.raises(UserError, match=r"No space left on device.*make room there, or choose"):
+        write_text(device, "text")
+    assert device.exists()
