@@ -10,16 +10,18 @@ from cli.topology import BASE_PORT, METRICS_BASE_PORT, Endpoint, Topology, usual
 from services.runtime.ports import bare_host
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PORTS = click.IntRange(1, 65_535)
 
 
 def fleet_options(function: F) -> F:
     """Add --base-port, --metrics-base-port, --at and --json."""
     return together(
         click.option(
-            "--base-port", default=BASE_PORT, show_default=True, help="Port of the gateway."
+            "--base-port", default=BASE_PORT, show_default=True, type=_PORTS,
+            help="Port of the gateway.",
         ),
         click.option(
-            "--metrics-base-port", default=METRICS_BASE_PORT, show_default=True,
+            "--metrics-base-port", default=METRICS_BASE_PORT, show_default=True, type=_PORTS,
             help="Metrics port of the gateway.",
         ),
         click.option(
@@ -67,8 +69,12 @@ def _place(text: str) -> Endpoint:
     name, _, rest = text.partition("=")
     address, _, metrics = rest.partition("/")
     host, _, port = address.rpartition(":")
-    if not (name and host and port.isdecimal() and metrics.isdecimal()):
+    if not (name and host and _is_port(port) and _is_port(metrics)):
         raise click.BadParameter(
             f"{text!r} is not NAME=HOST:PORT/METRICS_PORT, for example cf=10.0.0.7:50051/9151"
         )
     return Endpoint(name, bare_host(host), int(port), int(metrics))
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 1 <= int(text) <= 65_535

@@ -46,7 +46,7 @@ JSON = click.option(
     metavar="FILE", help="Write everything as JSON; - is standard output.",
 )  # fmt: skip
 DRAWS = click.option(
-    "--draws", type=click.IntRange(min=1), default=1000, show_default=True,
+    "--draws", type=click.IntRange(1, 100_000), default=1000, show_default=True,
     help="Resamples that the 95 % intervals are made of.",
 )  # fmt: skip
 SEED = click.option("--seed", type=SEEDS, default=0, show_default=True)

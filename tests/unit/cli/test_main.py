@@ -122,6 +122,9 @@ def test_a_file_that_only_a_mistake_looks_for_keeps_its_traceback() -> None:
         ("models", "load", "cf", "--timeout", "nan"),
         ("models", "canary", "cf", "2", "--share", "nan"),
         ("tune", "data", "cf", "--protocol", "time-split", "--minutes", "nan"),
+        ("evaluate", "data", "--protocol", "time-split", "--draws", "99999999999"),
+        ("models", "--base-port", "70000"),
+        ("models", "--metrics-base-port", "0"),
     ],
 )
 def test_numbers_that_would_overflow_or_are_none_are_refused_at_once(
