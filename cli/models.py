@@ -102,6 +102,7 @@ def models_command(
         _show(statuses)
         _compare([arm for s in statuses for arm in s.canary])
         _say_left_out([s.name for s in statuses if s.health == "left out"])
+        _say_unread(unread(statuses))
     if all(s.health == "down" for s in statuses):
         where = next(e.address for e in ends if e.name == GATEWAY)
         raise UserError(
@@ -248,6 +249,17 @@ def _say_left_out(names: Sequence[str]) -> None:
             "`sources` does, and what there is no model of; `plait train` says why it makes none",
             soft_wrap=True,
         )
+
+
+def unread(statuses: Sequence[Status]) -> list[str]:
+    """Return the processes that answer, and whose metrics cannot be read."""
+    return [s.name for s in statuses if s.health not in {"down", "left out"} and s.requests is None]
+
+
+def _say_unread(names: Sequence[str]) -> None:
+    if names:
+        where = "say where they are with --metrics-base-port or --at"
+        console().print(f"No metrics to be read: {', '.join(names)}; {where}", soft_wrap=True)
 
 
 def _versions(status: Status) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cli.models import Status, arms, in_use, left_out, replicas, sources, versions, within
+from cli.models import Status, arms, in_use, left_out, replicas, sources, unread, versions, within
 from cli.scrape import parse
 
 SCRAPE = parse(
@@ -75,6 +75,12 @@ plait_model_info{role="default",source="text",version="1"} 1.0
     shown = [NOBODY, replace(NOBODY, name="sequence"), replace(NOBODY, name="text")]
     healths = [s.health for s in left_out([GATEWAY, *shown], sources(seen))]
     assert healths == ["serving", "down", "left out", "down"]
+
+
+def test_who_answers_without_metrics_is_told_from_who_is_down() -> None:
+    mute = replace(GATEWAY, versions=(), requests=None, p50_seconds=None, p99_seconds=None)
+    assert unread([mute, NOBODY, replace(NOBODY, health="left out")]) == ["gateway"]
+    assert unread([GATEWAY, NOBODY]) == []
 
 
 def test_a_canary_that_has_answered_nobody_yet_is_compared_too() -> None:
