@@ -105,7 +105,7 @@ class LexicalIndex:
     """Searches an index that `build_lexical` wrote; safe to call from several threads."""
 
     def __init__(self, directory: Path, *, pieces: bool = True) -> None:
-        """Open the index. Raises ArtifactCorrupt naming the directory.
+        """Open the index. Raises ArtifactCorrupt naming the directory, ArtifactError without room.
 
         Without `pieces` it is one from before it held those of words without spaces.
         """
@@ -118,6 +118,12 @@ class LexicalIndex:
             self._index = tantivy.Index.open(str(copy))
             self._index.config_reader("manual")
             self._searcher = self._index.searcher()
+        except shutil.Error as error:
+            _, _, why = error.args[0][0]  # of the first file
+            raise ArtifactError(
+                f"{directory}: cannot be copied to {scratch.parent}, where it is read ({why}); "
+                "make room there, or name another place with TMPDIR"
+            ) from None
         except Exception as error:  # tantivy raises bare ValueError and OSError
             raise ArtifactCorrupt(
                 f"{directory}: not a lexical index ({error}); copy or train the version anew"

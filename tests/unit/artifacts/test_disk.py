@@ -10,8 +10,8 @@ import pytest
 
 from artifacts import layout
 from artifacts.disk import naming, temporary, whole
-from artifacts.engines.lexical import build_lexical
-from artifacts.errors import ArtifactError
+from artifacts.engines.lexical import LexicalIndex, build_lexical
+from artifacts.errors import ArtifactCorrupt, ArtifactError
 from models.evaluate.work import Work
 from tests.support.disks import short_files
 
@@ -69,6 +69,16 @@ def test_an_index_of_words_that_does_not_fit_is_one_line(tmp_path: Path) -> None
     refused = pytest.raises(ArtifactError, match="lexical: the index of words cannot be written")
     with refused, short_files(64):
         build_lexical(tmp_path / "lexical", documents)
+
+
+def test_an_index_of_words_that_finds_no_room_to_be_read_is_not_called_damaged(
+    tmp_path: Path,
+) -> None:
+    build_lexical(tmp_path / "lexical", [{"title": "bread"}])
+    refused = pytest.raises(ArtifactError, match=f"copied to {tempfile.gettempdir()}, .* TMPDIR")
+    with refused as caught, short_files(64):
+        LexicalIndex(tmp_path / "lexical")
+    assert not isinstance(caught.value, ArtifactCorrupt)
 
 
 def test_a_part_that_does_not_fit_says_where_and_leaves_its_place_clean(tmp_path: Path) -> None:
