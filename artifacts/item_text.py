@@ -8,14 +8,24 @@ import re
 import unicodedata
 from itertools import pairwise
 
-_WORD = re.compile(r"[^\W_]+")
+# Vowels of Indian scripts are marks beside a letter: they part no word.
+WORD = re.compile("[^\\W_]+(?:[\u0900-\u0963\u0971-\u0df3]+[^\\W_]*)*")
 # Taken apart they would be letters of the word before them: "Wi-Fi™" is not "wifitm".
 _NO_LETTERS = str.maketrans("™℠", "  ")
-# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana and Han.
+# What cannot be seen, or lengthens a word on paper, is none either and parts no word: soft
+# hyphens, joiners, marks of direction, variants of a letter, the Arabic tatweel.
+_UNSEEN = "\u00ad\u061c\u0640\u200c-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff"
+_NOTHING = re.compile(f"[{_UNSEEN}\U000e0100-\U000e01ef]+")
+# Of kana these make other letters: "ガラス" is glass, "カラス" a crow.
+_VOICED = "\u3099\u309a"
+_HANGUL = "\uac00-\ud7a3"
+# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana and Han; and Hangul,
+# which writes compounds as one.
 _UNSPACED = re.compile(
     "[\u0e01-\u0e4e\u0e81-\u0ece\u1000-\u104f\u1780-\u17d3\u3005\u3041-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f]+"
+    f"\u3400-\u4dbf\u4e00-\u9fff{_HANGUL}\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f]+"
 )
+_SINGLE = re.compile(f"[^{_HANGUL}]")
 # A description's opening is cut here even where it has no end.
 _OPENING = 160
 
@@ -34,7 +44,7 @@ def item_text(title: str, brand: str, category: str, domain: str, text: str) -> 
     said: set[str] = set()
     parts = []
     for part in (title, category, brand, opening):
-        words = set(_WORD.findall(part.casefold()))
+        words = set(WORD.findall(part.casefold()))
         if words - said:
             parts.append(part.strip())
             said |= words
@@ -48,10 +58,17 @@ def split_description(text: str) -> tuple[str, str]:
 
 
 def folded(text: str) -> str:
-    """Return a text without case and accents: "Café™" as "cafe "."""
+    """Return a text without case, accents and what cannot be seen: "Café™" as "cafe ".
+
+    However it is typed: letters with their accents in one or in two, wide, narrow or joined.
+    """
+    if text.isascii():
+        return text.casefold()
     # Case last: taking signs apart can bring capitals, "℃" is "°C".
-    parts = unicodedata.normalize("NFKD", text.translate(_NO_LETTERS)).casefold()
-    return "".join(c for c in parts if not unicodedata.combining(c))
+    seen = _NOTHING.sub("", text).translate(_NO_LETTERS)
+    parts = unicodedata.normalize("NFKD", seen).casefold()
+    kept = (c for c in parts if not unicodedata.combining(c) or c in _VOICED)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def spaced(text: str, *, single: bool = False) -> str:
@@ -71,5 +88,6 @@ def _pieces(run: str, *, single: bool) -> str:
     letters = [c for c in unicodedata.normalize("NFKC", run) if c.isalnum()]
     pieces = ["".join(two) for two in pairwise(letters)]
     if single or len(letters) == 1:
-        pieces += letters
+        # One of Hangul says nothing: a word of one stands alone.
+        pieces += filter(_SINGLE.match, letters)
     return f" {run} {' '.join(pieces)} "

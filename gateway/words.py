@@ -6,7 +6,6 @@ words counting more. Deliberately plain; the text model is the real search.
 """
 
 import math
-import re
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable
@@ -14,10 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from artifacts.item_text import folded, spaced
+from artifacts.item_text import WORD, folded, spaced
 from gateway.fusion.types import Floats, Rows
 
-_WORD = re.compile(r"[^\W_]+")
 # Letters that are no others with an accent, yet are typed as these where a keyboard lacks them.
 _TYPED = str.maketrans({
     "æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th",
@@ -32,10 +30,10 @@ def terms(text: str, *, searched: bool = False) -> set[str]:
 
     With `searched`, an item's: of words without spaces it holds every letter too.
     """
-    plain = text.casefold()
+    plain = folded(text)
     if not plain.isascii():
-        plain = folded(spaced(plain, single=searched)).translate(_TYPED)
-    return set(map(_stem, _WORD.findall(plain)))
+        plain = spaced(plain, single=searched).translate(_TYPED)
+    return set(map(_stem, WORD.findall(plain)))
 
 
 # A catalogue has few words, each many times: most of the time of a start went here.

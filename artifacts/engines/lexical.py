@@ -22,12 +22,14 @@ import tantivy
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
 from artifacts.errors import ArtifactCorrupt, ArtifactError
-from artifacts.item_text import folded, spaced
+from artifacts.item_text import WORD, folded, spaced
 from artifacts.keys import Keys
 
 LEXICAL = "lexical"
 # The manifest's parameter of an index that holds the pieces of words without spaces.
 PIECES = "pieces"
+# And of one whose words are without accents, as queries are then; the analyzer knows only Latin's.
+FOLDED = "folded"
 # How often a copy that is still written to is removed before it is left where it is.
 _TRIES = 50
 # What BM25 in each field counts. These and COVERAGE were chosen on half of the
@@ -47,10 +49,11 @@ COVERAGE = 16.0
 _LOOSE = 20.0
 MAX_CHARACTERS = 256
 _MAX_TERMS = 24
+# In bytes: forty letters of any script but rare ones.
+_LONGEST = 121
 _ANALYZER = "plait"
 _ROW = "row"
 _CHUNK = re.compile(r"[^\W_]+(?:[-./'’&+_][^\W_]+)+")
-_WORD = re.compile(r"[^\W_]+")
 
 
 def _remove(directory: Path) -> None:
@@ -93,7 +96,7 @@ def _index(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
         document.add_text("compact", " ".join(compact_forms(fields.get("title", ""))))
         for name in FIELDS:
             if name != "compact" and fields.get(name):
-                document.add_text(name, spaced(fields[name], single=True))
+                document.add_text(name, spaced(folded(fields[name]), single=True))
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
@@ -104,12 +107,13 @@ def _index(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
 class LexicalIndex:
     """Searches an index that `build_lexical` wrote; safe to call from several threads."""
 
-    def __init__(self, directory: Path, *, pieces: bool = True) -> None:
+    def __init__(self, directory: Path, *, pieces: bool = True, folded: bool = True) -> None:
         """Open the index. Raises ArtifactCorrupt naming the directory, ArtifactError without room.
 
-        Without `pieces` it is one from before it held those of words without spaces.
+        Without `pieces` it is one from before it held those of words without spaces, without
+        `folded` one from before its words were without accents of every script.
         """
-        self._pieces = pieces
+        self._pieces, self._folded = pieces, folded
         # tantivy writes lock files even to read; an artifact may lie on a read-only
         # disk and is never changed. The files are mapped, so the copy can go at once.
         scratch = Path(tempfile.mkdtemp(prefix="plait-lexical-"))
@@ -170,6 +174,7 @@ class LexicalIndex:
         return found
 
     def _terms(self, text: str) -> list[str]:
+        text = folded(text) if self._folded else text
         text = spaced(text) if self._pieces else text
         return list(dict.fromkeys(self._analyzer.analyze(text)))[:_MAX_TERMS]
 
@@ -221,9 +226,9 @@ def compact_forms(text: str, *, pairs: bool = False) -> list[str]:
     shopper leaves the marks out.
     """
     plain = folded(text)
-    forms = ["".join(_WORD.findall(chunk)) for chunk in _CHUNK.findall(plain)]
+    forms = ["".join(WORD.findall(chunk)) for chunk in _CHUNK.findall(plain)]
     if pairs:
-        words = _WORD.findall(plain)
+        words = WORD.findall(plain)
         forms += [a + b for a, b in pairwise(words)] + words
     return [form for form in forms if len(form) < 40]
 
@@ -235,7 +240,7 @@ def _any(parts: list[tantivy.Query]) -> tantivy.Query:
 def _analyzer() -> tantivy.TextAnalyzer:
     return (
         tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.remove_long(40))
+        .filter(tantivy.Filter.remove_long(_LONGEST))
         .filter(tantivy.Filter.lowercase())
         .filter(tantivy.Filter.ascii_fold())
         .filter(tantivy.Filter.stemmer("english"))
