@@ -6,6 +6,7 @@ training and every model version agree on it without asking each other. 0 means
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
@@ -24,14 +25,20 @@ def item_key(item_id: str) -> int:
 
     A canonical decimal id below 2**53 ("1095275", not "007") is its own key;
     any other id is hashed (BLAKE2b, 63 bits: one expected collision in about
-    four billion ids; importers check).
+    four billion ids; importers check). How a letter's accent is encoded, with it or after it,
+    makes no other id.
     """
     if item_id.isascii() and item_id.isdecimal() and not item_id.startswith("0"):
         number = int(item_id)
         if number < _FIRST_HASHED_KEY:
             return number
-    digest = hashlib.blake2b(item_id.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(composed(item_id).encode(), digest_size=8).digest()
     return _FIRST_HASHED_KEY + int.from_bytes(digest, "little") % (2**63 - _FIRST_HASHED_KEY)
+
+
+def composed(text: str) -> str:
+    """Return a text with each accent in the letter that has it (NFC), as most are typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def item_keys(item_ids: Iterable[str]) -> Keys:

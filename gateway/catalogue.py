@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from artifacts.fusion import FusionArtifact
-from artifacts.keys import item_key
+from artifacts.keys import composed, item_key
 from gateway.columns import GrowingColumns
 from gateway.fusion.types import Bools, Columns, Floats, Ints, Rows
 from gateway.index import RowIndex
@@ -116,7 +116,9 @@ class Catalogue:
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, -1 where the catalogue lacks it."""
         row = int(self.rows(np.array([item_key(item_id)], np.int64))[0])
-        return row if row >= 0 and self.item(row).item_id == item_id else -1
+        if row < 0 or composed(self.item(row).item_id) != composed(item_id):
+            return -1
+        return row
 
     def id_of(self, key: int) -> str:
         """Return the id of the item with this key, "" if there is none."""

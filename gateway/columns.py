@@ -7,6 +7,7 @@ no request ever sees a half-changed catalogue. Vectors alone are set in place: a
 million items they are most of the memory, and an item is placed once.
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,8 +37,11 @@ class Names:
         return self._index.setdefault(name, len(self._index)) if name else -1
 
     def find(self, name: str) -> int:
-        """Return the index of a name, -1 if it is unknown."""
-        return self._index.get(name, -1)
+        """Return the index of a name, -1 if it is unknown, however its accents are encoded."""
+        for spelling in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+            if (index := self._index.get(spelling)) is not None:
+                return index
+        return -1
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -117,11 +117,11 @@ def read_items(request: catalog.UpsertItemsRequest) -> tuple[Item, ...]:
     """Read the items to upsert; raises InvalidArgument."""
     checks.count("items", len(request.items), _MOST_ITEMS, least=1)
     items = tuple(_each("items", request.items, read_item))
-    seen: set[str] = set()
+    seen: set[int] = set()
     for number, item in enumerate(items):
-        if item.item_id in seen:
+        if item.key in seen:
             raise InvalidArgument(f"items[{number}].item_id", f"'{item.item_id}' is given twice")
-        seen.add(item.item_id)
+        seen.add(item.key)
     return items
 
 

@@ -65,6 +65,9 @@ class Imported:
     queries: pl.DataFrame | None = None
 
 
+# The column item_id as `artifacts.keys.item_key` reads it.
+SAME_ID = pl.col("item_id").str.normalize("NFC")
+
 Importer = Callable[[Path, Options], Imported]
 
 
@@ -85,8 +88,9 @@ def complete_events(events: pl.DataFrame) -> pl.DataFrame:
 
 def with_keys(frame: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """Replace `item_id` by the `item_key` of the same item; ids without an item are dropped."""
-    index = items.select("item_id", "item_key")
-    return frame.join(index, on="item_id", how="inner", maintain_order="left").drop("item_id")
+    index = items.select(SAME_ID, "item_key")
+    named = frame.with_columns(SAME_ID)
+    return named.join(index, on="item_id", how="inner", maintain_order="left").drop("item_id")
 
 
 def with_known_keys(
@@ -96,7 +100,8 @@ def with_known_keys(
     keyed = with_keys(frame, items)
     missing = frame.height - keyed.height
     if missing:
-        odd = frame.join(items, on="item_id", how="anti", maintain_order="left")["item_id"][0]
+        known = items.select(SAME_ID)
+        odd = frame.join(known, on=SAME_ID, how="anti", maintain_order="left")["item_id"][0]
         reason = f"{reason}, such as {odd!r}"
     return keyed, CleaningStep(name, keyed.height, missing, reason, unit)
 

@@ -16,6 +16,7 @@ import polars as pl
 from models.data.dataset import DatasetInfo, Times
 from models.data.errors import SourceError
 from models.data.importers.base import (
+    SAME_ID,
     Imported,
     Options,
     attributes_json,
@@ -137,9 +138,9 @@ def _items(
 ) -> tuple[pl.DataFrame, list[CleaningStep]]:
     """Return the items: those given, or those the events name."""
     if given is None:
-        bare = events.select("item_id").unique(maintain_order=True)
+        bare = events.select("item_id").filter(SAME_ID.is_first_distinct())
         return complete_items(_priced(bare, events)), []
-    unique = given.unique("item_id", keep="first", maintain_order=True)
+    unique = given.filter(SAME_ID.is_first_distinct())
     step = CleaningStep(
         "repeated items", unique.height, given.height - unique.height, "the first counts", "items"
     )

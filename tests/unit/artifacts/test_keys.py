@@ -38,3 +38,7 @@ def test_the_catalogue_hash_ignores_order_and_sees_every_change():
     a = item_keys(["1", "2", "sku-3"])
     assert catalogue_hash(a) == catalogue_hash(a[::-1])
     assert catalogue_hash(a) != catalogue_hash(a[:2])
+
+
+def test_an_id_is_the_same_however_its_accents_are_encoded():
+    assert item_key("cafe\u0301-김치") == item_key("caf\u00e9-\u1100\u1175\u11b7치")

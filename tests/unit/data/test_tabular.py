@@ -588,6 +588,18 @@ def test_a_number_that_may_be_another_is_left_to_a_person(
         prices(tmp_path, *written)
 
 
+def test_an_id_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    apart, whole = "cafe\u0301", "caf\u00e9"
+    events = f"user,item\na,{apart}\nb,{whole}\n"
+    alone = imported(write(tmp_path / "alone" / "events.csv", events))
+    assert alone.items["item_id"].to_list() == [apart]
+    write(tmp_path / "shop" / "events.csv", events)
+    write(tmp_path / "shop" / "items.csv", f"id,title\n{whole},Coffee\n{apart},Again\n")
+    made = imported(tmp_path / "shop")
+    assert made.items.select("item_id", "title").rows() == [(whole, "Coffee")]
+    assert made.events["item_key"].to_list() == made.items["item_key"].to_list() * 2
+
+
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
 def test_a_line_that_says_the_separator_is_none_of_the_table(tmp_path: Path, first: str) -> None:
     text = f"{first}\nuser;item;query\na;1;big, red, round, cheap\n"

@@ -61,6 +61,15 @@ def test_an_id_is_known_by_its_own_name_only() -> None:
     assert made.id_of(1) == "1"
 
 
+def test_ids_and_names_are_known_however_their_accents_are_encoded() -> None:
+    made = Catalogue(FUSION, [item("caf\u00e9", brand="Nesco", category="e\u0301te\u0301")])
+    assert made.row_of("cafe\u0301") == 0
+    assert made.id_of(item_key("cafe\u0301")) == "caf\u00e9"
+    assert made.category("\u00e9t\u00e9") == made.category("e\u0301te\u0301") == 0
+    assert made.category("ete") == -1
+    assert made.upsert([item("cafe\u0301", brand="Nesco")]) == (0, 1)
+
+
 def test_words_follow_updates_and_deletions() -> None:
     made = Catalogue(FUSION, [item("1", title="Greek yogurt"), item("2", title="Soap")])
     assert made.find_words("yogurt")[0].tolist() == [0]
