@@ -331,8 +331,9 @@ def _from_text(column: pl.Series) -> pl.Series:
         .otherwise(pl.col("t").str.strip_chars())
     )
     read = pl.coalesce(*with_zone, *without, *dates)
-    # "01.02.17" is of which century? Nobody sold anything in the year 17.
-    return table.select(t=pl.when(read.dt.year() >= 1000).then(read))["t"]
+    # "01.02.17" is of which century? Nobody sold anything in the year 17, nor in 1404 except
+    # where years are counted from another event, as in Iran.
+    return table.select(t=pl.when(read.dt.year() >= 1900).then(read))["t"]
 
 
 def _with_blank() -> pl.Expr:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from artifacts.keys import composed
 from models.data.errors import SourceError
 from models.data.importers.lines import read_text
 
@@ -95,7 +96,7 @@ def _header(text: str) -> _Header:
     separator = said[1] if said else max(_SEPARATORS, key=lines[blank].count)
     names = next(csv.reader([lines[blank]], delimiter=separator), [])
     line = text.count("\n", 0, start) + blank + 1
-    return _Header(separator, tuple(name.strip() for name in names), line)
+    return _Header(separator, tuple(composed(name.strip()) for name in names), line)
 
 
 def _check_header(file: Path, header: _Header) -> None:

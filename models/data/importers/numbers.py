@@ -8,9 +8,11 @@ import polars as pl
 
 # What to do about a number that may be another.
 WRITE = " for sure; write it with a decimal point and nothing else, as 1234.50"
-_CURRENCY = r"[$\u20ac\u00a3\u00a5]"
+_CURRENCY = r"\p{Sc}"  # $, €, ₹, ₽, ...
 # A number with a decimal comma, and one that can be read in no other way.
 _COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
+# One whose point may stand between thousands as well.
+_POINT = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 _SURELY_COMMA = r"\..*,|,(\d{1,2}|\d{4,})$|^[+-]?(0|\d{4,}),"
 
 
@@ -19,23 +21,25 @@ def as_plain(given: pl.Series) -> tuple[pl.Series, str]:
 
     A sign of a currency is left out where there is no other in the column. A comma is a
     decimal one where no number has a decimal point, and at least one can be nothing else:
-    "1,234" alone may be a thousand or one and a bit.
+    "1,234" alone may be a thousand or one and a bit. A point is a decimal one always, which is
+    told where each could be another.
     """
+    assumed: list[str] = []
     odd = given.filter(given.is_not_null() & ~_plain(given))
-    if not len(odd):
-        return given, ""
-    assumed = []
     signs = odd.str.extract(f"({_CURRENCY})").drop_nulls().unique().to_list()
     if len(signs) == 1:
         bare = given.str.replace(rf"^\s*([+-]?){_CURRENCY}\s*", "$1")
         given = bare.str.replace(rf"\s*{_CURRENCY}\s*$", "")
         assumed.append(f"all amounts are in {signs[0]}")
-    commas = given.str.contains(_COMMA).fill_null(value=False)
-    points = _plain(given) & given.str.contains(".", literal=True).fill_null(value=False)
-    if not points.any() and (commas & given.str.contains(_SURELY_COMMA)).any():
-        plain = given.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        given = plain.zip_with(commas, given)
-        assumed.append("commas stand before decimals")
+    pointed = given.filter(_plain(given) & given.str.contains(".", literal=True))
+    if not len(pointed) and len(odd):
+        commas = given.str.contains(_COMMA).fill_null(value=False)
+        if (commas & given.str.contains(_SURELY_COMMA)).any():
+            plain = given.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+            given = plain.zip_with(commas, given)
+            assumed.append("commas stand before decimals")
+    elif len(pointed) and pointed.str.contains(_POINT).all():
+        assumed.append(f"points stand before decimals: {pointed[0]} is less than a thousand")
     return given, ", ".join(assumed)
 
 

@@ -6,11 +6,13 @@ nothing is an error rather than silently without effect.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from artifacts.keys import composed
 from models.data.errors import SourceError
 from models.data.importers import columns as c
 from models.data.importers.base import Options
@@ -64,7 +66,8 @@ class TableReader:
 
     def __init__(self, kind: str, options: Options, files: Mapping[str, Path]) -> None:
         self.kind = kind
-        self.options = options
+        mapping = {key: composed(column) for key, column in options.mapping.items()}
+        self.options = replace(options, mapping=mapping)
         self.files = files
         self.steps: list[CleaningStep] = []
         self._assumed: list[tuple[str, str]] = []  # column, what was assumed of it
@@ -167,7 +170,7 @@ class TableReader:
             table = read_delimited(file)
             return table.rows, table.ragged
         try:
-            rows = pl.read_parquet(file)
+            rows = pl.read_parquet(file).rename(composed)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise SourceError(f"{file}: not a Parquet file that can be read ({error})") from None
         # As in CSV: blanks around a word are none of it, and shoppers without a name are not

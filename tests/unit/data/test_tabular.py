@@ -459,6 +459,7 @@ def test_spellings_may_be_mixed_in_one_column() -> None:
     "spelled",
     [
         ["01.03.24", "2024-03-01"],  # the year 24
+        ["1404-10-12", "2024-03-01"],  # of Iran
         ["1709296200", "1709296200123", "1709296200456"],  # seconds among milliseconds
         ["0", "1709296200123", "1709296200456"],
         ["0", "1709296200", "1709296201"],
@@ -569,7 +570,14 @@ def prices(tmp_path: Path, *written: str) -> tuple[list[float | None], str]:
         (("1.234,50", "3"), [1234.5, 3.0], "commas stand before decimals"),
         (("$1", "$ 2.50", "3"), [1.0, 2.5, 3.0], "all amounts are in $"),
         (("€ 1,50", "2 €"), [1.5, 2.0], "all amounts are in €, commas stand before decimals"),
+        (("1234,5 ₽", "₽7"), [1234.5, 7.0], "all amounts are in ₽, commas stand before decimals"),
         (("1.5", "", "2"), [1.5, None, 2.0], ""),
+        (("1.234", "0.500"), [1.234, 0.5], ""),
+        (
+            ("1.234", "980"),
+            [1.234, 980.0],
+            "points stand before decimals: 1.234 is less than a thousand",
+        ),
     ],
 )
 def test_numbers_as_spreadsheets_write_them_are_read_and_told(
@@ -579,7 +587,7 @@ def test_numbers_as_spreadsheets_write_them_are_read_and_told(
 
 
 @pytest.mark.parametrize(
-    "written", [("1,234", "5"), ("12,50", "1.5"), ("$1", "€2"), ("1,234.50",), ("1 234",)]
+    "written", [("1,234", "5"), ("12,50", "1.5"), ("$1", "€2"), ("1,234.50",), ("1 234 ₩",)]
 )
 def test_a_number_that_may_be_another_is_left_to_a_person(
     tmp_path: Path, written: tuple[str, ...]
@@ -598,6 +606,18 @@ def test_an_id_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> No
     made = imported(tmp_path / "shop")
     assert made.items.select("item_id", "title").rows() == [(whole, "Coffee")]
     assert made.events["item_key"].to_list() == made.items["item_key"].to_list() * 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_is_found_however_its_accents_are_encoded(tmp_path: Path, kind: str) -> None:
+    columns = {"Nu\u0301mero": ["a"], "item": ["1"]}
+    file = tmp_path / f"events.{kind}"
+    if kind == "csv":
+        pl.DataFrame(columns).write_csv(file)
+    else:
+        pl.DataFrame(columns).write_parquet(file)
+    made = imported(file, kind, Options(mapping={"user_id": "N\u00famero"}))
+    assert made.events["user_id"].to_list() == ["a"]
 
 
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
