@@ -8,15 +8,20 @@ import codecs
 import json
 import os
 import sys
+import unicodedata
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
 _MIN_WIDTH, _MAX_WIDTH = 80, 110
+# What stands in these runs from right to left: Hebrew, Arabic and their like.
+_LEFTWARD = ("R", "AL")
+_RIGHTWARD_MARK = "\u200e"
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -53,7 +58,7 @@ def counted(count: int, what: str) -> str:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named ">Name" is set to the right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    made = _Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name in columns:
         right = name.startswith(">")
         made.add_column(
@@ -63,6 +68,33 @@ def table(*columns: str, title: str | None = None) -> Table:
             overflow="fold",
         )
     return made
+
+
+class _Table(Table):
+    """A table whose columns stay where they are on a terminal that sets Arabic as it is read.
+
+    Such a terminal turns all between two texts that run from right to left: one column's,
+    prices and scores would change places with the next one's.
+    """
+
+    def add_row(
+        self,
+        *cells: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """Add a row, as rich does; what is not for a terminal stays as it is."""
+        kept = map(_closed, cells) if sys.stdout.isatty() else cells
+        super().add_row(*kept, style=style, end_section=end_section)
+
+
+def _closed(cell: RenderableType | None) -> RenderableType | None:
+    """Return a cell that is followed by columns to its right, whichever way its text runs."""
+    if not isinstance(cell, str | Text):
+        return cell
+    if not any(unicodedata.bidirectional(c) in _LEFTWARD for c in str(cell)):
+        return cell
+    return Text.assemble(cell, _RIGHTWARD_MARK)
 
 
 def as_json(message: Message, *, ensure_ascii: bool = False) -> str:

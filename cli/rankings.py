@@ -30,7 +30,7 @@ def ranking_view(ranking: Ranking, *, explain: bool) -> Group:
     """Return a ranking with the line that says how complete it is."""
     parts: list[RenderableType] = [items_table(ranking.items, explain=explain)]
     if not ranking.items:
-        parts = [Text("Nothing to show: the rules of the request left no item.")]
+        parts = [Text("Nothing to show: nothing was found, or the rules left no item of it.")]
     parts.append(coverage_line(ranking))
     if ranking.unknown_item_count:
         count = ranking.unknown_item_count
@@ -120,7 +120,7 @@ def coverage_line(ranking: Ranking) -> Text:
     for status in ranking.sources:
         line.append("; ")
         line.append(_status(status), style=_STYLES.get(status.outcome, "yellow"))
-    if coverage.fallback:
+    if coverage.fallback and ranking.items:
         line.append(
             "; no model named any of these: they are what sells and what the shopper does again",
             style="yellow",

@@ -104,9 +104,9 @@ class FakeGateway(
         )
 
     def Search(self, request: SearchRequest, context: Context) -> SearchResponse:  # noqa: N802
-        return SearchResponse(
-            items=self._take(request, context), sources=SOURCES, coverage=COVERAGE
-        )
+        found = self._take(request, context)
+        coverage = COVERAGE if found else t.Coverage(asked=1, answered=1, fallback=True)
+        return SearchResponse(items=found, sources=SOURCES, coverage=coverage)
 
     def Rank(self, request: RankRequest, context: Context) -> RankResponse:  # noqa: N802
         return RankResponse(

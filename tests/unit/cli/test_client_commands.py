@@ -99,6 +99,7 @@ def test_nothing_to_show_is_said_in_words(gateway: FakeGateway, run: Run) -> Non
     result = run("search", "yogurt", "--gateway", gateway.address)
     assert result.exit_code == 0
     assert "Nothing to show" in result.output
+    assert "what sells" not in result.output
 
 
 def test_no_gateway_is_one_line_that_says_what_to_do(run: Run) -> None:
