@@ -36,6 +36,10 @@ PRESETS = ("quick", "demo", "full")
 Stages = Callable[[str], Progress]
 
 
+# Models that read texts, with an encoder that has to be installed.
+_READERS = ("content", "text")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """What is trained, and how thoroughly."""
@@ -105,11 +109,14 @@ def _check_config(config: TrainConfig, dataset: Dataset) -> None:
     """Tell of a wrong setting before anything is trained, not after all before it.
 
     One that would change nothing is wrong as well: whoever gave it would take what comes
-    out for what it was to bring. Raises OptionError, SourceError for exposure logs.
+    out for what it was to bring. Raises OptionError, SourceError for exposure logs, and
+    EncoderMissing.
     """
     trained = (*config.sources, *([FUSION] if config.fusion else []))
     for name in trained:
-        config_of(name, config.preset, config.seed, config.options.get(name))
+        settings = config_of(name, config.preset, config.seed, config.options.get(name))
+        if name in _READERS:
+            importlib.import_module("models.text.packaged").packaged(settings.encoder).home()
     for name, given in config.options.items():
         if given and name not in trained:
             remedy = "leave out --keep-fusion" if name == FUSION else "name it in --sources"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,21 @@ from artifacts import loader
 from artifacts.engines.encoder import ENCODER, TOKENIZER, TextEncoder
 from artifacts.engines.query_weight import CATALOGUE_READ
 from artifacts.engines.text import TextEngine
+from models.data.dataset import DatasetInfo, write_dataset
 from models.data.errors import OptionError
 from models.options import with_options
 from models.progress import silent
+from models.text import packaged as packages
 from models.text.encode import INT8_COSINE, prepare_encoder
 from models.text.model import BLOCK, PackedWords
-from models.text.packaged import MULTILINGUAL, packaged
+from models.text.packaged import MULTILINGUAL, EncoderMissing, packaged
 from models.text.packed import PackedCorrupt, read_packed
 from models.text.train import Config, train
+from models.train import TrainConfig, train_all
 from services.runtime.tensors import write_request
 from services.runtime.validation import read_request
 from services.text.server import open_models
+from tests.support.shop import shop
 from tests.unit.artifacts.test_text_engine import frames, search
 
 there = pytest.mark.skipif(
@@ -166,3 +171,16 @@ def test_what_was_made_of_each_encoder_is_kept_apart(tmp_path):
     assert {path.name for path in home.iterdir() if path.suffix != ".npy"} == {ENCODER, TOKENIZER}
     made = Tokenizer.from_file(str(home / TOKENIZER))
     assert made.get_vocab_size() == packaged(MULTILINGUAL).tokenizer().get_vocab_size()
+
+
+def test_an_encoder_that_is_not_installed_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    absent = replace(packaged(MULTILINGUAL), module="no_such_encoder")
+    monkeypatch.setattr(packages, "ENCODERS", {**packages.ENCODERS, MULTILINGUAL: absent})
+    items, events = shop(users=20)
+    info = DatasetInfo("shop", "made for this test", "time")
+    data = write_dataset(tmp_path / "shop", items=items, events=events, info=info)
+    options = {"content": {"encoder": MULTILINGUAL}}
+    config = TrainConfig(sources=("cf", "content"), preset="quick", options=options)
+    with pytest.raises(EncoderMissing, match="the `multilingual` extra"):
+        train_all(data, tmp_path / "models", config)
+    assert not (tmp_path / "models").exists()
