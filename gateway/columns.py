@@ -38,10 +38,10 @@ class Names:
 
     def find(self, name: str) -> int:
         """Return the index of a name, -1 if it is unknown, however its accents are encoded."""
-        for spelling in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
-            if (index := self._index.get(spelling)) is not None:
-                return index
-        return -1
+        if (index := self._index.get(name)) is not None:
+            return index
+        others = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((self._index[other] for other in others if other in self._index), -1)
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -129,12 +129,13 @@ def train(
         progress(900, 1000, "indexing words")
         build_lexical(directory / LEXICAL, map(document, items.iter_rows(named=True)))
         progress(910, 1000, "weighing words and meaning")
-        weighed = _weighed(config, items, vectors, directory)
+        reader = TextEncoder(directory)
+        weighed = _weighed(config, items, vectors, reader)
         queries = sample_queries(items, events, seed=config.seed)
         histories = _histories(events, keys, queries, config)
-        finder, left_out = _finder(config, vectors, keys, histories, directory)
+        finder, left_out = _finder(config, vectors, keys, histories, reader)
         worst = export_search(vectors, directory / MODEL, finder)
-        weights = _weights(config, items, weighed, directory)
+        weights = _weights(config, items, weighed, reader)
         manifest = new_manifest(
             Origin("text", version, config, events),
             engine="text",
@@ -209,30 +210,28 @@ def _pairs(
         return make_pairs(items, events, (known, index), count=_PAIRS, seed=config.seed), known
 
 
-def _weighed(config: Config, items: pl.DataFrame, vectors: Scores, directory: Path) -> Weighed:
+def _weighed(config: Config, items: pl.DataFrame, vectors: Scores, reader: TextEncoder) -> Weighed:
     if not config.made_up:
         return Weighed({}, {})
-    encode = TextEncoder(directory).encode
-    return weigh(items, vectors, encode, each=config.made_up, seed=config.seed)
+    return weigh(items, vectors, reader.encode, each=config.made_up, seed=config.seed)
 
 
 def _weights(
-    config: Config, items: pl.DataFrame, weighed: Weighed, directory: Path
+    config: Config, items: pl.DataFrame, weighed: Weighed, reader: TextEncoder
 ) -> dict[str, float]:
     """Return what an engine's weight of meaning is made of."""
-    encoder = TextEncoder(directory, cache_size=0)
     sample = items.sample(min(_LOOKED_AT, items.height), seed=config.seed)
     return {
         "dense_weight": config.dense_weight,
         UNREAD_WEIGHT: config.unread_weight,
         FED_BACK: config.feedback,
-        CATALOGUE_READ: float(np.mean([encoder.reads(text) for text in item_texts(sample)])),
+        CATALOGUE_READ: float(np.mean([reader.reads(text) for text in item_texts(sample)])),
         **{PREFIX + name: value for name, value in weighed.learned.items()},
     }
 
 
 def _finder(
-    config: Config, vectors: Scores, keys: Keys, histories: Histories, directory: Path
+    config: Config, vectors: Scores, keys: Keys, histories: Histories, reader: TextEncoder
 ) -> tuple[Finder, dict[str, float]]:
     """Make what finds the distinct vectors, measured with queries and shoppers' profiles.
 
@@ -241,7 +240,7 @@ def _finder(
     """
     rows = KeyIndex(keys).rows(histories.keys[:, -config.max_history :])
     profiles = _unit((vectors[np.maximum(rows - 1, 0)] * (rows > 0)[:, :, None]).sum(axis=1))
-    queries = _unit(TextEncoder(directory).encode(histories.queries))
+    queries = _unit(reader.encode(histories.queries))
     distinct = distinct_rows(vectors)[0]
     users = np.concatenate([queries, profiles])
     if len(keys) < config.index_from:
