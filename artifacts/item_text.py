@@ -28,6 +28,10 @@ _UNSPACED = re.compile(
 _SINGLE = re.compile(f"[^{_HANGUL}]")
 # A description's opening is cut here even where it has no end.
 _OPENING = 160
+# Where a sentence ends: a full stop before a blank, or one that needs none: Chinese and Japanese,
+# Hindi, Urdu. A call or a question does not end it: "Protect It! Surge Suppressor" says what the
+# thing is behind it.
+_END = re.compile(r"\.\s|[。｡।۔]\s*")
 
 
 def item_text(title: str, brand: str, category: str, domain: str, text: str) -> str:
@@ -53,7 +57,8 @@ def item_text(title: str, brand: str, category: str, domain: str, text: str) -> 
 
 def split_description(text: str) -> tuple[str, str]:
     """Return a description's opening (its first sentence, at most 160 characters) and the rest."""
-    first, _, rest = text.partition(". ")
+    first, *others = _END.split(text, maxsplit=1)
+    rest = "".join(others)
     return first[:_OPENING], f"{first[_OPENING:]} {rest}".strip()
 
 
