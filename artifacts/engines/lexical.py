@@ -8,7 +8,6 @@ that no product has is matched loosely: as a prefix, or with a typing error.
 """
 
 import math
-import re
 import shutil
 import tempfile
 import time
@@ -22,7 +21,7 @@ import tantivy
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
 from artifacts.errors import ArtifactCorrupt, ArtifactError
-from artifacts.item_text import WORD, folded, spaced
+from artifacts.item_text import WORD, folded, joined, spaced
 from artifacts.keys import Keys
 
 LEXICAL = "lexical"
@@ -53,7 +52,6 @@ _MAX_TERMS = 24
 _LONGEST = 121
 _ANALYZER = "plait"
 _ROW = "row"
-_CHUNK = re.compile(r"[^\W_]+(?:[-./'’&+_][^\W_]+)+")
 
 
 def _remove(directory: Path) -> None:
@@ -226,7 +224,7 @@ def compact_forms(text: str, *, pairs: bool = False) -> list[str]:
     shopper leaves the marks out.
     """
     plain = folded(text)
-    forms = ["".join(WORD.findall(chunk)) for chunk in _CHUNK.findall(plain)]
+    forms = joined(plain)
     if pairs:
         words = WORD.findall(plain)
         forms += [a + b for a, b in pairwise(words)] + words

@@ -1,5 +1,6 @@
 """Items are found by the words they hold."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,33 @@ def test_signs_behind_a_word_are_no_part_of_it() -> None:
     assert found(index("Core™ i5"), "core") == {0: 1.0}
 
 
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("wifi", ["Wi-Fi router", "wifi repeater"]),
+        ("wi-fi", ["Wi-Fi router", "wifi repeater", "Wi Fi antenna"]),
+        ("wi fi", ["Wi-Fi router", "wifi repeater", "Wi Fi antenna"]),
+        ("tshirts", ["T-Shirt blue", "tshirt red"]),
+        ("T-Shirts", ["T-Shirt blue", "tshirt red"]),
+        ("red t shirt", ["tshirt red"]),
+        ("iphone15", ["iPhone 15 case"]),
+        ("iphone 14", ["iPhone14 cover"]),
+        ("usb-c 16gb", ["USB C stick 16 GB"]),
+        ("35", ["35 mm film"]),
+        ("3.5", ["3.5 inch disk"]),
+        ("5g", []),
+    ],
+)
+def test_a_word_is_found_as_one_and_as_two(query: str, titles: list[str]) -> None:
+    shop = [
+        "Wi-Fi router", "wifi repeater", "Wi Fi antenna", "T-Shirt blue", "tshirt red",
+        "iPhone 15 case", "iPhone14 cover", "USB C stick 16 GB", "35 mm film", "3.5 inch disk",
+        "flour 5 kg, 10 g salt",
+    ]  # fmt: skip
+    scores = found(index(*shop), query)
+    assert [shop[row] for row, coverage in scores.items() if coverage == 1] == titles
+
+
 def test_what_no_item_holds_is_not_found() -> None:
     assert found(index("yogurt"), "soap") == {}
     assert found(index("yogurt"), "") == {}
@@ -62,7 +90,9 @@ def test_a_removed_item_is_found_no_more() -> None:
 
 @settings(max_examples=100, derandomize=True)
 @given(
-    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a b", "b c", "c", ""])), max_size=30)
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from(["a b", "b-c", "bc", "c", ""])), max_size=30
+    )
 )
 def test_any_order_of_changes_leaves_what_an_index_made_anew_would_find(
     changes: list[tuple[int, str]],
@@ -77,7 +107,7 @@ def test_any_order_of_changes_leaves_what_an_index_made_anew_would_find(
     anew = Words()
     for row in sorted(held):
         anew.add(row, [held[row]])
-    for query in ("a", "b", "c", "a c"):
+    for query in ("a", "b c", "c", "bc", "a c"):
         assert [part.tolist() for part in words.find(query)] == [
             part.tolist() for part in anew.find(query)
         ]
