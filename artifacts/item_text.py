@@ -28,6 +28,8 @@ _UNSPACED = re.compile(
     f"\u3400-\u4dbf\u4e00-\u9fff{_HANGUL}\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f]+"
 )
 _SINGLE = re.compile(f"[^{_HANGUL}]")
+_KATAKANA = re.compile("[\u30a1-\u30f6\u30fc-\u30fe]+")
+_HIRAGANA = {letter: letter - 0x60 for letter in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
 # A description's opening is cut here even where it has no end.
 _OPENING = 160
 # Where a sentence ends: a full stop before a blank, or one that needs none: Chinese and Japanese,
@@ -83,23 +85,28 @@ def joined(plain: str) -> list[str]:
     return ["".join(WORD.findall(marked)) for marked in _MARKED.findall(plain)]
 
 
-def spaced(text: str, *, single: bool = False) -> str:
+def spaced(text: str, *, single: bool = False, kana: bool = True) -> str:
     """Return a text whose words can be told apart by what is no letter, whatever its script.
 
     Where a script has no spaces, all that stands together is followed by every two neighbouring
     letters of it, and with `single`, for what is searched, by every letter: no dictionary says
-    where its words end, but those that a query and an item share have these in common.
+    where its words end, but those that a query and an item share have these in common. With
+    `kana`, katakana is written in hiragana: "リンゴ" as "りんご".
     """
     if text.isascii():
         return text
-    return _UNSPACED.sub(lambda run: _pieces(run[0], single=single), text)
+    return _UNSPACED.sub(lambda run: _pieces(run[0], single=single, kana=kana), text)
 
 
-def _pieces(run: str, *, single: bool) -> str:
+def _pieces(run: str, *, single: bool, kana: bool) -> str:
     # Signs above and below letters are none, and searches cut words there.
     letters = [c for c in unicodedata.normalize("NFKC", run) if c.isalnum()]
     pieces = ["".join(two) for two in pairwise(letters)]
     if single or len(letters) == 1:
         # One of Hangul says nothing: a word of one stands alone.
         pieces += filter(_SINGLE.match, letters)
+    if kana and _KATAKANA.search(run):
+        run = run.translate(_HIRAGANA)
+        # A word ends where kana change: 少ないフライ, fried with little, is no ナイフ, a knife.
+        pieces = [p.translate(_HIRAGANA) if _KATAKANA.fullmatch(p) else p for p in pieces]
     return f" {run} {' '.join(pieces)} "

@@ -29,6 +29,8 @@ LEXICAL = "lexical"
 PIECES = "pieces"
 # And of one whose words are without accents, as queries are then; the analyzer knows only Latin's.
 FOLDED = "folded"
+# And of one that holds katakana as hiragana.
+KANA = "kana"
 # How often a copy that is still written to is removed before it is left where it is.
 _TRIES = 50
 # What BM25 in each field counts. These and COVERAGE were chosen on half of the
@@ -105,13 +107,16 @@ def _index(directory: Path, documents: Iterable[Mapping[str, str]]) -> None:
 class LexicalIndex:
     """Searches an index that `build_lexical` wrote; safe to call from several threads."""
 
-    def __init__(self, directory: Path, *, pieces: bool = True, folded: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, pieces: bool = True, folded: bool = True, kana: bool = True
+    ) -> None:
         """Open the index. Raises ArtifactCorrupt naming the directory, ArtifactError without room.
 
         Without `pieces` it is one from before it held those of words without spaces, without
-        `folded` one from before its words were without accents of every script.
+        `folded` one from before its words were without accents of every script, without `kana`
+        one from before hiragana and katakana were one.
         """
-        self._pieces, self._folded = pieces, folded
+        self._pieces, self._folded, self._kana = pieces, folded, kana
         # tantivy writes lock files even to read; an artifact may lie on a read-only
         # disk and is never changed. The files are mapped, so the copy can go at once.
         scratch = Path(tempfile.mkdtemp(prefix="plait-lexical-"))
@@ -173,7 +178,7 @@ class LexicalIndex:
 
     def _terms(self, text: str) -> list[str]:
         text = folded(text) if self._folded else text
-        text = spaced(text) if self._pieces else text
+        text = spaced(text, kana=self._kana) if self._pieces else text
         return list(dict.fromkeys(self._analyzer.analyze(text)))[:_MAX_TERMS]
 
     def _counts(self, term: str) -> dict[str, int]:

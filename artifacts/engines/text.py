@@ -28,7 +28,7 @@ from artifacts.engine import Answer, Bools, Question, Scores
 from artifacts.engines.distinct import WHERE, Distinct
 from artifacts.engines.encoder import WIDTH, TextEncoder, VectorCache
 from artifacts.engines.graph import left_pad
-from artifacts.engines.lexical import FOLDED, LEXICAL, MAX_CHARACTERS, PIECES, LexicalIndex
+from artifacts.engines.lexical import FOLDED, KANA, LEXICAL, MAX_CHARACTERS, PIECES, LexicalIndex
 from artifacts.engines.nearest import PROBES
 from artifacts.engines.query_weight import (
     CATALOGUE_READ,
@@ -114,7 +114,7 @@ class TextEngine:
         self._kept = VectorCache(_KEPT)
         self._session = open_session(directory / MODEL)
         parameters = manifest.engine_parameters
-        made = {name: bool(parameters.get(name, 0)) for name in (PIECES, FOLDED)}
+        made = {name: bool(parameters.get(name, 0)) for name in (PIECES, FOLDED, KANA)}
         self._lexical = LexicalIndex(directory / LEXICAL, **made)
         self._weight = float(parameters.get("dense_weight", DENSE_WEIGHT))
         # An artifact of before has one weight, whatever it reads.

@@ -19,7 +19,7 @@ from artifacts import layout
 from artifacts.disk import whole
 from artifacts.engine import Scores
 from artifacts.engines.encoder import ENCODER, TOKENIZER, WIDTH, TextEncoder
-from artifacts.engines.lexical import FOLDED, LEXICAL, PIECES, LexicalIndex, build_lexical
+from artifacts.engines.lexical import FOLDED, KANA, LEXICAL, PIECES, LexicalIndex, build_lexical
 from artifacts.engines.query_weight import CATALOGUE_READ, FED_BACK, PREFIX, UNREAD_WEIGHT
 from artifacts.engines.text import DENSE_WEIGHT, FEEDBACK, UNREAD, TextEngine
 from artifacts.keys import KeyIndex, Keys
@@ -155,6 +155,7 @@ def train(
                 "max_history": config.max_history,
                 PIECES: 1,
                 FOLDED: 1,
+                KANA: 1,
                 **finder.settings,
             },
         )

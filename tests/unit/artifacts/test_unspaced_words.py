@@ -36,3 +36,30 @@ def test_an_index_without_pieces_is_asked_for_whole_words(tmp_path):
     assert [word.text for word in before.words("运动鞋")] == ["运动鞋"]
     now = LexicalIndex(tmp_path / "lexical")
     assert [word.text for word in now.words("运动鞋")] == ["运动鞋", "运动", "动鞋"]
+
+
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [("りんご", 0), ("リンゴ", 0), ("ﾘﾝｺﾞ", 0), ("イチゴ", 1), ("いちご", 1), ("めがねケース", 2),
+     ("ナイフ", 3), ("ないふ", 3)],
+)  # fmt: skip
+def test_hiragana_and_katakana_find_each_other(tmp_path, query, row):
+    titles = ["青森リンゴ 5kg", "いちごジャム", "メガネケース", "果物ナイフ", "少ないフライヤー"]
+    build_lexical(tmp_path / "lexical", [{"title": title} for title in titles])
+    index = LexicalIndex(tmp_path / "lexical")
+    asked = index.parse(query)
+    assert asked is not None
+    assert index.search(asked, 5)[0][0] == row + 1
+    words = Words()
+    for number, title in enumerate(titles):
+        words.add(number, [title])
+    rows, coverage = words.find(query)
+    assert rows[coverage == coverage.max()].tolist() == [row]
+
+
+def test_an_index_from_before_is_asked_in_the_kana_that_were_typed(tmp_path):
+    build_lexical(tmp_path / "lexical", [{"title": "りんご"}])
+    before = LexicalIndex(tmp_path / "lexical", kana=False)
+    assert [word.text for word in before.words("リンゴ")] == ["リンゴ", "リン", "ンゴ"]
+    now = LexicalIndex(tmp_path / "lexical")
+    assert [word.text for word in now.words("リンゴ")] == ["りんご", "りん", "んご"]
