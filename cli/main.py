@@ -25,6 +25,7 @@ COMMANDS = {
     "rank": Command("cli.search:rank_command", "Order candidates of your own for a shopper."),
     "similar": Command("cli.recommend:similar_command", "Show items similar to one."),
     "profile": Command("cli.profile:profile_command", "Show what is known of a shopper."),
+    "forget": Command("cli.forget:forget_command", "Delete all that is kept of a shopper."),
     "event": Command("cli.event:event_command", "Record what a shopper did."),
     "item": Command("cli.item:item_command", "Read, write and delete catalogue items."),
 }

@@ -140,6 +140,11 @@ class AdaptiveWeights:
                 self._shown.popitem(last=False)
         entry.places = max(entry.places, int(page.places[-1]) + 1)
 
+    def forget(self, user_id: str) -> None:
+        """Drop what a shopper was shown."""
+        for ranking_id in [i for i, shown in self._shown.items() if shown.user_id == user_id]:
+            del self._shown[ranking_id]
+
     def follow(self, events: Sequence[Event]) -> None:
         """Learn from events that name a ranking; they are durable."""
         if not self._surfaces:

@@ -15,6 +15,7 @@ from gateway.embedder import Embedder
 from gateway.events import EventTaker
 from gateway.exposure import ExposureLog
 from gateway.followers import Followers
+from gateway.forgetting import Forgetter
 from gateway.idle import IdleRankings, Moment
 from gateway.keeper import CatalogueKeeper
 from gateway.link import Link
@@ -118,6 +119,9 @@ def assemble(
         catalogue=catalogue,
         events=EventTaker(store, catalogue, state.trails, state.trends, followers.follow),
         keeper=keeper,
+        forgetter=Forgetter(
+            store, exposures, (state.trails.forget, slates.forget, adaptive.forget)
+        ),
         canaries=canaries,
         fusion=FusionVersions(config.repository, rollouts, learners, fusion.version),
         profiles=Profiles(store, catalogue, lambda: situations.ageing),

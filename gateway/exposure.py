@@ -2,7 +2,8 @@
 
 The raw material of training and audits. Lines are gathered while the process is
 busy and written together by a thread; if it is killed the last fraction of a
-second is lost, which a record of showing (unlike an event) can bear.
+second is lost, which a record of showing (unlike an event) can bear. Lines about a shopper
+who is forgotten become blank where they stand, so that whoever reads along keeps his place.
 """
 
 import asyncio
@@ -13,12 +14,15 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gateway.types import Event, Page
 from services.runtime.metrics import EXPOSURES_LOST
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.2
 _MOST_WAITING = 10_000
@@ -37,6 +41,9 @@ class ExposureLog:
         self._task: asyncio.Task[None] | None = None
         self._complained = False
         self._stopping = asyncio.Event()
+        # Held by whoever is at the files.
+        self._at_files = asyncio.Lock()
+        self._forgetting: set[asyncio.Task[int | None]] = set()
 
     def add(self, page: Page, item_ids: list[str]) -> None:
         """Note a page; costs microseconds, writes later."""
@@ -71,6 +78,42 @@ class ExposureLog:
             }
         )
 
+    def forget(self, user_id: str) -> "asyncio.Task[int | None]":
+        """Delete the lines about a shopper, the file's that was moved aside too.
+
+        Returns a task: how many there were, None where they could not be deleted, as the log
+        says then.
+        """
+        task = asyncio.create_task(self._forget(user_id))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+        return task
+
+    async def _forget(self, user_id: str) -> int | None:
+        # As `_put` writes it: within a string of JSON no quotation mark stands alone.
+        named = f'"user_id": {json.dumps(user_id, ensure_ascii=False)}'
+        async with self._at_files:
+            waiting = len(self._lines)
+            self._lines = [line for line in self._lines if named not in line]
+            dropped = waiting - len(self._lines)
+
+            def blank() -> int:
+                return sum(_blanked(path, named.encode()) for path in (self._path, self._aside))
+
+            try:
+                return dropped + await _by_thread(blank)
+            except OSError as error:
+                _log.error(
+                    "exposures of a shopper who is forgotten are not deleted; forget them again",
+                    extra={"reason": str(error)},
+                )
+                return None
+
+    @property
+    def _aside(self) -> Path:
+        """Where the file goes once it has grown."""
+        return self._path.with_name(f"{self._path.name}.1")
+
     def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _MOST_WAITING:  # a disk that stands still must not fill the memory
             EXPOSURES_LOST.inc()
@@ -91,38 +134,25 @@ class ExposureLog:
             self._complain(f"a write has not ended, {len(self._lines)} lines wait for it")
 
     async def written(self) -> None:
-        """Wait until all that was noted has been written, or is lost."""
+        """Wait until all that was noted has been written or is lost, and forgotten shoppers are."""
         if self._task is not None:
             await self._task
+        await asyncio.gather(*self._forgetting)
 
     async def _soon(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GATHER_SECONDS):
                 await self._stopping.wait()
         while self._lines:
-            lines, self._lines = self._lines, []
-            await self._written_by_thread(lines)
-
-    async def _written_by_thread(self, lines: list[str]) -> None:
-        """Write in a thread that the end of the process does not wait for, as for a pool's."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-
-        def write() -> None:
-            try:
-                self._write(lines)
-            finally:
-                with contextlib.suppress(RuntimeError):  # the loop has closed
-                    loop.call_soon_threadsafe(ended.set)
-
-        threading.Thread(target=write, name="exposures", daemon=True).start()
-        await ended.wait()
+            async with self._at_files:
+                lines, self._lines = self._lines, []
+                await _by_thread(partial(self._write, lines))
 
     def _write(self, lines: list[str]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._path.exists() and self._path.stat().st_size > self._most:
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                self._path.replace(self._aside)
             self._append("".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             EXPOSURES_LOST.inc(len(lines))
@@ -145,3 +175,50 @@ class ExposureLog:
             if written < len(text):
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def _by_thread(work: Callable[[], T]) -> T:
+    """Run in a thread that the end of the process does not wait for, as for a pool's."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.done():  # whoever waited has gone
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        result, failed = None, None
+        try:
+            result = work()
+        except BaseException as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            loop.call_soon_threadsafe(tell, result, failed)
+
+    threading.Thread(target=run, name="exposures", daemon=True).start()
+    return await done
+
+
+def _blanked(path: Path, named: bytes) -> int:
+    """Write blanks over the lines that hold `named`; return how many. Raises OSError."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError:
+        return 0
+    with file:
+        found, at = [], 0
+        for line in file:
+            if named in line:
+                found.append((at, len(line.rstrip(b"\n"))))
+            at += len(line)
+        for start, length in found:
+            file.seek(start)
+            file.write(b" " * length)
+        file.flush()
+        if found:
+            os.fsync(file.fileno())
+    return len(found)

@@ -83,6 +83,11 @@ class IdleRankings:
         while len(self._kept) > self._capacity or self._oldest() < now:
             self._kept.popitem(last=False)
 
+    def forget(self, user_id: str) -> None:
+        """Drop the rankings of a shopper."""
+        for ask in [ask for ask in self._kept if ask.user_id == user_id]:
+            del self._kept[ask]
+
     def _oldest(self) -> float:
         """Return until when the oldest is given out."""
         return next(iter(self._kept.values()))[0]

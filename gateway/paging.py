@@ -122,6 +122,12 @@ class Rankings:
             del self._kept[ranking_id]
             self._cost -= _cost(oldest)
 
+    def forget(self, user_id: str) -> None:
+        """Drop the rankings of a shopper."""
+        theirs = [i for i, (_, _, kept) in self._kept.items() if kept.ask.user_id == user_id]
+        for ranking_id in theirs:
+            self._cost -= _cost(self._kept.pop(ranking_id)[2])
+
     def _token(self, ranking_id: str, start: int) -> str:
         content = bytes.fromhex(ranking_id) + start.to_bytes(4, "big")
         return base64.urlsafe_b64encode(content + self._sign(content)).decode().rstrip("=")

@@ -5,10 +5,11 @@ use the same statements.
 """
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.types import Event, Item
+from gateway.types import Event, EventType, Item
 
 ITEM_COLUMNS = (
     "item_key, item_id, title, text, domain, category, brand, price, available, provider, "
@@ -26,6 +27,14 @@ RECORD_EVENT = (
     "query) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (event_id) WHERE event_id IS NOT NULL DO NOTHING"
 )
+
+# The numbering goes on from the newest event, so that one stays, as nobody's and of nothing.
+_EMPTY_NEWEST = (
+    "UPDATE events SET event_id = NULL, user_id = '', item_key = 0, type = ?, quantity = 1, "
+    "price = NULL, market = '', query = NULL "
+    "WHERE seq = (SELECT max(seq) FROM events) AND user_id = ?"
+)
+_DELETE_SOME = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE user_id = ? LIMIT ?)"
 
 
 def item_row(item: Item, upserted_ms: int) -> tuple[Any, ...]:
@@ -66,3 +75,17 @@ def event_row(event: Event) -> tuple[Any, ...]:
         event.event_id or None, event.user_id, event.key, int(event.type), event.time_ms,
         event.quantity, event.price, event.market, event.query or None,
     )  # fmt: skip
+
+
+def delete_events_of(connection: sqlite3.Connection, user_id: str, most: int) -> int:
+    """Delete a shopper's events, at most `most`, and return how many; none are left below it.
+
+    Their bytes are overwritten, where otherwise they would stay until others need the room.
+    """
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        emptied = connection.execute(_EMPTY_NEWEST, (int(EventType.SEARCH), user_id)).rowcount
+        return emptied + connection.execute(_DELETE_SOME, (user_id, most - emptied)).rowcount
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {int(before)}")

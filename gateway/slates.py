@@ -76,6 +76,11 @@ class Slates:
         """Return the first `size` places of a page, with the token for those behind them."""
         return self._rankings.shorter(page, size, kept=bool(ask.page_token))
 
+    def forget(self, user_id: str) -> None:
+        """Drop what is kept of a shopper's rankings, for further pages or to be shown again."""
+        self._rankings.forget(user_id)
+        self._idle.forget(user_id)
+
     async def _next_page(self, ask: Ask, until: float) -> Page:
         trail = await self._trails.get(ask.user_id, until)
         page = self._rankings.next_page(ask, self._unwanted(ask, trail))

@@ -32,6 +32,7 @@ from gateway.rows import (
     PUT_VECTOR,
     RECORD_EVENT,
     UPSERT_ITEM,
+    delete_events_of,
     event_row,
     image_rows,
     item_row,
@@ -41,6 +42,8 @@ from gateway.types import Event, Item, Trail
 from gateway.upkeep import Upkeep
 
 T = TypeVar("T")
+# Events of a shopper who is forgotten that go in one commit: others wait behind it.
+_MOST_FORGOTTEN = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +299,26 @@ class Store:
             connection.executemany("DELETE FROM embeddings WHERE item_key = ?", wanted)
 
         await self._use().writer.submit(work, then)
+
+    async def forget(
+        self, user_id: str, then: Callable[[int], None], position: int | None = None
+    ) -> int:
+        """Delete a shopper's events for good; return how many there were.
+
+        `then` runs after each of the commits that it takes.
+        """
+
+        def work(connection: sqlite3.Connection) -> int:
+            count = delete_events_of(connection, user_id, _MOST_FORGOTTEN)
+            if count < _MOST_FORGOTTEN:  # the last: an end that comes before it is gone on from
+                _keep(connection, position)
+            return count
+
+        total, count = 0, _MOST_FORGOTTEN
+        while count == _MOST_FORGOTTEN:
+            count = await self._use().writer.submit(work, then)
+            total += count
+        return total
 
     async def put_place(self, place: Place) -> None:
         """Keep which journal the file belongs to and where in it it stands."""

@@ -109,7 +109,8 @@ class Trails:
         while True:
             meanwhile = self._meanwhile[user_id] = []
             trail = await self._read(user_id)
-            if self._tells(trail, meanwhile):
+            # Somebody who was forgotten in between is read again.
+            if meanwhile is self._meanwhile[user_id] and self._tells(trail, meanwhile):
                 break
         trail = extended(trail, columns_of(meanwhile), self._length)
         self._trails[user_id] = trail
@@ -132,6 +133,12 @@ class Trails:
                 self._trails[user_id] = extended(trail, columns_of(theirs), self._length)
             else:
                 del self._trails[user_id]  # it is read again
+
+    def forget(self, user_id: str) -> None:
+        """Drop a shopper whose events were just deleted."""
+        self._trails.pop(user_id, None)
+        if user_id in self._meanwhile:
+            self._meanwhile[user_id] = []
 
     def _tells(self, trail: Trail, events: Sequence[Event]) -> bool:
         """Say whether a trail reaches back far enough to tell which opinion is the newest."""

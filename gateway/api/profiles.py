@@ -1,4 +1,4 @@
-"""Profiles of shoppers as a gRPC method: sums and shares, never the events themselves."""
+"""Profiles of shoppers as gRPC methods: sums and shares, never the events; and forgetting."""
 
 # gRPC names the methods.
 # ruff: noqa: N802
@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from artifacts.price_level import Basis, PriceLevel
 from artifacts.profiles import Activity, Interests, Tastes
 from gateway.admission.lanes import PROFILES
-from gateway.api.read import read_profile
+from gateway.api.read import read_profile, read_user_id
 from gateway.api.servicer import Parts, now_ms, time_limit
 from gateway.fusion.types import Columns
 from gateway.profiles import Portrait
@@ -24,7 +24,7 @@ _MOST_SHOWN = 10
 
 
 class ProfileServicer:
-    """Describes shoppers."""
+    """Describes shoppers, and forgets them."""
 
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ProfileService"]
 
@@ -43,6 +43,19 @@ class ProfileServicer:
         response.profile.user_id = user_id
         write_profile(response.profile, portrait)
         return response
+
+    async def DeleteProfile(
+        self, request: pb.DeleteProfileRequest, context: _Context
+    ) -> pb.DeleteProfileResponse:
+        """Forget a shopper for good."""
+        parts = self._parts()
+        user_id = read_user_id(request)
+        async with parts.lanes.profiles.admitted(PROFILES, time_limit(context)) as visit:
+            visit.note(None)  # the disk's time says nothing of how long a profile takes
+            deleted = await parts.forgetter.forget(user_id)
+        return pb.DeleteProfileResponse(
+            deleted_event_count=deleted.events, deleted_exposure_count=deleted.exposures
+        )
 
 
 def write_profile(target: pb.Profile, portrait: Portrait) -> None:

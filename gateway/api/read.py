@@ -143,6 +143,11 @@ def read_profile(request: profiles.GetProfileRequest, now_ms: int) -> tuple[str,
     return user_id, tuple(told)
 
 
+def read_user_id(request: profiles.DeleteProfileRequest) -> str:
+    """Read who is to be forgotten; raises InvalidArgument."""
+    return checks.name("user_id", request.user_id, required=True)
+
+
 def _page_size(size: int, default: int) -> int:
     if not 0 <= size <= _LARGEST_PAGE:
         raise InvalidArgument("page_size", f"must lie in 0 .. {_LARGEST_PAGE}, is {size}")

@@ -23,6 +23,7 @@ from gateway.api.write import Cards, Reply, write_item, write_page
 from gateway.catalogue import Catalogue
 from gateway.events import EventTaker
 from gateway.fanout import expiry
+from gateway.forgetting import Forgetter
 from gateway.keeper import CatalogueKeeper
 from gateway.profiles import Profiles
 from gateway.rollouts.canaries import Canaries
@@ -45,6 +46,7 @@ class Parts:
     catalogue: Catalogue
     events: EventTaker
     keeper: CatalogueKeeper
+    forgetter: Forgetter
     canaries: Canaries
     fusion: FusionVersions
     profiles: Profiles

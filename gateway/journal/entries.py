@@ -39,13 +39,20 @@ class Deletions:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A shopper of whom everything is deleted."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollouts:
     """What is rolled out to whom, as gateway/rollouts/record.py writes it down."""
 
     record: str
 
 
-Change: TypeAlias = Items | Deletions | Rollouts
+Change: TypeAlias = Items | Deletions | Forgotten | Rollouts
 Write: TypeAlias = Events | Change
 
 
@@ -60,6 +67,8 @@ def encode(write: Write) -> bytes:
                 write_item(entry.items.items.add(), item)
         case Deletions(keys):
             entry.deletions.item_keys.extend(keys)
+        case Forgotten(user_id):
+            entry.forgotten.user_id = user_id
         case Rollouts(record):
             entry.rollouts.record = record
     return entry.SerializeToString()
@@ -76,6 +85,8 @@ def decode(raw: bytes) -> Write:
                 return Items(tuple(map(read_item, entry.items.items)))
             case "deletions":
                 return Deletions(tuple(entry.deletions.item_keys))
+            case "forgotten":
+                return Forgotten(entry.forgotten.user_id)
             case "rollouts":
                 return Rollouts(entry.rollouts.record)
     except (DecodeError, InvalidArgument, ValueError) as error:

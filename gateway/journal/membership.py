@@ -74,13 +74,16 @@ class Membership:
     async def start(self, store: Store, assembled: Assembled, place: Place) -> None:
         """Take in what others wrote meanwhile, then follow; writes go through the journal."""
         parts = assembled.parts
-        memory = StateMemory(store, parts.events, parts.keeper, self._take_rollouts)
+        memory = StateMemory(
+            store, parts.events, parts.keeper, parts.forgetter, self._take_rollouts
+        )
         follower = Follower(self.journal, memory, place, secrets.token_bytes(8), self._followed)
         rollouts = SharedRollouts(
             self.journal, follower, assembled.record, parts.canaries, parts.fusion
         )
         parts.events.share(follower)
         parts.keeper.share(follower)
+        parts.forgetter.share(follower)
         self._follower, self._rollouts = follower, rollouts
         await follower.start()
         await rollouts.start()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.events import EventTaker
-from gateway.journal.entries import Change, Deletions, Events, Items, Rollouts
+from gateway.forgetting import Forgetter
+from gateway.journal.entries import Change, Deletions, Events, Forgotten, Items, Rollouts
 from gateway.journal.place import Place
 from gateway.keeper import CatalogueKeeper
 from gateway.store import Store
@@ -18,6 +19,7 @@ class StateMemory:
     store: Store
     events: EventTaker
     keeper: CatalogueKeeper
+    forgetter: Forgetter
     rollouts: Callable[[str], None]
 
     async def take_events(
@@ -27,12 +29,14 @@ class StateMemory:
         return await self.events.take(events.events, position, here)
 
     async def take(self, write: Change, position: int) -> Any:
-        """Change the catalogue or what is rolled out; raises StoreFailed."""
+        """Change the catalogue, forget a shopper or roll out; raises StoreFailed."""
         match write:
             case Items(items):
                 return await self.keeper.take(items, position)
             case Deletions(keys):
                 return await self.keeper.drop(keys, position)
+            case Forgotten(user_id):
+                return await self.forgetter.take(user_id, position)
             case Rollouts(record):
                 # Its position comes with the next write: taking it twice changes nothing.
                 return self.rollouts(record)

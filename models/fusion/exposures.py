@@ -133,10 +133,12 @@ def check_exposures(config: Config, times: Times) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines of a file with their numbers."""
+    """Yield the lines of a file with their numbers; one of a forgotten shopper is blank."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, text in enumerate(file, 1):
+                if text.isspace():
+                    continue
                 try:
                     line = json.loads(text)
                 except ValueError as error:

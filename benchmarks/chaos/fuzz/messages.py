@@ -62,6 +62,7 @@ def of_gateway(items: Sequence[str], user: str) -> list[Valid]:
         ("CatalogService/DeleteItems", catalog.DeleteItemsRequest(item_ids=["fuzz-gone"])),
         ("CatalogService/GetItem", catalog.GetItemRequest(item_id=one)),
         ("ProfileService/GetProfile", profiles.GetProfileRequest(user_id=user, events=[view])),
+        ("ProfileService/DeleteProfile", profiles.DeleteProfileRequest(user_id="fuzz-gone")),
     ]
     made = [Valid("gateway", f"/plait.v1.{method}", message) for method, message in calls]
     return [*made, _check("gateway")]

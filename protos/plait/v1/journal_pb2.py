@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from plait.v1 import types_pb2 as plait_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plait/v1/journal.proto\x12\x08plait.v1\x1a\x14plait/v1/types.proto\"\xcb\x01\n\x0cJournalEntry\x12)\n\x06\x65vents\x18\x01 \x01(\x0b\x32\x17.plait.v1.JournalEventsH\x00\x12\'\n\x05items\x18\x02 \x01(\x0b\x32\x16.plait.v1.JournalItemsH\x00\x12/\n\tdeletions\x18\x03 \x01(\x0b\x32\x1a.plait.v1.JournalDeletionsH\x00\x12-\n\x08rollouts\x18\x04 \x01(\x0b\x32\x19.plait.v1.JournalRolloutsH\x00\x42\x07\n\x05write\"7\n\rJournalEvents\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.plait.v1.JournalEvent\"\xc5\x01\n\x0cJournalEvent\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_key\x18\x02 \x01(\x03\x12\x0c\n\x04type\x18\x03 \x01(\x05\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x10\n\x08quantity\x18\x06 \x01(\x01\x12\x12\n\x05price\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06market\x18\x08 \x01(\t\x12\r\n\x05query\x18\t \x01(\t\x12\x12\n\nranking_id\x18\n \x01(\tB\x08\n\x06_price\"-\n\x0cJournalItems\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.plait.v1.Item\"%\n\x10JournalDeletions\x12\x11\n\titem_keys\x18\x01 \x03(\x03\"!\n\x0fJournalRollouts\x12\x0e\n\x06record\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plait/v1/journal.proto\x12\x08plait.v1\x1a\x14plait/v1/types.proto\"\xfc\x01\n\x0cJournalEntry\x12)\n\x06\x65vents\x18\x01 \x01(\x0b\x32\x17.plait.v1.JournalEventsH\x00\x12\'\n\x05items\x18\x02 \x01(\x0b\x32\x16.plait.v1.JournalItemsH\x00\x12/\n\tdeletions\x18\x03 \x01(\x0b\x32\x1a.plait.v1.JournalDeletionsH\x00\x12-\n\x08rollouts\x18\x04 \x01(\x0b\x32\x19.plait.v1.JournalRolloutsH\x00\x12/\n\tforgotten\x18\x05 \x01(\x0b\x32\x1a.plait.v1.JournalForgottenH\x00\x42\x07\n\x05write\"7\n\rJournalEvents\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.plait.v1.JournalEvent\"\xc5\x01\n\x0cJournalEvent\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_key\x18\x02 \x01(\x03\x12\x0c\n\x04type\x18\x03 \x01(\x05\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x10\n\x08quantity\x18\x06 \x01(\x01\x12\x12\n\x05price\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06market\x18\x08 \x01(\t\x12\r\n\x05query\x18\t \x01(\t\x12\x12\n\nranking_id\x18\n \x01(\tB\x08\n\x06_price\"-\n\x0cJournalItems\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.plait.v1.Item\"%\n\x10JournalDeletions\x12\x11\n\titem_keys\x18\x01 \x03(\x03\"#\n\x10JournalForgotten\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"!\n\x0fJournalRollouts\x12\x0e\n\x06record\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.journal_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOURNALENTRY']._serialized_start=59
-  _globals['_JOURNALENTRY']._serialized_end=262
-  _globals['_JOURNALEVENTS']._serialized_start=264
-  _globals['_JOURNALEVENTS']._serialized_end=319
-  _globals['_JOURNALEVENT']._serialized_start=322
-  _globals['_JOURNALEVENT']._serialized_end=519
-  _globals['_JOURNALITEMS']._serialized_start=521
-  _globals['_JOURNALITEMS']._serialized_end=566
-  _globals['_JOURNALDELETIONS']._serialized_start=568
-  _globals['_JOURNALDELETIONS']._serialized_end=605
-  _globals['_JOURNALROLLOUTS']._serialized_start=607
-  _globals['_JOURNALROLLOUTS']._serialized_end=640
+  _globals['_JOURNALENTRY']._serialized_end=311
+  _globals['_JOURNALEVENTS']._serialized_start=313
+  _globals['_JOURNALEVENTS']._serialized_end=368
+  _globals['_JOURNALEVENT']._serialized_start=371
+  _globals['_JOURNALEVENT']._serialized_end=568
+  _globals['_JOURNALITEMS']._serialized_start=570
+  _globals['_JOURNALITEMS']._serialized_end=615
+  _globals['_JOURNALDELETIONS']._serialized_start=617
+  _globals['_JOURNALDELETIONS']._serialized_end=654
+  _globals['_JOURNALFORGOTTEN']._serialized_start=656
+  _globals['_JOURNALFORGOTTEN']._serialized_end=691
+  _globals['_JOURNALROLLOUTS']._serialized_start=693
+  _globals['_JOURNALROLLOUTS']._serialized_end=726
 # @@protoc_insertion_point(module_scope)

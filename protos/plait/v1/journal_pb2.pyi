@@ -29,6 +29,7 @@ class JournalEntry(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     DELETIONS_FIELD_NUMBER: _builtins.int
     ROLLOUTS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def events(self) -> Global___JournalEvents: ...
     @_builtins.property
@@ -37,6 +38,8 @@ class JournalEntry(_message.Message):
     def deletions(self) -> Global___JournalDeletions: ...
     @_builtins.property
     def rollouts(self) -> Global___JournalRollouts: ...
+    @_builtins.property
+    def forgotten(self) -> Global___JournalForgotten: ...
     def __init__(
         self,
         *,
@@ -44,12 +47,13 @@ class JournalEntry(_message.Message):
         items: Global___JournalItems | None = ...,
         deletions: Global___JournalDeletions | None = ...,
         rollouts: Global___JournalRollouts | None = ...,
+        forgotten: Global___JournalForgotten | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deletions", b"deletions", "events", b"events", "items", b"items", "rollouts", b"rollouts", "write", b"write"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deletions", b"deletions", "events", b"events", "forgotten", b"forgotten", "items", b"items", "rollouts", b"rollouts", "write", b"write"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deletions", b"deletions", "events", b"events", "items", b"items", "rollouts", b"rollouts", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deletions", b"deletions", "events", b"events", "forgotten", b"forgotten", "items", b"items", "rollouts", b"rollouts", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_write: _TypeAlias = _typing.Literal["events", "items", "deletions", "rollouts"]  # noqa: Y015
+    _WhichOneofReturnType_write: _TypeAlias = _typing.Literal["events", "items", "deletions", "rollouts", "forgotten"]  # noqa: Y015
     _WhichOneofArgType_write: _TypeAlias = _typing.Literal["write", b"write"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_write) -> _WhichOneofReturnType_write | None: ...
 
@@ -170,6 +174,27 @@ class JournalDeletions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JournalDeletions: _TypeAlias = JournalDeletions  # noqa: Y015
+
+@_typing.final
+class JournalForgotten(_message.Message):
+    """A shopper of whom everything is deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JournalForgotten: _TypeAlias = JournalForgotten  # noqa: Y015
 
 @_typing.final
 class JournalRollouts(_message.Message):

@@ -26,31 +26,35 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from plait.v1 import types_pb2 as plait_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplait/v1/profile_service.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14plait/v1/types.proto\"E\n\x11GetProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x1f\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x0f.plait.v1.Event\"8\n\x12GetProfileResponse\x12\"\n\x07profile\x18\x01 \x01(\x0b\x32\x11.plait.v1.Profile\"\xa4\x02\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x08\x61\x63tivity\x18\x02 \x01(\x0b\x32\x12.plait.v1.Activity\x12$\n\x07\x64omains\x18\x03 \x01(\x0b\x32\x13.plait.v1.Interests\x12\'\n\ncategories\x18\x04 \x01(\x0b\x32\x13.plait.v1.Interests\x12#\n\x06\x62rands\x18\x05 \x01(\x0b\x32\x13.plait.v1.Interests\x12)\n\x0bprice_level\x18\x06 \x01(\x0b\x32\x14.plait.v1.PriceLevel\x12\'\n\x07session\x18\x07 \x01(\x0b\x32\x16.plait.v1.SessionFocus\x12\x1a\n\x12unknown_item_count\x18\x08 \x01(\x05\"\xc4\x03\n\x08\x41\x63tivity\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12\x1a\n\x12\x65vent_count_7_days\x18\x02 \x01(\x05\x12\x1b\n\x13\x65vent_count_30_days\x18\x03 \x01(\x05\x12\x16\n\x0epurchase_count\x18\x04 \x01(\x05\x12\x1e\n\x16purchase_count_30_days\x18\x05 \x01(\x05\x12\x34\n\x10\x66irst_event_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12last_purchase_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x61\x63tive_day_count\x18\t \x01(\x05\x12\x1f\n\x12usual_days_between\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0crepeat_share\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x42\x15\n\x13_usual_days_betweenB\x0f\n\r_repeat_share\"_\n\tInterests\x12%\n\tinterests\x18\x01 \x03(\x0b\x32\x12.plait.v1.Interest\x12\x13\n\x0bother_share\x18\x02 \x01(\x01\x12\x16\n\x0e\x64istinct_count\x18\x03 \x01(\x05\"q\n\x08Interest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x05\x12\x33\n\x0flast_event_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x01\n\nPriceLevel\x12#\n\x05\x62\x61sis\x18\x01 \x01(\x0e\x32\x14.plait.v1.PriceBasis\x12\x12\n\x05level\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0busual_price\x18\x03 \x01(\x01\x12\x11\n\tlow_price\x18\x04 \x01(\x01\x12\x12\n\nhigh_price\x18\x05 \x01(\x01\x12\x13\n\x0b\x65vent_count\x18\x06 \x01(\x05\x42\x08\n\x06_level\"\xc7\x01\n\x0cSessionFocus\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x07\x64omains\x18\x03 \x01(\x0b\x32\x13.plait.v1.Interests\x12\'\n\ncategories\x18\x04 \x01(\x0b\x32\x13.plait.v1.Interests\x12#\n\x06\x62rands\x18\x05 \x01(\x0b\x32\x13.plait.v1.Interests*^\n\nPriceBasis\x12\x1b\n\x17PRICE_BASIS_UNSPECIFIED\x10\x00\x12\x19\n\x15PRICE_BASIS_PURCHASES\x10\x01\x12\x18\n\x14PRICE_BASIS_INTEREST\x10\x02\x32Y\n\x0eProfileService\x12G\n\nGetProfile\x12\x1b.plait.v1.GetProfileRequest\x1a\x1c.plait.v1.GetProfileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplait/v1/profile_service.proto\x12\x08plait.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14plait/v1/types.proto\"E\n\x11GetProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x1f\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x0f.plait.v1.Event\"8\n\x12GetProfileResponse\x12\"\n\x07profile\x18\x01 \x01(\x0b\x32\x11.plait.v1.Profile\"\'\n\x14\x44\x65leteProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"T\n\x15\x44\x65leteProfileResponse\x12\x1b\n\x13\x64\x65leted_event_count\x18\x01 \x01(\x03\x12\x1e\n\x16\x64\x65leted_exposure_count\x18\x02 \x01(\x03\"\xa4\x02\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x08\x61\x63tivity\x18\x02 \x01(\x0b\x32\x12.plait.v1.Activity\x12$\n\x07\x64omains\x18\x03 \x01(\x0b\x32\x13.plait.v1.Interests\x12\'\n\ncategories\x18\x04 \x01(\x0b\x32\x13.plait.v1.Interests\x12#\n\x06\x62rands\x18\x05 \x01(\x0b\x32\x13.plait.v1.Interests\x12)\n\x0bprice_level\x18\x06 \x01(\x0b\x32\x14.plait.v1.PriceLevel\x12\'\n\x07session\x18\x07 \x01(\x0b\x32\x16.plait.v1.SessionFocus\x12\x1a\n\x12unknown_item_count\x18\x08 \x01(\x05\"\xc4\x03\n\x08\x41\x63tivity\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12\x1a\n\x12\x65vent_count_7_days\x18\x02 \x01(\x05\x12\x1b\n\x13\x65vent_count_30_days\x18\x03 \x01(\x05\x12\x16\n\x0epurchase_count\x18\x04 \x01(\x05\x12\x1e\n\x16purchase_count_30_days\x18\x05 \x01(\x05\x12\x34\n\x10\x66irst_event_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12last_purchase_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x61\x63tive_day_count\x18\t \x01(\x05\x12\x1f\n\x12usual_days_between\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0crepeat_share\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x42\x15\n\x13_usual_days_betweenB\x0f\n\r_repeat_share\"_\n\tInterests\x12%\n\tinterests\x18\x01 \x03(\x0b\x32\x12.plait.v1.Interest\x12\x13\n\x0bother_share\x18\x02 \x01(\x01\x12\x16\n\x0e\x64istinct_count\x18\x03 \x01(\x05\"q\n\x08Interest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x05\x12\x33\n\x0flast_event_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x01\n\nPriceLevel\x12#\n\x05\x62\x61sis\x18\x01 \x01(\x0e\x32\x14.plait.v1.PriceBasis\x12\x12\n\x05level\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0busual_price\x18\x03 \x01(\x01\x12\x11\n\tlow_price\x18\x04 \x01(\x01\x12\x12\n\nhigh_price\x18\x05 \x01(\x01\x12\x13\n\x0b\x65vent_count\x18\x06 \x01(\x05\x42\x08\n\x06_level\"\xc7\x01\n\x0cSessionFocus\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x07\x64omains\x18\x03 \x01(\x0b\x32\x13.plait.v1.Interests\x12\'\n\ncategories\x18\x04 \x01(\x0b\x32\x13.plait.v1.Interests\x12#\n\x06\x62rands\x18\x05 \x01(\x0b\x32\x13.plait.v1.Interests*^\n\nPriceBasis\x12\x1b\n\x17PRICE_BASIS_UNSPECIFIED\x10\x00\x12\x19\n\x15PRICE_BASIS_PURCHASES\x10\x01\x12\x18\n\x14PRICE_BASIS_INTEREST\x10\x02\x32\xab\x01\n\x0eProfileService\x12G\n\nGetProfile\x12\x1b.plait.v1.GetProfileRequest\x1a\x1c.plait.v1.GetProfileResponse\x12P\n\rDeleteProfile\x12\x1e.plait.v1.DeleteProfileRequest\x1a\x1f.plait.v1.DeleteProfileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.profile_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICEBASIS']._serialized_start=1555
-  _globals['_PRICEBASIS']._serialized_end=1649
+  _globals['_PRICEBASIS']._serialized_start=1682
+  _globals['_PRICEBASIS']._serialized_end=1776
   _globals['_GETPROFILEREQUEST']._serialized_start=99
   _globals['_GETPROFILEREQUEST']._serialized_end=168
   _globals['_GETPROFILERESPONSE']._serialized_start=170
   _globals['_GETPROFILERESPONSE']._serialized_end=226
-  _globals['_PROFILE']._serialized_start=229
-  _globals['_PROFILE']._serialized_end=521
-  _globals['_ACTIVITY']._serialized_start=524
-  _globals['_ACTIVITY']._serialized_end=976
-  _globals['_INTERESTS']._serialized_start=978
-  _globals['_INTERESTS']._serialized_end=1073
-  _globals['_INTEREST']._serialized_start=1075
-  _globals['_INTEREST']._serialized_end=1188
-  _globals['_PRICELEVEL']._serialized_start=1191
-  _globals['_PRICELEVEL']._serialized_end=1351
-  _globals['_SESSIONFOCUS']._serialized_start=1354
-  _globals['_SESSIONFOCUS']._serialized_end=1553
-  _globals['_PROFILESERVICE']._serialized_start=1651
-  _globals['_PROFILESERVICE']._serialized_end=1740
+  _globals['_DELETEPROFILEREQUEST']._serialized_start=228
+  _globals['_DELETEPROFILEREQUEST']._serialized_end=267
+  _globals['_DELETEPROFILERESPONSE']._serialized_start=269
+  _globals['_DELETEPROFILERESPONSE']._serialized_end=353
+  _globals['_PROFILE']._serialized_start=356
+  _globals['_PROFILE']._serialized_end=648
+  _globals['_ACTIVITY']._serialized_start=651
+  _globals['_ACTIVITY']._serialized_end=1103
+  _globals['_INTERESTS']._serialized_start=1105
+  _globals['_INTERESTS']._serialized_end=1200
+  _globals['_INTEREST']._serialized_start=1202
+  _globals['_INTEREST']._serialized_end=1315
+  _globals['_PRICELEVEL']._serialized_start=1318
+  _globals['_PRICELEVEL']._serialized_end=1478
+  _globals['_SESSIONFOCUS']._serialized_start=1481
+  _globals['_SESSIONFOCUS']._serialized_end=1680
+  _globals['_PROFILESERVICE']._serialized_start=1779
+  _globals['_PROFILESERVICE']._serialized_end=1950
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,50 @@ class GetProfileResponse(_message.Message):
 Global___GetProfileResponse: _TypeAlias = GetProfileResponse  # noqa: Y015
 
 @_typing.final
+class DeleteProfileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """At most 128 characters; required."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteProfileRequest: _TypeAlias = DeleteProfileRequest  # noqa: Y015
+
+@_typing.final
+class DeleteProfileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    DELETED_EXPOSURE_COUNT_FIELD_NUMBER: _builtins.int
+    deleted_event_count: _builtins.int
+    """Recorded events that were deleted."""
+    deleted_exposure_count: _builtins.int
+    """Lines of this gateway's exposure log that were deleted: pages shown and what followed."""
+    def __init__(
+        self,
+        *,
+        deleted_event_count: _builtins.int = ...,
+        deleted_exposure_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_event_count", b"deleted_event_count", "deleted_exposure_count", b"deleted_exposure_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteProfileResponse: _TypeAlias = DeleteProfileResponse  # noqa: Y015
+
+@_typing.final
 class Profile(_message.Message):
     """One shopper, made of the newest 5000 events."""
 

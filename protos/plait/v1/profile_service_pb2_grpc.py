@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class ProfileServiceStub(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     def __init__(self, channel):
@@ -41,16 +42,32 @@ class ProfileServiceStub(object):
                 request_serializer=plait_dot_v1_dot_profile__service__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=plait_dot_v1_dot_profile__service__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
+        self.DeleteProfile = channel.unary_unary(
+                '/plait.v1.ProfileService/DeleteProfile',
+                request_serializer=plait_dot_v1_dot_profile__service__pb2.DeleteProfileRequest.SerializeToString,
+                response_deserializer=plait_dot_v1_dot_profile__service__pb2.DeleteProfileResponse.FromString,
+                _registered_method=True)
 
 
 class ProfileServiceServicer(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     def GetProfile(self, request, context):
         """The profile of one shopper as of now; every acknowledged event is in it. A shopper of
         whom nothing is known has an empty one. UNAVAILABLE: events cannot be read at the moment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteProfile(self, request, context):
+        """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
+        of the exposure log. When this returns the next request knows nothing of them; events that
+        come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
+        UNAVAILABLE: not all of it could be deleted; call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,6 +81,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     request_deserializer=plait_dot_v1_dot_profile__service__pb2.GetProfileRequest.FromString,
                     response_serializer=plait_dot_v1_dot_profile__service__pb2.GetProfileResponse.SerializeToString,
             ),
+            'DeleteProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteProfile,
+                    request_deserializer=plait_dot_v1_dot_profile__service__pb2.DeleteProfileRequest.FromString,
+                    response_serializer=plait_dot_v1_dot_profile__service__pb2.DeleteProfileResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'plait.v1.ProfileService', rpc_method_handlers)
@@ -74,7 +96,8 @@ def add_ProfileServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProfileService(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     @staticmethod
@@ -94,6 +117,33 @@ class ProfileService(object):
             '/plait.v1.ProfileService/GetProfile',
             plait_dot_v1_dot_profile__service__pb2.GetProfileRequest.SerializeToString,
             plait_dot_v1_dot_profile__service__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plait.v1.ProfileService/DeleteProfile',
+            plait_dot_v1_dot_profile__service__pb2.DeleteProfileRequest.SerializeToString,
+            plait_dot_v1_dot_profile__service__pb2.DeleteProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

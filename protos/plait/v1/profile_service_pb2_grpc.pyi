@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class ProfileServiceStub:
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     @_typing.overload
@@ -39,11 +40,18 @@ class ProfileServiceStub:
     """The profile of one shopper as of now; every acknowledged event is in it. A shopper of
     whom nothing is known has an empty one. UNAVAILABLE: events cannot be read at the moment.
     """
+    DeleteProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.DeleteProfileRequest, _profile_service_pb2.DeleteProfileResponse]
+    """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
+    of the exposure log. When this returns the next request knows nothing of them; events that
+    come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
+    UNAVAILABLE: not all of it could be deleted; call again.
+    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -51,10 +59,17 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """The profile of one shopper as of now; every acknowledged event is in it. A shopper of
     whom nothing is known has an empty one. UNAVAILABLE: events cannot be read at the moment.
     """
+    DeleteProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.DeleteProfileRequest, _profile_service_pb2.DeleteProfileResponse]  # type: ignore[assignment]
+    """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
+    of the exposure log. When this returns the next request knows nothing of them; events that
+    come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
+    UNAVAILABLE: not all of it could be deleted; call again.
+    """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
-    and shares, never the events themselves; nothing is trained, stored or logged for it.
+    and shares, never the events themselves; nothing is trained, stored or logged for it. And
+    forgets them.
     """
 
     @_abc_1.abstractmethod
@@ -65,6 +80,18 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_service_pb2.GetProfileResponse, _abc.Awaitable[_profile_service_pb2.GetProfileResponse]]:
         """The profile of one shopper as of now; every acknowledged event is in it. A shopper of
         whom nothing is known has an empty one. UNAVAILABLE: events cannot be read at the moment.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteProfile(
+        self,
+        request: _profile_service_pb2.DeleteProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_service_pb2.DeleteProfileResponse, _abc.Awaitable[_profile_service_pb2.DeleteProfileResponse]]:
+        """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
+        of the exposure log. When this returns the next request knows nothing of them; events that
+        come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
+        UNAVAILABLE: not all of it could be deleted; call again.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,13 @@ from plait.v1.catalog_service_pb2 import (
     UpsertItemsResponse,
 )
 from plait.v1.event_service_pb2 import RecordEventsRequest, RecordEventsResponse
-from plait.v1.profile_service_pb2 import GetProfileRequest, GetProfileResponse, Profile
+from plait.v1.profile_service_pb2 import (
+    DeleteProfileRequest,
+    DeleteProfileResponse,
+    GetProfileRequest,
+    GetProfileResponse,
+    Profile,
+)
 from plait.v1.recommendation_service_pb2 import (
     RankRequest,
     RankResponse,
@@ -143,6 +149,14 @@ class FakeGateway(
         self._take(request, context)
         self.profile.user_id = request.user_id
         return GetProfileResponse(profile=self.profile)
+
+    def DeleteProfile(  # noqa: N802
+        self, request: DeleteProfileRequest, context: Context
+    ) -> DeleteProfileResponse:
+        self._take(request, context)
+        if request.user_id == "unlucky":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the shopper is not forgotten")
+        return DeleteProfileResponse(deleted_event_count=1200, deleted_exposure_count=1)
 
 
 @pytest.fixture

@@ -248,6 +248,13 @@ def test_a_line_that_was_cut_short_is_named_by_its_place_in_the_log(tmp_path: Pa
         learn_weights([log], 10.0)
 
 
+def test_a_line_of_a_forgotten_shopper_is_blank_and_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "log", [page("r1", "u", ["a", "b"]), followed("r1", "u", "b", 1.0)])
+    whole = read_exposures([path])
+    path.write_bytes(b" " * 90 + b"\n" + path.read_bytes())
+    assert read_exposures([path]).shown.equals(whole.shown)
+
+
 def test_a_byte_order_mark_is_no_part_of_a_log(tmp_path: Path) -> None:
     log = write(tmp_path / "log.jsonl", [page("r", "u", ["7"]), followed("r", "u", "7", 1.0)])
     log.write_text(log.read_text(), encoding="utf-8-sig")

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,53 @@ async def test_a_disk_that_stands_still_does_not_hold_up_the_end(
         assert writes[0].daemon
     finally:
         goes_on.set()
+
+
+def shown(user: str) -> Page:
+    made = ranking(5)
+    return Page(replace(made, ask=replace(made.ask, user_id=user)), np.arange(2, dtype=np.int32))
+
+
+def users(path: Path) -> list[str]:
+    return [json.loads(x)["user_id"] for x in path.read_text().splitlines() if not x.isspace()]
+
+
+async def test_lines_about_a_forgotten_shopper_are_blank_wherever_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = ExposureLog(path, 1 << 20)
+    tricky = 'ann", "user_id": "bob'
+    for user in ("ann", "bob", tricky, "änn", "ann"):
+        log.add(shown(user), ['"user_id": "ann"'])
+    await log.written()
+    path.rename(tmp_path / "log.jsonl.1")
+    for user in ("ann", "bob"):
+        log.add(shown(user), ["a"])
+    assert await log.forget("ann") == 3, "two were moved aside, one waits to be written"
+    assert await log.forget("nobody") == 0
+    assert await log.forget("änn") == 1
+    await log.stop()
+    assert users(tmp_path / "log.jsonl.1") == ["bob", tricky]
+    assert users(path) == ["bob"]
+
+
+async def test_a_shopper_whose_lines_cannot_be_deleted_is_not_said_to_be_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.jsonl"
+    log = ExposureLog(path, 1 << 20)
+    path.mkdir()
+    assert await log.forget("ann") is None
+    assert "forget them again" in caplog.text
+    path.rmdir()
+    assert await log.forget("ann") == 0
+    await log.stop()
+
+
+async def test_the_end_waits_for_what_is_being_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = ExposureLog(path, 1 << 20)
+    log.add(shown("ann"), ["a"])
+    await log.written()
+    log.forget("ann")
+    await log.stop()
+    assert not users(path)

@@ -42,3 +42,11 @@ async def test_the_oldest_goes_where_there_are_too_many() -> None:
         await kept.ask(user)
     assert [await kept.ask(user) for user in ("c", "b")] == [True, True]
     assert not await kept.ask("a")
+
+
+async def test_rankings_of_who_is_forgotten_are_let_go_of() -> None:
+    kept = Kept(capacity=10)
+    for user in ("a", "b"):
+        await kept.ask(user)
+    kept.rankings.forget("a")
+    assert [await kept.ask(user) for user in ("a", "b")] == [False, True]

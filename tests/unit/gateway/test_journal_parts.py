@@ -15,6 +15,7 @@ from gateway.config import GatewayConfig
 from gateway.journal.entries import (
     Deletions,
     Events,
+    Forgotten,
     Items,
     NotUnderstood,
     Rollouts,
@@ -53,6 +54,11 @@ def test_events_come_back_as_they_were(events: list[Event]) -> None:
 @given(st.lists(KEY, min_size=1, max_size=5))
 def test_deletions_come_back_as_they_were(keys: list[int]) -> None:
     assert decode(encode(Deletions(tuple(keys)))) == Deletions(tuple(keys))
+
+
+@given(TEXT)
+def test_a_forgotten_shopper_comes_back_as_written(user_id: str) -> None:
+    assert decode(encode(Forgotten(user_id))) == Forgotten(user_id)
 
 
 def test_items_come_back_as_they_were() -> None:

@@ -230,3 +230,34 @@ def test_what_a_read_left_out_came_before_all_of_the_same_moment_that_it_did_not
 
 def numbered(number: int, kind: EventType) -> Event:
     return Event("u", 1, kind, 10, number=number)
+
+
+async def test_who_is_forgotten_while_being_read_is_read_again() -> None:
+    store = FakeStore()
+    store.events.append(event("u", 1))
+    store.let.clear()
+    cache = trails(store)
+    reading = asyncio.create_task(cache.get("u", LATER))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert store.reads == 1
+    store.events.clear()
+    cache.forget("u")
+    store.events.append(event("u", 2))
+    cache.add([event("u", 2)])
+    store.let.set()
+    assert (await reading).keys.tolist() == [2]
+    assert store.reads == 2
+
+
+async def test_who_is_forgotten_is_read_anew() -> None:
+    store = FakeStore()
+    cache = trails(store)
+    store.events += [event("u", 1), event("other", 1)]
+    await cache.get("u", LATER)
+    await cache.get("other", LATER)
+    store.events.clear()
+    cache.forget("u")
+    cache.forget("nobody")
+    assert not len((await cache.get("u", LATER)).keys)
+    assert (await cache.get("other", LATER)).keys.tolist() == [1]
