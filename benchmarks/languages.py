@@ -28,7 +28,7 @@ from cli.failures import UserError
 from cli.output import console, table
 from models.data.dataset import Dataset, load_dataset
 from models.progress import silent
-from models.text.evaluate import halves, held_out, search_values
+from models.text.evaluate import held_out, meaning_alone, search_values
 from models.text.packaged import ENCODERS
 from models.text.train import Config, train
 
@@ -94,7 +94,7 @@ def translations(path: Path = TRANSLATIONS) -> dict[str, dict[str, str]]:
 
 
 def _engines(artifact: Path, weights: Sequence[float]) -> dict[str, Engine]:
-    found: dict[str, Engine] = {"meaning alone": halves(artifact)["dense"]}
+    found: dict[str, Engine] = {"meaning alone": meaning_alone(artifact)}
     for weight in weights:
         manifest, keys = manifests.verify(artifact)
         manifest.engine_parameters["dense_weight"] = weight

@@ -118,9 +118,10 @@ def prepare_encoder(
     draft = Path(tempfile.mkdtemp(prefix=".encoder-", dir=cache))
     try:
         with naming(cache):
+            weights = which.read()
             # Its own `save` tells of a full disk in a way of its own.
-            (draft / TOKENIZER).write_text(which.tokenizer().to_str(), encoding="utf-8")
-            export_encoder(tuned[1] if tuned else which.model(), draft, which.probes, int8=int8)
+            (draft / TOKENIZER).write_text(weights.tokenizer().to_str(), encoding="utf-8")
+            export_encoder(tuned[1] if tuned else weights.encoder(), draft, which.probes, int8=int8)
         draft.chmod(0o755)
         draft.rename(ready)
     except OSError:

@@ -20,6 +20,7 @@ from artifacts.engines.query_weight import FED_BACK, NAMES, PREFIX, UNREAD_WEIGH
 from artifacts.engines.text import DENSE_WEIGHT, TextEngine
 from artifacts.keys import Keys
 from models.progress import Progress, silent
+from plait.v1.manifest_pb2 import Manifest
 
 Gains = npt.NDArray[np.float64]
 _HALVES: Mapping[str, float] = {"lexical": 0.0, "dense": 1.0}
@@ -34,19 +35,31 @@ def halves(artifact_dir: Path) -> dict[str, TextEngine]:
     manifest, keys = manifests.verify(artifact_dir)
     own = manifest.engine_parameters.get("dense_weight", DENSE_WEIGHT)
     weights = {**_HALVES, _ONE: own} if learned_in(manifest.engine_parameters) else _HALVES
-    found = {}
-    for name, weight in weights.items():
-        changed = type(manifest)()
-        changed.CopyFrom(manifest)
-        for trait in NAMES:
-            changed.engine_parameters.pop(PREFIX + trait, None)
-        if name in _HALVES:
-            changed.engine_parameters.pop(UNREAD_WEIGHT, None)
-            # What both find best is no half's.
-            changed.engine_parameters.pop(FED_BACK, None)
-        changed.engine_parameters["dense_weight"] = weight
-        found[name] = TextEngine(artifact_dir, changed, keys)
+    found = {
+        name: TextEngine(artifact_dir, _one_weight(manifest, name, weight), keys)
+        for name, weight in weights.items()
+    }
     return {**found, "hybrid": TextEngine(artifact_dir, manifest, keys)}
+
+
+def meaning_alone(artifact_dir: Path) -> TextEngine:
+    """Load the half of a text artifact that goes by meaning, "dense" of `halves`."""
+    manifest, keys = manifests.verify(artifact_dir)
+    return TextEngine(artifact_dir, _one_weight(manifest, "dense", _HALVES["dense"]), keys)
+
+
+def _one_weight(manifest: Manifest, name: str, weight: float) -> Manifest:
+    """Return the manifest with one weight of meaning for all queries."""
+    changed = Manifest()
+    changed.CopyFrom(manifest)
+    for trait in NAMES:
+        changed.engine_parameters.pop(PREFIX + trait, None)
+    if name in _HALVES:
+        changed.engine_parameters.pop(UNREAD_WEIGHT, None)
+        # What both find best is no half's.
+        changed.engine_parameters.pop(FED_BACK, None)
+    changed.engine_parameters["dense_weight"] = weight
+    return changed
 
 
 def search_values(

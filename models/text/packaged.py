@@ -10,18 +10,43 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tokenizers import Tokenizer
 
 from models.data.errors import DataError
-from models.text import packed
 from models.text.model import SentenceEncoder, load_encoder
+from models.text.packed import read_packed
 
 ENGLISH, MULTILINGUAL = "english", "multilingual"
 
 
 class EncoderMissing(DataError):
     """The package with an encoder's weights is not installed."""
+
+
+class Weights(Protocol):
+    """What a package carries, once read."""
+
+    def encoder(self) -> SentenceEncoder:
+        """Return the encoder as packaged."""
+
+    def tokenizer(self) -> Tokenizer:
+        """Return its tokenizer, of its own for each caller."""
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """An encoder and a tokenizer in a file each."""
+
+    weights: Path
+    words: Path
+
+    def encoder(self) -> SentenceEncoder:
+        return load_encoder(self.weights)
+
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_file(str(self.words))
 
 
 @dataclass(frozen=True)
@@ -32,9 +57,8 @@ class Packaged:
     module: str
     version: str
     extra: str  # of Plait's own package, which installs it
-    files: tuple[str, ...]  # below the module: the weights first
-    load: Callable[[Path], SentenceEncoder]  # from the weights
-    read_tokenizer: Callable[[Path], Tokenizer]  # from the last of the files
+    files: tuple[str, ...]  # below the module
+    opened: Callable[..., Weights]  # of these files
     # Texts by which what is made of the weights is compared with them.
     probes: tuple[str, ...]
     # Part of the cache directory's name: raise it when the exported graph changes.
@@ -60,13 +84,9 @@ class Packaged:
         self.home()
         return importlib.metadata.version(self.module)
 
-    def model(self) -> SentenceEncoder:
-        """Return the encoder as packaged. Raises EncoderMissing."""
-        return self.load(self.home()[0])
-
-    def tokenizer(self) -> Tokenizer:
-        """Return its tokenizer. Raises EncoderMissing."""
-        return self.read_tokenizer(self.home()[-1])
+    def read(self) -> Weights:
+        """Return what it is made of, its files read. Raises EncoderMissing or PackedCorrupt."""
+        return self.opened(*self.home())
 
 
 ENCODERS: Mapping[str, Packaged] = {
@@ -78,8 +98,7 @@ ENCODERS: Mapping[str, Packaged] = {
             "0.1.0",
             "train",
             ("model/model.safetensors", "model/tokenizer.json"),
-            load_encoder,
-            lambda path: Tokenizer.from_file(str(path)),
+            _Apart,
             (
                 "greek yogurt vanilla",
                 "FRZN PIZZA, PEPPERONI, 12 OZ",
@@ -95,8 +114,7 @@ ENCODERS: Mapping[str, Packaged] = {
             "0.3.0",
             "multilingual",
             ("e5-small-q4.bin",),
-            lambda path: packed.encoder(packed.read_packed(path)),
-            lambda path: packed.tokenizer(packed.read_packed(path)),
+            read_packed,
             (
                 "greek yogurt vanilla",
                 "laptop 15.6 inch 16 GB RAM 512 GB SSD",

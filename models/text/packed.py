@@ -64,6 +64,17 @@ class Packed:
     blocks: dict[str, npt.NDArray[np.void]]  # tensors in four bits, by name
     tensors: dict[str, npt.NDArray[np.float32]]  # all others, flat
 
+    def encoder(self) -> SentenceEncoder:
+        """Return the encoder, its vectors centred; some 10 s.
+
+        Raises KeyError for a missing tensor.
+        """
+        return _encoder(self)
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer: letters to one form (NFKC), words to their likeliest pieces."""
+        return _tokenizer(self)
+
 
 def read_packed(path: Path) -> Packed:
     """Read the file; its weights stay on disk until they are used. Raises PackedCorrupt."""
@@ -108,7 +119,7 @@ def _parsed(raw: npt.NDArray[np.uint8]) -> Packed:
     scores = np.frombuffer(cursor.take(4 * count), "<f4").tolist()
     text = cursor.take(size)
     pieces = [text[a:b].decode() for a, b in pairwise(offsets)]
-    # How letters are brought to one form: as the tokenizers library does it, see `tokenizer`.
+    # How letters are brought to one form: as the tokenizers library does it, see `_tokenizer`.
     _, size = cursor.read("<iI")
     cursor.take(size)
     blocks, tensors = _tensors(cursor, raw)
@@ -139,8 +150,7 @@ def _tensors(
     return blocks, tensors
 
 
-def tokenizer(packed: Packed) -> Tokenizer:
-    """Return the tokenizer: letters to one form (NFKC), words to their likeliest pieces."""
+def _tokenizer(packed: Packed) -> Tokenizer:
     start, end, _, unknown = packed.marks
     made = Tokenizer(Unigram(packed.pieces, unknown, byte_fallback=False))
     made.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
@@ -159,8 +169,7 @@ def tokenizer(packed: Packed) -> Tokenizer:
     return made
 
 
-def encoder(packed: Packed) -> SentenceEncoder:
-    """Return the encoder, its vectors centred; some 10 s. Raises KeyError for a missing tensor."""
+def _encoder(packed: Packed) -> SentenceEncoder:
     shape = packed.shape
     found = packed.blocks["emb.word"].reshape(shape.vocabulary, shape.width // BLOCK)
     scales = torch.from_numpy(found["scale"].copy())
@@ -215,7 +224,7 @@ def _centre(model: SentenceEncoder, packed: Packed) -> Tensor:
         for piece, _ in packed.pieces
         if piece.startswith("▁") and len(piece) > _LEAST_LETTERS and piece[1:].isalpha()
     ]
-    read = tokenizer(packed)
+    read = _tokenizer(packed)
     read.enable_padding(pad_id=packed.marks[2])
     # They stand by how often they are used: some of all.
     some = words[:: max(1, len(words) // _PLAIN)]

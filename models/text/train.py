@@ -182,15 +182,15 @@ def _encoder(
     if config.encoder != ENGLISH:
         given = (config.encoder, *given)
     kept = cache / f"tuned-{fingerprint(given)}.pt"
-    which = packaged(config.encoder)
-    model = which.model()
+    weights = packaged(config.encoder).read()
+    model = weights.encoder()
     if kept.is_file():
         found = torch.load(kept, weights_only=True)
         model.load_state_dict(found["weights"])
         metrics: dict[str, float] = found["metrics"]
     else:
         pairs = _pairs(config, items, events, texts)
-        model, metrics = fine_tune(model, which.tokenizer(), pairs, tuning, progress)
+        model, metrics = fine_tune(model, weights.tokenizer(), pairs, tuning, progress)
         cache.mkdir(parents=True, exist_ok=True)
         # By way of memory: of a file that torch cannot write it does not say why.
         content = io.BytesIO()

@@ -55,7 +55,7 @@ def test_the_encoder_is_made_once_and_agrees_with_what_it_was_made_from():
     assert prepare_encoder() == directory
     assert (directory / ENCODER).stat().st_mtime_ns == made
     texts = ["a cup of vanilla yogurt", "hdmi cable, 2 m", "Dark chocolate 70%, 100 g"]
-    model = packaged(ENGLISH).model()
+    model = packaged(ENGLISH).read().encoder()
     encoder = TextEncoder(directory)
     for text, vector in zip(texts, encoder.encode(texts), strict=True):
         ids = torch.tensor([encoder.token_ids(text)])
@@ -112,7 +112,7 @@ def test_half_of_what_is_kept_for_later_runs_is_never_there(tmp_path, monkeypatc
 
 def test_a_missing_package_says_what_to_install():
     with pytest.raises(EncoderMissing, match=r"pip install no-such-encoder==0\.1\.0 .*`train`"):
-        replace(packaged(ENGLISH), module="no_such_encoder").model()
+        replace(packaged(ENGLISH), module="no_such_encoder").read()
 
 
 def test_the_dense_search_reads_the_query_or_else_the_history():

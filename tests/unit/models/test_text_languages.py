@@ -70,7 +70,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @there
 def test_the_encoder_agrees_with_what_it_was_made_from(encoder):
-    model = packaged(MULTILINGUAL).model()
+    model = packaged(MULTILINGUAL).read().encoder()
     for text in packaged(MULTILINGUAL).probes:
         ids = torch.tensor([encoder.token_ids(text)])
         with torch.no_grad():
@@ -170,7 +170,7 @@ def test_what_was_made_of_each_encoder_is_kept_apart(tmp_path):
     home = prepare_encoder(encoder=MULTILINGUAL)
     assert {path.name for path in home.iterdir() if path.suffix != ".npy"} == {ENCODER, TOKENIZER}
     made = Tokenizer.from_file(str(home / TOKENIZER))
-    assert made.get_vocab_size() == packaged(MULTILINGUAL).tokenizer().get_vocab_size()
+    assert made.get_vocab_size() == packaged(MULTILINGUAL).read().tokenizer().get_vocab_size()
 
 
 def test_an_encoder_that_is_not_installed_is_told_before_anything_is_trained(tmp_path, monkeypatch):

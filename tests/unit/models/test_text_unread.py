@@ -18,7 +18,7 @@ from models.data.dataset import DatasetInfo, keyed, write_dataset
 from models.data.schema import EVENTS, ITEMS
 from models.progress import silent
 from models.text.encode import prepare_encoder
-from models.text.evaluate import halves
+from models.text.evaluate import halves, meaning_alone
 from models.text.train import Config, train
 from tests.unit.artifacts.test_text_engine import frames, search
 
@@ -93,6 +93,7 @@ def test_the_halves_stay_halves(chinese):
         both[name].run(question).scores[0] for name in ("lexical", "dense", "hybrid")
     )
     assert np.allclose(served, 0.2 * np.maximum(meaning, 0) + 0.8 * words, atol=1e-5)
+    assert np.array_equal(meaning_alone(chinese).run(question).scores[0], meaning)
 
 
 def test_what_is_read_keeps_its_weight(tmp_path):
