@@ -23,6 +23,7 @@ from gateway.loading import State
 from gateway.merging import Merger
 from gateway.paging import Rankings
 from gateway.profiles import Profiles
+from gateway.quality import Quality
 from gateway.quantiles import Quantiles
 from gateway.recommender import Recommender
 from gateway.retrieval import Retrieval
@@ -77,21 +78,19 @@ def assemble(
     quantiles = Quantiles(config.repository, fusion)
     situations = Situations(config, fusion, catalogue, state.trends, lanes.quality)
     adaptive = AdaptiveWeights(config, situations, store, state.adapted)
-    retrieval = Retrieval(
-        sources,
-        catalogue,
-        state.new_items,
-        VersionedFanOut(canaries.versions_for, lambda name: links[name].look_again()),
-        quantiles,
-        candidates=partial(lanes.quality.of, config.candidates),
-        search_share=config.search_share,
-        without=config.surfaces_without(),
-    )
     recommender = Recommender(
         situations,
         catalogue,
         state.trails,
-        retrieval,
+        _retrieval(
+            config,
+            links,
+            state,
+            sources,
+            canaries=canaries,
+            quantiles=quantiles,
+            quality=lanes.quality,
+        ),
         merger=Merger(Turns(traffic)),
         traffic=traffic,
         evidence=adaptive.evidence,
@@ -132,6 +131,28 @@ def assemble(
     embedder.start()
     adaptive.start()
     return Assembled(parts, embedder, adaptive, rollouts)
+
+
+def _retrieval(
+    config: GatewayConfig,
+    links: Mapping[str, Link],
+    state: State,
+    sources: tuple[Source, ...],
+    *,
+    canaries: Canaries,
+    quantiles: Quantiles,
+    quality: Quality,
+) -> Retrieval:
+    return Retrieval(
+        sources,
+        state.catalogue,
+        state.new_items,
+        VersionedFanOut(canaries.versions_for, lambda name: links[name].look_again()),
+        quantiles,
+        candidates=partial(quality.of, config.candidates),
+        search_share=config.search_share,
+        without=config.surfaces_without(),
+    )
 
 
 def _rankings(config: GatewayConfig, catalogue: Catalogue) -> Rankings:

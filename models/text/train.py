@@ -8,6 +8,7 @@ to fine-tune the encoder (tune.py), or a weight for each query (weigh.py).
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from models.text.packaged import ENGLISH, packaged
 from models.text.pairs import Known, Pair, known_of, make_pairs
 from models.text.tune import Tuning, fine_tune
 from models.text.weigh import Weighed, weigh
+from plait.v1.manifest_pb2 import Manifest
 
 # The metric of an artifact that reads queries only: which part of its index's lists the
 # profiles of shoppers would have needed.
@@ -136,28 +138,19 @@ def train(
         finder, left_out = _finder(config, vectors, keys, histories, reader)
         worst = export_search(vectors, directory / MODEL, finder)
         weights = _weights(config, items, weighed, reader)
-        manifest = new_manifest(
+        metrics = {
+            "export_difference": worst,
+            **finder.metrics,
+            **left_out,
+            **learned,
+            **weighed.metrics,
+            CATALOGUE_READ: weights[CATALOGUE_READ],
+        }
+        manifest = _manifest(
             Origin("text", version, config, events),
-            engine="text",
-            inputs=wire_inputs(reads_query=True, reads_history=not left_out),
-            outputs=wire_outputs(embedding=WIDTH),
-            metrics={
-                "export_difference": worst,
-                **finder.metrics,
-                **left_out,
-                **learned,
-                **weighed.metrics,
-                CATALOGUE_READ: weights[CATALOGUE_READ],
-            },
-            tolerance=EXPORT_TOLERANCE,
-            engine_parameters={
-                **weights,
-                "max_history": config.max_history,
-                PIECES: 1,
-                FOLDED: 1,
-                KANA: 1,
-                **finder.settings,
-            },
+            metrics,
+            {**weights, "max_history": config.max_history, **finder.settings},
+            reads_history=not left_out,
         )
         engine = TextEngine(directory, manifest, keys)
         progress(950, 1000, "searching for known items")
@@ -165,6 +158,24 @@ def train(
         finish(directory, manifest, keys, engine, histories)
     progress(1000, 1000, "text artifact written")
     return repository / "text" / str(version)
+
+
+def _manifest(
+    origin: Origin,
+    metrics: Mapping[str, float],
+    parameters: Mapping[str, float],
+    *,
+    reads_history: bool,
+) -> Manifest:
+    return new_manifest(
+        origin,
+        engine="text",
+        inputs=wire_inputs(reads_query=True, reads_history=reads_history),
+        outputs=wire_outputs(embedding=WIDTH),
+        metrics=metrics,
+        tolerance=EXPORT_TOLERANCE,
+        engine_parameters={**parameters, PIECES: 1, FOLDED: 1, KANA: 1},
+    )
 
 
 def _encoder(
