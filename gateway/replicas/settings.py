@@ -1,4 +1,4 @@
-"""How the gateway deals with the servers behind its sources; see gateway/config.py."""
+"""How the gateway deals with the servers behind its sources; see gateway/settings.py."""
 
 from dataclasses import dataclass, field
 

@@ -19,9 +19,9 @@ from models.evaluate.metrics import Bools, Keys, Ragged
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-# Events this close to a question are the current session; as gateway/config.py.
+# Events this close to a question are the current session; as gateway/settings.py.
 SESSION_SECONDS = 30 * 60
-# Newest events that a ranker reads habits from, dislikes among them; as gateway/config.py.
+# Newest events that a ranker reads habits from, dislikes among them; as gateway/settings.py.
 REMEMBERED = 1_000
 
 
