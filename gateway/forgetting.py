@@ -67,7 +67,8 @@ class Forgetter:
             raise self._store.condition.refusal(
                 "the shopper is not forgotten", error.told, "call again"
             ) from None
-        lines = 0 if taken.exposures is None else await taken.exposures
+        # A caller that goes must not stop it.
+        lines = 0 if taken.exposures is None else await asyncio.shield(taken.exposures)
         if lines is None:
             raise Unavailable(
                 "the shopper's events are deleted, but the exposure log cannot be changed; "
