@@ -44,6 +44,10 @@ class Opened:
             self.reader = schema.open_reader(path)
             failed.pop_all()
         self.readers = ThreadPoolExecutor(1, "store-reader")
+        # Set where the log still shows what was deleted for good; at first, as an end that
+        # came too soon may have left such a log.
+        self.telling = threading.Event()
+        self.telling.set()
         self.writer = GroupCommit(self._connection, observe, condition)
         self._syncer: Syncer | None = None
         if sync_ms:

@@ -24,6 +24,8 @@ WAL_BYTES = 64 << 20
 _APPLICATION_ID = 0x504C4149  # "PLAI"
 # What SQLite keeps beside a file.
 _BESIDE = ("-wal", "-shm")
+# Longest that a checkpoint, for which writes wait, itself waits for readers.
+_PATIENCE_MS = 100
 # What any program writes into the header of a file of its own.
 _NUMBERS = ("application_id", "user_version")
 
@@ -143,8 +145,13 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def write_back(path: Path) -> sqlite3.Connection:
-    """Open a further connection for checkpoints: copying the log into the file."""
-    return _connect(path)
+    """Open a further connection for checkpoints: copying the log into the file.
+
+    Where all others have to wait for one it gives up after a moment: a backup reads for long.
+    """
+    connection = _connect(path)
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    return connection
 
 
 def log_of(path: Path) -> Path:

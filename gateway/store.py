@@ -314,9 +314,15 @@ class Store:
                 _keep(connection, position)
             return count
 
+        opened = self._use()
+
+        def gone(count: int) -> None:
+            opened.telling.set()  # the log has them until it is emptied
+            then(count)
+
         total, count = 0, _MOST_FORGOTTEN
         while count == _MOST_FORGOTTEN:
-            count = await self._use().writer.submit(work, then)
+            count = await opened.writer.submit(work, gone)
             total += count
         return total
 

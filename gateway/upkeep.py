@@ -48,9 +48,12 @@ class Checkpointer:
 
     def __init__(self, path: Path, opened: Opened) -> None:
         self._writer = opened.writer
+        self._telling = opened.telling
+        self._path = path
         self._connection = schema.write_back(path)
         self._rows = 0
-        self._last = time.monotonic()
+        # When the log was copied, and was to be emptied, last.
+        self._last = self._tried = time.monotonic()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -59,15 +62,30 @@ class Checkpointer:
     def tend(self) -> None:
         """Copy if it is time to; raises sqlite3.Error."""
         waiting = self._writer.rows - self._rows
-        if not waiting or (waiting < _ROWS and time.monotonic() - self._last < _SECONDS):
+        now = time.monotonic()
+        telling = self._telling.is_set() and now - self._tried >= _SECONDS
+        if not telling and (not waiting or (waiting < _ROWS and now - self._last < _SECONDS)):
             return
-        self._rows, self._last = self._writer.rows, time.monotonic()
+        self._rows, self._last = self._writer.rows, now
         pages, copied = self._copy("PASSIVE")
-        if pages > _MOST_PAGES and copied < pages:
+        if telling:
+            self._tried = now
+            self._empty()
+        elif pages > _MOST_PAGES and copied < pages:
             # Under steady load commits come in while a copy runs, so the log never
             # ends by itself. Most is copied by now: the writer waits for little.
             with self._writer.held():
                 self._copy("RESTART")
+
+    def _empty(self) -> None:
+        """Leave nothing in the log, which shows what was in it until it is written over.
+
+        Not while somebody reads, such as a backup: then it is tried again later.
+        """
+        with self._writer.held():
+            self._copy("TRUNCATE")
+            if not schema.log_of(self._path).stat().st_size:
+                self._telling.clear()
 
     def _copy(self, how: str) -> tuple[int, int]:
         _, pages, copied = self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()

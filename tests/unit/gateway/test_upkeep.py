@@ -103,6 +103,46 @@ def test_under_steady_load_the_writer_is_held_so_that_the_log_ends(
         checkpointer.close()
 
 
+def test_a_backup_that_reads_for_long_holds_no_writer_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite"
+    monkeypatch.setattr(upkeep, "_ROWS", 100)
+    monkeypatch.setattr(upkeep, "_MOST_PAGES", 1)
+    with opened(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as backup:
+        checkpointer = Checkpointer(path, state)
+        write_rows(state, 500)
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM events").fetchone()
+        write_rows(state, 500)
+        began = time.monotonic()
+        checkpointer.tend()
+        assert time.monotonic() - began < 2.0
+        checkpointer.close()
+
+
+async def test_who_is_forgotten_is_soon_out_of_the_log_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_SECONDS", 0.3)
+    store = Store(tmp_path / "state.sqlite", StoreSettings(history_length=10))
+    store.start()
+    log = log_of(tmp_path / "state.sqlite")
+    await store.record([event(n, n, "secret") for n in range(1, 100)], ignore)
+    with closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM events").fetchone()
+        await store.forget("secret", ignore)
+        await store.record([event(1, 1, "other")], ignore)
+        await asyncio.sleep(1.0)
+        assert b"secret" in log.read_bytes(), "somebody still reads it"
+    await eventually(lambda: b"secret" not in log.read_bytes(), "an empty log")
+    assert len((await store.trail("other")).keys) == 1
+    await store.record([event(2, 2, "other")], ignore)
+    assert len((await store.trail("other")).keys) == 2
+    store.stop()
+
+
 def test_only_events_that_are_too_old_go_and_numbers_are_never_given_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
