@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,7 @@ class Slates:
         self._exposures = exposures
         self._most_ms = most_ms
         self._reserve_ms = reserve_ms
+        self._making = Making()
 
     async def page(self, ask: Ask, remaining: float | None) -> Page:
         """Return the page an ask is about; `remaining`: seconds the client leaves.
@@ -63,14 +65,23 @@ class Slates:
         until = deadline(remaining, start, most_ms=self._most_ms, reserve_ms=self._reserve_ms)
         if ask.page_token:
             return await self._next_page(ask, until)
-        kept, moment = await self._idle.find(ask, until)
-        if kept is not None:
-            return self._rankings.first_page(kept, ask.page_size)
-        async with self._gate.admitted(ask.surface, until) as visit:
-            ranking = await self._rank(ask, until, expiry(remaining, start))
-            visit.note(load_seconds(ranking, self._gate.fair_seconds))
-        self._idle.keep(ask, moment, ranking)
+        while (ranking := await self._ranking(ask, until, expiry(remaining, start))) is None:
+            pass  # made of what was deleted meanwhile: again, as a stranger's
         return self._rankings.first_page(ranking, ask.page_size)
+
+    async def _ranking(self, ask: Ask, until: float, expires: float) -> Ranking | None:
+        """Return a ranking, kept or new; None where its shopper was forgotten meanwhile."""
+        with self._making.known(ask.user_id) as known:
+            kept, moment = await self._idle.find(ask, until)
+            if kept is not None:
+                return kept
+            async with self._gate.admitted(ask.surface, until) as visit:
+                ranking = await self._rank(ask, until, expires)
+                visit.note(load_seconds(ranking, self._gate.fair_seconds))
+            if not known():
+                return None
+        self._idle.keep(ask, moment, ranking)
+        return ranking
 
     def shorter(self, page: Page, size: int, ask: Ask) -> Page:
         """Return the first `size` places of a page, with the token for those behind them."""
@@ -80,6 +91,7 @@ class Slates:
         """Drop what is kept of a shopper's rankings, for further pages or to be shown again."""
         self._rankings.forget(user_id)
         self._idle.forget(user_id)
+        self._making.forget(user_id)
 
     async def _next_page(self, ask: Ask, until: float) -> Page:
         trail = await self._trails.get(ask.user_id, until)
@@ -118,3 +130,26 @@ class Slates:
             rows = page.ranking.rows[page.places].tolist()
             shown = [self._catalogue.item(r).item_id for r in rows if self._catalogue.has(r)]
             self._exposures.add(page, shown)
+
+
+class Making:
+    """For whom rankings are being made, so that none outlives what it was made of."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+
+    @contextmanager
+    def known(self, user_id: str) -> Iterator[Callable[[], bool]]:
+        """Make a ranking in the block; what it gets says if nobody forgot the shopper in it."""
+        count = self._counts.setdefault(user_id, [0])
+        count[0] += 1
+        try:
+            yield lambda: self._counts.get(user_id) is count
+        finally:
+            count[0] -= 1
+            if not count[0] and self._counts.get(user_id) is count:
+                del self._counts[user_id]
+
+    def forget(self, user_id: str) -> None:
+        """Note that all that was known of a shopper is deleted."""
+        self._counts.pop(user_id, None)

@@ -102,6 +102,35 @@ async def test_later_pages_of_a_ranking_are_gone(shop: Shop) -> None:
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
+async def test_a_ranking_in_the_making_is_made_again_as_a_strangers(shop: Shop) -> None:
+    stranger = ids(await shop.recommend("nobody knows", page_size=5))
+    cf = shop.sources["cf"]
+    cf.delay = 0.3
+    asked = len(cf.asked)
+    making = asyncio.create_task(shop.recommend("ann", page_size=5))
+
+    async def under_way() -> bool:
+        return len(cf.asked) > asked
+
+    await until(under_way)
+    await forget(shop, "ann")
+    first = await making
+    assert (ids(first), first.coverage.fallback) == (stranger, True)
+    token = first.next_page_token
+    await shop.recommend("ann", page_size=5, page_token=token)
+    assert {line["fallback"] for line in await shown_to(shop, "ann", 2)} == {True}
+
+
+async def shown_to(shop: Shop, user: str, count: int) -> list[dict[str, Any]]:
+    """The lines of the exposure log about a shopper, once there are so many."""
+
+    async def written() -> bool:
+        return len([line for line in lines(shop) if line["user_id"] == user]) >= count
+
+    await until(written)
+    return [line for line in lines(shop) if line["user_id"] == user]
+
+
 async def test_numbering_goes_on_behind_the_newest_event(directory: Path) -> None:
     """Trends remember up to which event they have counted: none may have such a number again."""
     async with open_shop(directory) as shop:
