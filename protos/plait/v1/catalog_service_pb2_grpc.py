@@ -59,14 +59,15 @@ class CatalogServiceServicer(object):
     """
 
     def UpsertItems(self, request, context):
-        """Add or replace items, all or none.
+        """Add or replace items, all or none. An item is replaced whole: what is left out is empty
+        afterwards, so send all of it for a new price, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteItems(self, request, context):
-        """Remove items; they are never shown again.
+        """Remove items; they are not shown again unless they are added anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,9 +36,11 @@ class CatalogServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CatalogServiceAsyncStub: ...
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertItemsRequest, _catalog_service_pb2.UpsertItemsResponse]
-    """Add or replace items, all or none."""
+    """Add or replace items, all or none. An item is replaced whole: what is left out is empty
+    afterwards, so send all of it for a new price, too.
+    """
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteItemsRequest, _catalog_service_pb2.DeleteItemsResponse]
-    """Remove items; they are never shown again."""
+    """Remove items; they are not shown again unless they are added anew."""
     GetItem: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetItemRequest, _catalog_service_pb2.GetItemResponse]
     """Read one item. NOT_FOUND if the catalogue lacks it."""
 
@@ -50,9 +52,11 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertItems: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpsertItemsRequest, _catalog_service_pb2.UpsertItemsResponse]  # type: ignore[assignment]
-    """Add or replace items, all or none."""
+    """Add or replace items, all or none. An item is replaced whole: what is left out is empty
+    afterwards, so send all of it for a new price, too.
+    """
     DeleteItems: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteItemsRequest, _catalog_service_pb2.DeleteItemsResponse]  # type: ignore[assignment]
-    """Remove items; they are never shown again."""
+    """Remove items; they are not shown again unless they are added anew."""
     GetItem: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetItemRequest, _catalog_service_pb2.GetItemResponse]  # type: ignore[assignment]
     """Read one item. NOT_FOUND if the catalogue lacks it."""
 
@@ -67,7 +71,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.UpsertItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.UpsertItemsResponse, _abc.Awaitable[_catalog_service_pb2.UpsertItemsResponse]]:
-        """Add or replace items, all or none."""
+        """Add or replace items, all or none. An item is replaced whole: what is left out is empty
+        afterwards, so send all of it for a new price, too.
+        """
 
     @_abc_1.abstractmethod
     def DeleteItems(
@@ -75,7 +81,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.DeleteItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.DeleteItemsResponse, _abc.Awaitable[_catalog_service_pb2.DeleteItemsResponse]]:
-        """Remove items; they are never shown again."""
+        """Remove items; they are not shown again unless they are added anew."""
 
     @_abc_1.abstractmethod
     def GetItem(

@@ -49,7 +49,9 @@ class EventServiceServicer(object):
     def RecordEvents(self, request, context):
         """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
         example because the disk is full; none was recorded. Send them again, with the same
-        event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+        event_id, after the pause that comes with the status (grpc-retry-pushback-ms), and at
+        RESOURCE_EXHAUSTED, too much at once, likewise. DEADLINE_EXCEEDED says neither that they were
+        recorded nor that they were not: send them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

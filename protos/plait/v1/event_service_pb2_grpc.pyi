@@ -36,7 +36,9 @@ class EventServiceStub:
     RecordEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.RecordEventsRequest, _event_service_pb2.RecordEventsResponse]
     """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
     example because the disk is full; none was recorded. Send them again, with the same
-    event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+    event_id, after the pause that comes with the status (grpc-retry-pushback-ms), and at
+    RESOURCE_EXHAUSTED, too much at once, likewise. DEADLINE_EXCEEDED says neither that they were
+    recorded nor that they were not: send them again.
     """
 
 @_typing.type_check_only
@@ -47,7 +49,9 @@ class EventServiceAsyncStub(EventServiceStub):
     RecordEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.RecordEventsRequest, _event_service_pb2.RecordEventsResponse]  # type: ignore[assignment]
     """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
     example because the disk is full; none was recorded. Send them again, with the same
-    event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+    event_id, after the pause that comes with the status (grpc-retry-pushback-ms), and at
+    RESOURCE_EXHAUSTED, too much at once, likewise. DEADLINE_EXCEEDED says neither that they were
+    recorded nor that they were not: send them again.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,7 +65,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.RecordEventsResponse, _abc.Awaitable[_event_service_pb2.RecordEventsResponse]]:
         """Record one or more events, all or none. UNAVAILABLE: they could not be kept, for
         example because the disk is full; none was recorded. Send them again, with the same
-        event_id, after the pause that comes with the status (grpc-retry-pushback-ms).
+        event_id, after the pause that comes with the status (grpc-retry-pushback-ms), and at
+        RESOURCE_EXHAUSTED, too much at once, likewise. DEADLINE_EXCEEDED says neither that they were
+        recorded nor that they were not: send them again.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

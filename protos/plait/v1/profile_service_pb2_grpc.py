@@ -28,7 +28,8 @@ if _version_not_supported:
 class ProfileServiceStub(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     def __init__(self, channel):
@@ -52,7 +53,8 @@ class ProfileServiceStub(object):
 class ProfileServiceServicer(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     def GetProfile(self, request, context):
@@ -67,7 +69,7 @@ class ProfileServiceServicer(object):
         """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
         of the exposure log. When this returns the next request knows nothing of them; events that
         come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
-        UNAVAILABLE: not all of it could be deleted; call again.
+        UNAVAILABLE: not all of it could be deleted; call again, as after any other error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +99,8 @@ def add_ProfileServiceServicer_to_server(servicer, server):
 class ProfileService(object):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     @staticmethod

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class ProfileServiceStub:
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     @_typing.overload
@@ -44,14 +45,15 @@ class ProfileServiceStub:
     """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
     of the exposure log. When this returns the next request knows nothing of them; events that
     come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
-    UNAVAILABLE: not all of it could be deleted; call again.
+    UNAVAILABLE: not all of it could be deleted; call again, as after any other error.
     """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -63,13 +65,14 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
     of the exposure log. When this returns the next request knows nothing of them; events that
     come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
-    UNAVAILABLE: not all of it could be deleted; call again.
+    UNAVAILABLE: not all of it could be deleted; call again, as after any other error.
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Describes shoppers: what they like, what they pay, how often they come. It shows sums
     and shares, never the events themselves; nothing is trained, stored or logged for it. And
-    forgets them.
+    forgets them. Few calls at once are taken: RESOURCE_EXHAUSTED comes with the pause before the
+    next try (grpc-retry-pushback-ms).
     """
 
     @_abc_1.abstractmethod
@@ -91,7 +94,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """Forget a shopper for good: every event, the rankings kept for further pages, and the lines
         of the exposure log. When this returns the next request knows nothing of them; events that
         come later are a new shopper's. Somebody of whom nothing is known has nothing deleted.
-        UNAVAILABLE: not all of it could be deleted; call again.
+        UNAVAILABLE: not all of it could be deleted; call again, as after any other error.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,7 +28,8 @@ if _version_not_supported:
 class RecommendationServiceStub(object):
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     def __init__(self, channel):
@@ -57,7 +58,8 @@ class RecommendationServiceStub(object):
 class RecommendationServiceServicer(object):
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     def Recommend(self, request, context):
@@ -114,7 +116,8 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
 class RecommendationService(object):
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     @staticmethod

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class RecommendationServiceStub:
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     @_typing.overload
@@ -52,7 +53,8 @@ class RecommendationServiceStub:
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -71,7 +73,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Rankings for one shopper. Where reading the shopper's events takes more than half of the time,
     as on a disk that stands still, the ranking is that of a stranger: it goes on without them,
-    dislikes and purchases included.
+    dislikes and purchases included. RESOURCE_EXHAUSTED: more is asked than can be answered in time;
+    ask again after the pause that comes with it (grpc-retry-pushback-ms).
     """
 
     @_abc_1.abstractmethod

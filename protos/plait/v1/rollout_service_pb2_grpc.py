@@ -84,7 +84,7 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LoadFusion(self, request, context):
-        """Change the version of the fusion artifact without a restart.
+        """Change the version of the fusion artifact without a restart; with nothing set, to the newest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class RolloutServiceStub:
     EndCanary: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.EndCanaryRequest, _rollout_service_pb2.EndCanaryResponse]
     """Have the source's default version answer everybody again."""
     LoadFusion: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.LoadFusionRequest, _rollout_service_pb2.LoadFusionResponse]
-    """Change the version of the fusion artifact without a restart."""
+    """Change the version of the fusion artifact without a restart; with nothing set, to the newest."""
 
 @_typing.type_check_only
 class RolloutServiceAsyncStub(RolloutServiceStub):
@@ -60,7 +60,7 @@ class RolloutServiceAsyncStub(RolloutServiceStub):
     EndCanary: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.EndCanaryRequest, _rollout_service_pb2.EndCanaryResponse]  # type: ignore[assignment]
     """Have the source's default version answer everybody again."""
     LoadFusion: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.LoadFusionRequest, _rollout_service_pb2.LoadFusionResponse]  # type: ignore[assignment]
-    """Change the version of the fusion artifact without a restart."""
+    """Change the version of the fusion artifact without a restart; with nothing set, to the newest."""
 
 class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
     """New versions for a share of the shoppers, and the gateway's own artifact."""
@@ -97,6 +97,6 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.LoadFusionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rollout_service_pb2.LoadFusionResponse, _abc.Awaitable[_rollout_service_pb2.LoadFusionResponse]]:
-        """Change the version of the fusion artifact without a restart."""
+        """Change the version of the fusion artifact without a restart; with nothing set, to the newest."""
 
 def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

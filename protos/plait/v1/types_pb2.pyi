@@ -265,7 +265,8 @@ class Item(_message.Message):
     @_builtins.property
     def image_vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Its image as the shop's image model sees it: as many numbers as the content model was
-        trained with, at most 4096; empty: none. Places an item that no model was trained on.
+        trained with (with others it is kept and not read), at most 4096; empty: none. Places an item
+        that no model was trained on.
         CatalogService takes it and gives it back, rankings leave it out.
         """
 
@@ -330,7 +331,9 @@ class Rules(_message.Message):
 
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """If set, only these categories, domains or brands; at most 200 of each."""
+        """If set, only these categories, domains or brands, to the letter as items have them; at most
+        200 of each. A name that no item has matches nothing.
+        """
 
     @_builtins.property
     def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -657,7 +660,8 @@ class Coverage(_message.Message):
     """True where at least one asked source is missing."""
     fallback: _builtins.bool
     """True where no source contributed: what the shopper does again, where a learned ranker
-    knows, trends and popularity alone.
+    knows, trends and popularity alone. Beside `partial` the models are missing; without it there
+    was nothing to ask them, as for a stranger on HOME.
     """
     history_unread: _builtins.bool
     """True where the shopper's recorded events could not be read in time: the ranking knows the
