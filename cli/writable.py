@@ -2,9 +2,9 @@
 
 import errno
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from artifacts.disk import whole
 from cli.failures import UserError
 
 
@@ -18,8 +18,8 @@ def check_file(path: Path | None) -> None:
     try:
         if path.is_file():
             path.open("ab").close()
-        elif not path.exists():  # a pipe is not opened: whoever reads it would see its end
-            _try(path.parent)
+        if path.is_file() or not path.exists():  # a pipe's reader would see its end
+            _try(path.resolve().parent)
     except OSError as error:
         raise unwritable(path, error) from None
 
@@ -35,17 +35,16 @@ def check_directory(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8, and the directories above it.
 
-    Raises UserError where that cannot be done; no half of the text is left then.
+    Raises UserError where that cannot be done; what was there is then as it was.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                _remove(path)
-                raise
+        if path.exists() and not path.is_file():  # a pipe or a device is written into
+            path.write_text(text, encoding="utf-8")
+            return
+        place = path.resolve()  # a link stays one
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole(place) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise unwritable(path, error) from None
 
@@ -54,13 +53,6 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """Say that output cannot be written."""
     room = "make room there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
     return UserError(f"{path}: cannot be written ({error.strerror}); {room}choose another place")
-
-
-def _remove(half: Path) -> None:
-    # A pipe or a device is somebody else's.
-    with suppress(OSError):
-        if half.is_file():
-            half.resolve().unlink()
 
 
 def _try(directory: Path) -> None:

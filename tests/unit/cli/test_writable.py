@@ -85,7 +85,21 @@ def test_no_half_of_a_report_is_left_where_all_of_it_does_not_fit(tmp_path: Path
     with pytest.raises(UserError, match=r"report\.json: cannot be written"), short_files(4_096):
         write_text(file, "1" * 10_000)
     assert not list(tmp_path.iterdir())
+    file.write_text("older")
+    with pytest.raises(UserError, match=r"report\.json: cannot be written"), short_files(4_096):
+        write_text(file, "1" * 10_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert file.read_text() == "older"
     device = Path("/dev/full")
     with pytest.raises(UserError, match=r"No space left on device.*make room there, or choose"):
         write_text(device, "text")
     assert device.exists()
+
+
+def test_a_report_that_is_a_link_is_written_where_it_leads(tmp_path: Path) -> None:
+    link, file = tmp_path / "link.json", tmp_path / "reports" / "report.json"
+    link.symlink_to(file)
+    write_text(link, "first")
+    write_text(link, "second")
+    assert link.is_symlink()
+    assert file.read_text() == "second"
