@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from models.data.errors import OptionError
 
 T = TypeVar("T")
+# No size, count or weight is greater, and what computes with them counts no further.
+_MOST = 2**31 - 1
 
 
 def with_options(config: T, what: str, options: Mapping[str, object]) -> T:
@@ -57,9 +59,12 @@ def _beyond(value: object, usual: object) -> str:
         if not value:
             return "expected at least one"
         return next((why for v in value if (why := _beyond(v, min(usual)))), "")
-    if not isinstance(value, int | float) or not isinstance(usual, int | float):
+    if not isinstance(value, int | float):
         return ""
-    return "" if usual <= 0 or 0 <= value < float("inf") else "expected a number from 0"
+    usual = usual if isinstance(usual, int | float) else 0
+    least = 0 if usual > 0 else -_MOST
+    # Not so of what is no number (NaN) either.
+    return "" if least <= value <= _MOST else f"expected a number from {least} to {_MOST:,}"
 
 
 def _fits(value: object, hint: Any, usual: object) -> bool:

@@ -249,7 +249,10 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, n
         ("fusion", "exclude_seen", "no"), ("sequence", "repeats", "no"),
         ("fusion", "k", "0"), ("fusion", "passes", "0"), ("fusion", "members", "0"),
         ("fusion", "hidden", "[64, 0]"), ("fusion", "exposure_most", "0.5"),
-        ("fusion", "provider_share", "2"),
+        ("fusion", "provider_share", "2"), ("sequence", "steps", f"1{29 * '0'}"),
+        ("cf", "seed", "2147483648"), ("cf", "shrinkage", f"1{400 * '0'}"),
+        ("cf", "companions", f"[1{20 * '0'}]"), ("cf", "half_life_days", "NaN"),
+        ("cf", "half_life_days", "Infinity"), ("sequence", "nearness", "1e99"),
     ],
 )  # fmt: skip
 def test_a_value_that_training_would_trip_over_is_told_before(name, field, value):
