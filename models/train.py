@@ -24,6 +24,7 @@ from artifacts.loader import load
 from models.data.dataset import Dataset
 from models.data.errors import DatasetError, OptionError
 from models.data.prices import as_of
+from models.memory import enough_memory
 from models.options import with_options
 from models.progress import Progress, silent
 from models.validation import Holdout, hold_out
@@ -212,7 +213,8 @@ def train_source(
     module = importlib.import_module(f"models.{source}.train")
     settings = config_of(source, config.preset, config.seed, config.options.get(source))
     items = as_of(dataset.items, events)
-    path: Path = module.train(settings, items, events, repository, progress)
+    with enough_memory(source, config.options.get(source)):
+        path: Path = module.train(settings, items, events, repository, progress)
     return _trained(source, path, began)
 
 
@@ -285,7 +287,8 @@ def _fusion(
             engines = _earlier(dataset, then.known, repository, place, config, stages)
             if engines:
                 window = replace(window, earlier=module.Earlier(then, engines))
-        path: Path = module.train(settings, dataset, repository, stages(FUSION), window)
+        with enough_memory(FUSION, config.options.get(FUSION)):
+            path: Path = module.train(settings, dataset, repository, stages(FUSION), window)
     return _trained(FUSION, path, began)
 
 

@@ -23,6 +23,7 @@ from models.export import config_json
 from models.fusion.config import TEXT, Earlier, Window, quantiles_of, readers
 from models.fusion.train import before
 from models.fusion.vectors import item_vectors
+from models.memory import enough_memory
 from models.options import with_options
 from models.progress import Progress, silent
 from models.train import FUSION, SOURCES, config_of, fixed_config, unsuited
@@ -114,7 +115,8 @@ def _source(job: Job, model: Model, config: Any, events: pl.DataFrame) -> Source
             began = time.perf_counter()
             progress = job.stages(f"train {model.label}{job.suffix}")
             items = as_of(job.dataset.items, events)
-            importlib.import_module(module).train(config, items, events, home, progress)
+            with enough_memory(model.label, model.options):
+                importlib.import_module(module).train(config, items, events, home, progress)
             (home / _SECONDS).write_text(f"{time.perf_counter() - began:.3f}")
         directory = layout.find(home, model.source)
         return Source(model, load(directory), directory, _seconds(home), digest(key))
@@ -163,7 +165,9 @@ def train_fusion(job: Job, sources: Sources) -> tuple[FusionArtifact, str]:
                 engines = {name: source.engine for name, source in earlier.items()}
                 window = replace(window, earlier=Earlier(then, engines))
             tuning = importlib.import_module("models.fusion.train")
-            tuning.train(config, shown, home, job.stages(f"tune the fusion{job.suffix}"), window)
+            stage = job.stages(f"tune the fusion{job.suffix}")
+            with enough_memory(FUSION, plan.fusion_options):
+                tuning.train(config, shown, home, stage, window)
         return load_fusion(layout.find(home, FUSION)), digest(key)
 
 

@@ -260,6 +260,16 @@ def test_a_value_that_training_would_trip_over_is_told_before(name, field, value
         config_of(name, "full", 0, {field: value})
 
 
+@pytest.mark.parametrize(("name", "field"), [("content", "width"), ("sequence", "horizon")])
+def test_sizes_that_no_memory_holds_are_named_with_what_to_do(dataset, tmp_path, name, field):
+    options = {name: {field: "1000000000"}}  # torch's own error for one, numpy's for the other
+    config = TrainConfig(sources=(name,), preset="quick", fusion=False, options=options)
+    said = rf"^{name}: .* [GT]iB at once, more .*{name}\.{field}=1000000000 was set.*--preset"
+    with pytest.raises(OptionError, match=said):
+        train_all(dataset, tmp_path, config)
+    assert not list(tmp_path.glob("*/*"))
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
