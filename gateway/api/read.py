@@ -7,7 +7,7 @@ unknown enum value.
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict, TypeVar
 
-from artifacts.keys import item_key
+from artifacts.keys import composed, item_key
 from gateway.api import checks
 from gateway.api.read_rules import read_rules
 from gateway.types import NO_EVENTS, Ask, Event, EventColumns, EventType, Item
@@ -246,12 +246,17 @@ def read_item(item: t.Item) -> Item:
         key=item_key(item_id),
         title=checks.text("title", item.title, checks.LONGEST_NAME * 4),
         text=checks.text("text", item.text, _LONGEST_TEXT),
-        domain=checks.text("domain", item.domain, checks.LONGEST_NAME),
-        category=checks.text("category", item.category, checks.LONGEST_NAME),
-        brand=checks.text("brand", item.brand, checks.LONGEST_NAME),
+        domain=_kind("domain", item.domain),
+        category=_kind("category", item.category),
+        brand=_kind("brand", item.brand),
         price=price,
         available=item.available if item.HasField("available") else True,
-        provider=checks.text("provider", item.provider, checks.LONGEST_NAME),
+        provider=_kind("provider", item.provider),
         attributes=dict(item.attributes),
         image=checks.vector("image_vector", item.image_vector, _LONGEST_IMAGE),
     )
+
+
+def _kind(field: str, value: str) -> str:
+    """Read what items have in common, its accents encoded as by an import: one name, not two."""
+    return composed(checks.text(field, value, checks.LONGEST_NAME))

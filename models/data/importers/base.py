@@ -68,17 +68,22 @@ class Imported:
 # The column item_id as `artifacts.keys.item_key` reads it.
 SAME_ID = pl.col("item_id").str.normalize("NFC")
 
+# What items have in common.
+_KINDS = ("domain", "category", "brand", "provider")
+
 Importer = Callable[[Path, Options], Imported]
 
 
 def complete_items(items: pl.DataFrame) -> pl.DataFrame:
     """Add `item_key` and the missing columns to items that have at least `item_id`.
 
-    Without a title the id is the title. Further columns stay, behind the known.
+    Without a title the id is the title. Names of kinds are one name however their accents are
+    encoded, as in the gateway's catalogue. Further columns stay, behind the known.
     """
     if "title" not in items.columns:
         items = items.with_columns(title=pl.col("item_id"))
-    return _complete(keyed(items), ITEMS, _ITEM_DEFAULTS)
+    made = _complete(keyed(items), ITEMS, _ITEM_DEFAULTS)
+    return made.with_columns(pl.col(_KINDS).str.normalize("NFC"))
 
 
 def complete_events(events: pl.DataFrame) -> pl.DataFrame:

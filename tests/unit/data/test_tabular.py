@@ -229,6 +229,16 @@ def test_an_id_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> No
     assert made.events["item_key"].to_list() == made.items["item_key"].to_list() * 2
 
 
+def test_a_kind_of_items_is_one_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    apart, whole = "cafe\u0301", "caf\u00e9"
+    write(tmp_path / "events.csv", "user,item\na,1\nb,2\n")
+    kinds = ("domain", "category", "brand", "provider")
+    rows = (f"{number},{','.join([kind] * 4)}\n" for number, kind in ((1, apart), (2, whole)))
+    write(tmp_path / "items.csv", f"id,{','.join(kinds)}\n{''.join(rows)}")
+    made = imported(tmp_path)
+    assert made.items.select(kinds).rows() == [(whole,) * 4] * 2
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_column_is_found_however_its_accents_are_encoded(tmp_path: Path, kind: str) -> None:
     columns = {"Nu\u0301mero": ["a"], "item": ["1"]}

@@ -31,3 +31,10 @@ def test_blanks_around_ids_are_no_part_of_them() -> None:
     assert (item.item_id, item.key) == ("new 1", item_key("new 1"))
     assert read.read_item_id(GetItemRequest(item_id=" 5")) == "5"
     assert read.read_profile(GetProfileRequest(user_id=" ann "), NOW_MS)[0] == "ann"
+
+
+def test_a_kind_of_items_is_read_as_an_import_has_it() -> None:
+    apart = "cafe\u0301"
+    told = t.Item(item_id="1", domain=apart, category=apart, brand=apart, provider=apart)
+    (item,) = read.read_items(UpsertItemsRequest(items=[told]))
+    assert {item.domain, item.category, item.brand, item.provider} == {"caf\u00e9"}
