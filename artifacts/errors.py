@@ -3,6 +3,7 @@
 ArtifactError
  ├── ArtifactMissing     no such source or version in the repository
  ├── ArtifactCorrupt     files, manifest and ONNX graph disagree
+ ├── NoRoom              the disk has no room to write it, or to read it
  ├── CatalogueMismatch   the item keys are not those the manifest was made for
  └── SampleMismatch      replaying a sample request gave another answer
 Every message names the file and says what to do.
@@ -19,6 +20,10 @@ class ArtifactMissing(ArtifactError):
 
 class ArtifactCorrupt(ArtifactError):
     """Files, manifest and ONNX graph disagree."""
+
+
+class NoRoom(ArtifactError):
+    """The disk has no room to write it, or to read it: it says nothing of the artifact."""
 
 
 class CatalogueMismatch(ArtifactError):

@@ -20,7 +20,7 @@ import tantivy
 
 from artifacts.engine import Scores
 from artifacts.engines.query_weight import Word
-from artifacts.errors import ArtifactCorrupt, ArtifactError
+from artifacts.errors import ArtifactCorrupt, NoRoom
 from artifacts.item_text import WORD, folded, joined, spaced
 from artifacts.keys import Keys
 
@@ -73,13 +73,13 @@ def build_lexical(directory: Path, documents: Iterable[Mapping[str, str]]) -> No
     """Index documents (field name to text, one per row 1 .. n in order) into `directory`.
 
     Fields other than `FIELDS` are ignored; "compact" is derived from the title. Raises
-    ArtifactError where the index cannot be written.
+    NoRoom where the index cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
         _index(directory, documents)
     except ValueError as error:  # tantivy's, of a full disk too, and not always with the reason
-        raise ArtifactError(
+        raise NoRoom(
             f"{directory}: the index of words cannot be written ({error}); what was being written "
             "is not to be used: make sure that the disk has room, and run it again"
         ) from None
@@ -110,7 +110,7 @@ class LexicalIndex:
     def __init__(
         self, directory: Path, *, pieces: bool = True, folded: bool = True, kana: bool = True
     ) -> None:
-        """Open the index. Raises ArtifactCorrupt naming the directory, ArtifactError without room.
+        """Open the index. Raises ArtifactCorrupt naming the directory, NoRoom without room.
 
         Without `pieces` it is one from before it held those of words without spaces, without
         `folded` one from before its words were without accents of every script, without `kana`
@@ -127,7 +127,7 @@ class LexicalIndex:
             self._searcher = self._index.searcher()
         except shutil.Error as error:
             _, _, why = error.args[0][0]  # of the first file
-            raise ArtifactError(
+            raise NoRoom(
                 f"{directory}: cannot be copied to {scratch.parent}, where it is read ({why}); "
                 "make room there, or name another place with TMPDIR"
             ) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.disk import naming
+from artifacts.errors import NoRoom
 from cli.evaluation.plan import Plan
 from cli.evaluation.training import Stages
 from cli.machine import describe
@@ -39,8 +40,8 @@ class Search:
 def tune(dataset: Dataset, search: Search, stages: Stages = lambda _: silent) -> Tuned:
     """Search; raises DataError and ArtifactError with messages for people.
 
-    A trial that fails is noted and passed over; OptionError if none succeeds. OSError ends the
-    search, which goes on with that trial later.
+    A trial that fails is noted and passed over; OptionError if none succeeds. OSError and NoRoom
+    end the search, which goes on with that trial later.
     """
     config = config_of(search.source, search.plan.preset, search.plan.seed, search.fixed)
     timed = dataset.info.times == "time"
@@ -87,7 +88,7 @@ def run_trials(bench: Bench, study: Study, search: Search, show: "Shown") -> Non
         stages = show.step(len(done), " ".join(f"{k}={v}" for k, v in attempt.settings.items()))
         try:
             value = bench.value(bench.entry({**search.fixed, **attempt.settings}, stages))
-        except OSError:
+        except (OSError, NoRoom):
             raise  # the machine's failure, a full disk mostly, says nothing of the settings
         except Exception as error:
             why = f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ import pytest
 from artifacts import layout
 from artifacts.disk import naming, temporary, whole
 from artifacts.engines.lexical import LexicalIndex, build_lexical
-from artifacts.errors import ArtifactCorrupt, ArtifactError
+from artifacts.errors import ArtifactCorrupt, NoRoom
 from models.evaluate.work import Work
 from tests.support.disks import short_files
 
@@ -66,7 +66,7 @@ def test_a_version_that_does_not_fit_is_none_and_says_where(tmp_path: Path) -> N
 
 def test_an_index_of_words_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     documents = [{"title": f"word{n} " * 20} for n in range(1_000)]
-    refused = pytest.raises(ArtifactError, match="lexical: the index of words cannot be written")
+    refused = pytest.raises(NoRoom, match="lexical: the index of words cannot be written")
     with refused, short_files(64):
         build_lexical(tmp_path / "lexical", documents)
 
@@ -75,7 +75,7 @@ def test_an_index_of_words_that_finds_no_room_to_be_read_is_not_called_damaged(
     tmp_path: Path,
 ) -> None:
     build_lexical(tmp_path / "lexical", [{"title": "bread"}])
-    refused = pytest.raises(ArtifactError, match=f"copied to {tempfile.gettempdir()}, .* TMPDIR")
+    refused = pytest.raises(NoRoom, match=f"copied to {tempfile.gettempdir()}, .* TMPDIR")
     with refused as caught, short_files(64):
         LexicalIndex(tmp_path / "lexical")
     assert not isinstance(caught.value, ArtifactCorrupt)

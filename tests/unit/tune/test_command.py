@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from artifacts.errors import NoRoom
 from cli.evaluation.training import Stages
 from cli.main import plait
 from cli.tuning.trials import Bench
@@ -111,14 +112,22 @@ def test_a_search_without_success_says_why(home: Path) -> None:
     assert "no trial succeeded; the last: DatasetError" in result.output
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "arrays.npz"), "arrays.npz: No space"),
+        (NoRoom("lexical: the index of words cannot be written"), "lexical: the index of words"),
+    ],
+    ids=["a file", "an index of words"],
+)
 def test_a_full_disk_ends_the_search_and_is_no_trial(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     evaluated = Bench.entry
 
     def full(bench: Bench, settings: Mapping[str, str], stages: Stages) -> Any:
         if settings:
-            raise OSError(errno.ENOSPC, "No space left on device", "arrays.npz")
+            raise error
         return evaluated(bench, settings, stages)
 
     study = ("--trials", "2", "--draws", "50", "--study", str(tmp_path / "trials.journal"))
@@ -127,7 +136,7 @@ def test_a_full_disk_ends_the_search_and_is_no_trial(
         patched.setattr(Bench, "entry", full)
         result = CliRunner().invoke(plait, ["tune", str(home / "data"), "cf", *JUDGED, *arguments])
     assert result.exit_code == 1
-    assert "arrays.npz: No space left on device; " in result.output
+    assert said in result.output
     found = tune(home / "data", home / "work", 2, *study)
     assert all(trial["value"] is not None for trial in found["trials"])
 
