@@ -81,6 +81,7 @@ def _fits(value: object, hint: Any, usual: object) -> bool:
         return isinstance(usual, bool) and isinstance(value, bool)
     if isinstance(usual, float):
         return isinstance(value, int | float)
-    if isinstance(value, tuple) and isinstance(usual, tuple) and usual:
-        return all(_fits(part, None, usual[0]) for part in value)
+    if isinstance(value, tuple) and isinstance(usual, tuple):
+        like = usual[0] if usual else typing.get_args(hint)[0]()  # where none is usual
+        return all(_fits(part, None, like) for part in value)
     return isinstance(value, type(usual))

@@ -253,6 +253,7 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(dataset, tmp_path, n
         ("cf", "seed", "2147483648"), ("cf", "shrinkage", f"1{400 * '0'}"),
         ("cf", "companions", f"[1{20 * '0'}]"), ("cf", "half_life_days", "NaN"),
         ("cf", "half_life_days", "Infinity"), ("sequence", "nearness", "1e99"),
+        ("fusion", "exposures", "[7]"),
     ],
 )  # fmt: skip
 def test_a_value_that_training_would_trip_over_is_told_before(name, field, value):
