@@ -33,8 +33,12 @@ class Names:
         self._all = tuple(self._index)
 
     def add(self, name: str) -> int:
-        """Return the index of a name, a new one if need be."""
-        return self._index.setdefault(name, len(self._index)) if name else -1
+        """Return the index of a name, a new one if need be; the first spelling counts."""
+        if not name:
+            return -1
+        # A state file or an artifact from before may have names that are not composed.
+        known = self.find(name)
+        return known if known >= 0 else self._index.setdefault(name, len(self._index))
 
     def find(self, name: str) -> int:
         """Return the index of a name, -1 if it is unknown, however its accents are encoded."""

@@ -70,6 +70,13 @@ def test_ids_and_names_are_known_however_their_accents_are_encoded() -> None:
     assert made.upsert([item("cafe\u0301", brand="Nesco")]) == (0, 1)
 
 
+def test_an_item_of_a_stored_name_joins_it_however_its_accents_are_encoded() -> None:
+    made = Catalogue(FUSION, [item("1", category="e\u0301te\u0301", domain="e\u0301te\u0301")])
+    made.upsert([item("2", category="\u00e9t\u00e9", domain="\u00e9t\u00e9")])
+    assert made.columns.category.tolist() == [0, 0]
+    assert made.columns.domain_names == ("A", "B", "e\u0301te\u0301")
+
+
 def test_words_follow_updates_and_deletions() -> None:
     made = Catalogue(FUSION, [item("1", title="Greek yogurt"), item("2", title="Soap")])
     assert made.find_words("yogurt")[0].tolist() == [0]
