@@ -10,6 +10,7 @@ writes items.parquet and events.parquet, for `plait import parquet DIRECTORY ...
 """
 
 import argparse
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artifacts.disk import whole
 from artifacts.engine import Scores
 from artifacts.item_text import item_text
-from benchmarks.command import count, count_or_0, folder
+from benchmarks.command import count, count_or_0, ended, folder
+from cli.failures import UserError
 from models.text.encode import encode_texts, keep_vectors, prepare_encoder
 
 Ints = npt.NDArray[np.int64]
@@ -133,7 +136,7 @@ def _words(count: int, syllables: int) -> list[str]:
     ]
 
 
-def main() -> None:
+def main() -> int:
     """Run as a module; see above."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=folder)
@@ -142,16 +145,30 @@ def main() -> None:
     parser.add_argument("--events", type=count, default=40, help="of each user, on average")
     parser.add_argument("--seed", type=count_or_0, default=0)
     arguments = parser.parse_args()
-    write(arguments.directory, arguments.items, (arguments.users, arguments.events), arguments.seed)
+    sizes = (arguments.users, arguments.events)
+    return ended(lambda: write(arguments.directory, arguments.items, sizes, arguments.seed))
 
 
 def write(directory: Path, items: int, events: tuple[int, int], seed: int) -> None:
-    """Write the tables of a shop; `events` are (users, events of each)."""
+    """Write the tables of a shop; `events` are (users, events of each).
+
+    Raises UserError where they do not fit on the disk.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     frame = items_of(items, seed)
-    frame.write_parquet(directory / "items.parquet")
-    events_of(frame, *events, seed).write_parquet(directory / "events.parquet")
+    _keep(frame, directory / "items.parquet")
+    _keep(events_of(frame, *events, seed), directory / "events.parquet")
+
+
+def _keep(table: pl.DataFrame, path: Path) -> None:
+    try:
+        with whole(path) as draft:
+            table.write_parquet(draft)
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars' own for a full disk
+        raise UserError(
+            f"{path}: cannot be written ({error}); make room there, or choose another place"
+        ) from None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

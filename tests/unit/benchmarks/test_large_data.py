@@ -1,10 +1,14 @@
 """The made-up shop has the shape of a real one, and is the same every time."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from benchmarks.indexes import measure
-from benchmarks.large_data import events_of, items_of, write
+from benchmarks.large_data import events_of, items_of, main, write
 from models.data.importers import import_dataset
+from tests.support.disks import short_files
 
 
 def test_items_differ_and_some_sell_far_more_than_others() -> None:
@@ -44,3 +48,13 @@ def test_the_shop_can_be_imported(tmp_path) -> None:
     assert found.items.height == 400
     assert found.info.times == "time"
     assert found.events["user_id"].n_unique() == 50
+
+
+def test_a_shop_that_does_not_fit_on_the_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["large_data", str(tmp_path), "--items", "2000"])
+    with short_files(4_096):
+        assert main() == 1
+    assert "items.parquet: cannot be written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
