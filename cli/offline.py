@@ -20,6 +20,7 @@ from gateway.fusion.order import order
 from gateway.fusion.pipeline import SCORING, build_pool, run
 from gateway.fusion.ranker import PoolRanker
 from gateway.fusion.types import Columns, Floats, Pool, Query, Rows, RuleSet
+from gateway.words import Words
 from models.evaluate.fused import Shopper
 from models.fusion.catalogue import codes
 
@@ -47,6 +48,7 @@ class OfflineFusion:
         self._trends = trends
         self._flat = np.zeros(len(columns.keys), np.float32)
         learned = artifact.ranker_for(surface)
+        self._words = _words(items) if surface == "SEARCH" and learned is not None else None
         transition = artifact.transition_for(columns.domain_names)
         self._personal = settings.w_cost_personal
         self._leads = surface in LEADING_ON
@@ -110,6 +112,7 @@ class OfflineFusion:
             past=past,
             own=own,
             leading=_NONE if trend is None or not self._leads else leading(trend),
+            held=_NONE if self._words is None else self._words.holding(shopper.text),
         )
         answers = {s: (self._rows(keys), scores) for s, (keys, scores) in shopper.answers.items()}
         return query, run(query, build_pool(query, answers), stages=SCORING)
@@ -126,6 +129,15 @@ class OfflineFusion:
     def _rows(self, keys: Keys) -> Rows:
         # Every key of a dataset is in its catalogue.
         return np.searchsorted(self._query.columns.keys, keys).astype(np.int32)
+
+
+def _words(items: pl.DataFrame) -> Words:
+    """Return a dataset's items by their words, as the gateway's catalogue has them."""
+    words = Words()
+    told = items.sort("item_key").select("title", "brand", "category", "domain")
+    for row, texts in enumerate(told.iter_rows()):
+        words.add(row, texts)
+    return words
 
 
 def columns_of(artifact: FusionArtifact, items: pl.DataFrame) -> Columns:

@@ -163,6 +163,10 @@ class Catalogue:
         """Return rows that hold a word of the query, and the part of the query they hold."""
         return self._words.find(query)
 
+    def holding(self, query: str) -> Rows:
+        """Return the rows of the items that hold every word of a query of several, ascending."""
+        return self._words.holding(query)
+
     def category(self, name: str) -> int:
         """Return the index of a category, -1 if no item has it."""
         return self._columns.categories.find(name)

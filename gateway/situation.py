@@ -211,6 +211,7 @@ class Situations:
             own=own,
             leading=leading,
             named=self._named(ask),
+            held=_NO_ROWS if ranker is None else self._held(ask),
             is_new=catalogue.is_new,
         )
 
@@ -220,6 +221,10 @@ class Situations:
             return _NO_ROWS
         row = self._catalogue.row_of(ask.text)
         return np.array([row], np.int32) if row >= 0 else _NO_ROWS
+
+    def _held(self, ask: Ask) -> Rows:
+        """Return the rows of the items that hold each of several words searched for."""
+        return self._catalogue.holding(ask.text) if ask.surface == "SEARCH" else _NO_ROWS
 
 
 def blend_weights(

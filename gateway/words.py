@@ -26,6 +26,8 @@ _TYPED = str.maketrans({
 # "iphone15", "16gb". A letter beside a number ("5g", "s23") says too little alone.
 _NUMBERED = re.compile(r"([^\W\d_]{2,})(\d+)|(\d+)([^\W\d_]{2,})")
 _MOST_TERMS = 24
+# Words that single out what is meant, where an item holds all of them.
+_SEVERAL = 3
 _NOTHING = array("i")
 
 
@@ -104,6 +106,19 @@ class Words:
         there = np.flatnonzero(held)
         coverage = held[there] / max(sum(rarity), 1e-9)
         return there.astype(np.int32), coverage.astype(np.float32)
+
+    def holding(self, query: str) -> Rows:
+        """Return the rows that hold every word of a query, ascending; of a short one none.
+
+        Many things hold a word or two, and what is meant need not: "soda" finds soft drinks.
+        """
+        if len(set(WORD.findall(_plain(query)))) < _SEVERAL:
+            return self._held("")
+        found = sorted(self._asked(query), key=len)
+        rows = found[0]
+        for others in found[1:]:
+            rows = np.intersect1d(rows, others, assume_unique=True)
+        return rows
 
     def _asked(self, query: str) -> list[Rows]:
         """Return the rows that hold each word of a query, ascending, as one word or as two."""

@@ -40,6 +40,7 @@ class Asked:
     task: Task
     key: Mapping[str, Any]
     surface: str = "HOME"
+    texts: tuple[str, ...] = ()  # what each searched for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,7 +262,10 @@ class Together:
         most, asking = settings * max(self._job.plan.ks), self._job.plan.asking
 
         def make(progress: Progress) -> Lists:
-            ranked = rank_fused(fuse(), asked.task, lists, k=most, asking=asking, progress=progress)
+            ranked = rank_fused(
+                fuse(), asked.task, lists, k=most, asking=asking, texts=asked.texts,
+                progress=progress,
+            )  # fmt: skip
             return Lists(ranked, np.full(ranked.shape, np.nan, np.float32))
 
         whole = {

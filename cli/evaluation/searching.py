@@ -175,11 +175,10 @@ class _Searches:
 
     title: str
     asked: Asked
-    texts: tuple[str, ...]
 
     def ask(self, job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
         """Let models answer, whoever is said to ask."""
-        return _searched(job, asked, sources, self.texts)
+        return _searched(job, asked, sources)
 
 
 def _searches(job: Job) -> list[_Searches]:
@@ -197,7 +196,7 @@ def _searches(job: Job) -> list[_Searches]:
          typed_searches(known, wanted, users=users, seed=seed)),
     )  # fmt: skip
     found = [
-        _Searches(title, Asked(task, {**key, **kind}, "SEARCH"), texts)
+        _Searches(title, Asked(task, {**key, **kind}, "SEARCH", texts))
         for title, kind, (task, texts) in kinds
         if texts
     ]
@@ -246,9 +245,7 @@ def _best_sellers(job: Job, found: Entry) -> Entry:
     return replace(found, name=f"{found.name}, by sales", kind="baseline", ranked=ranked, note=note)
 
 
-def _searched(
-    job: Job, asked: Asked, sources: Sources, texts: tuple[str, ...]
-) -> dict[str, Answers]:
+def _searched(job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
     """Let the text model find candidates, and every model put them in its own order."""
     finder = sources.fused()[TEXT]
     found = {}
@@ -267,7 +264,7 @@ def _searched(
         }
 
         def make(_: Progress, engines: dict[str, Engine] = engines, name: str = name) -> Lists:
-            asking = (asked.task, texts)
+            asking = (asked.task, asked.texts)
             lists = search_lists(engines, name, asking, job.plan.depth, job.plan.asking)
             return by_score(lists[next(iter(engines))])
 

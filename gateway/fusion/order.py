@@ -1,6 +1,6 @@
 """Stage: the final order.
 
-Tier by tier (pinned, normal, sunk, buried); within a tier the places a stage
+Tier by tier (pinned, held, normal, sunk, buried); within a tier the places a stage
 has fixed, then by score. Ties among the first places fall to the more popular item
 and then to the smaller key, the others to the key alone: rows are others after a restart,
 and equal requests get equal slates all the same.

@@ -4,14 +4,27 @@ A boost adds to the score, a pin puts in front, a bury puts at the end. Between 
 bury the pin wins: it names a place, a bury only a direction. What a hard rule forbids
 is off the slate already (forbid.py), pinned or not. On SESSION, which shows what may come
 next, what the session holds is at the end too: models name it among their best. On SEARCH
-the item whose id was typed stands in front, behind what is pinned.
+the item whose id was typed stands in front, behind what is pinned, and then what holds all of
+several words: a learned ranker knows what sells and what the shopper likes so well that it
+would put these before a product that was asked for by its name.
 """
 
 import numpy as np
 
 from gateway.fusion.hard_rules import member
 from gateway.fusion.pool import fire, with_term
-from gateway.fusion.types import BURIED, PINNED, Bools, BoostRule, Floats, Pool, Query, Rows
+from gateway.fusion.types import (
+    BURIED,
+    HELD,
+    NORMAL,
+    PINNED,
+    Bools,
+    BoostRule,
+    Floats,
+    Pool,
+    Query,
+    Rows,
+)
 
 
 def rules(query: Query, pool: Pool) -> Pool:
@@ -19,7 +32,7 @@ def rules(query: Query, pool: Pool) -> Pool:
     pool = _boost(query, pool)
     if query.surface == "SESSION":
         pool = _last(query, pool, query.session, "seen")
-    return _pin(query, _last(query, pool, query.rules.bury, "bury"))
+    return _pin(query, _hold(query, _last(query, pool, query.rules.bury, "bury")))
 
 
 def _boost(query: Query, pool: Pool) -> Pool:
@@ -54,6 +67,14 @@ def _last(query: Query, pool: Pool, listed: Rows, label: str) -> Pool:
     # Behind what no source has scored as well: last is what was asked for.
     tier = np.where(which, np.int8(BURIED), pool.tier)
     return fire(pool._replace(tier=tier), label, which)
+
+
+def _hold(query: Query, pool: Pool) -> Pool:
+    if not pool.learned or not len(query.held):
+        return pool
+    which = member(pool.rows, query.held, len(query.columns.keys)) & (pool.tier == NORMAL)
+    tier = np.where(which, np.int8(HELD), pool.tier)
+    return fire(pool._replace(tier=tier), "words", which)
 
 
 def _pin(query: Query, pool: Pool) -> Pool:

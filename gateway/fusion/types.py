@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 # Which part of the slate a candidate belongs to, in this order; see Pool.tier.
-PINNED, NORMAL, SUNK, BURIED = range(4)
+PINNED, HELD, NORMAL, SUNK, BURIED = range(5)
 # Pool.place of a candidate that only its score orders.
 BY_SCORE = np.int32(2**31 - 1)
 
@@ -199,6 +199,8 @@ class Query(NamedTuple):
     leading: Rows = _NO_ROWS
     # SEARCH: the row of the item whose id was typed; at most one.
     named: Rows = _NO_ROWS
+    # And those of the items that hold each of several words that were typed, ascending.
+    held: Rows = _NO_ROWS
     # Says whether an item has come since the models were trained, by its key.
     is_new: Callable[[int], bool] = _new
 
@@ -221,7 +223,7 @@ class Pool(NamedTuple):
     order: Rows = _NO_ROWS
     # Source scores that were infinite or absurd and were put aside.
     invalid_scores: int = 0
-    # PINNED, NORMAL, SUNK or BURIED: the slate shows one tier after the other [P].
+    # PINNED, HELD, NORMAL, SUNK or BURIED: the slate shows one tier after the other [P].
     tier: npt.NDArray[np.int8] = _empty(np.int8)
     # Place within the tier that a stage has fixed, else BY_SCORE [P].
     place: Rows = _NO_ROWS

@@ -4,8 +4,8 @@ Training code may not import the gateway, so the function comes from outside; it
 gets what the gateway gets: a shopper's history and what each source answered.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +41,7 @@ class Shopper:
     # What is happening now, oldest first, with its weight by type and steps since [M].
     session: Keys = field(default_factory=lambda: np.zeros(0, np.int64))
     session_weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    text: str = ""  # what was searched for
 
 
 class Fuse(Protocol):
@@ -58,15 +59,19 @@ def rank_fused(
     *,
     k: int,
     asking: Asking,
+    texts: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Keys:
-    """Return each user's best `k` items, int64 [U, k] 0-padded."""
+    """Return each user's best `k` items, int64 [U, k] 0-padded; `texts`: what each searched for."""
     ranked = np.zeros((len(task.user_ids), k), np.int64)
     done = 0
     for users in batches(task):
         histories, weights = padded_history(task, users, asking)
         for user, history, weight in zip(users.tolist(), histories, weights, strict=True):
-            found = _fused(fuse, shopper_of(task, user, lists, (history, weight)), task, k)
+            shopper = shopper_of(task, user, lists, (history, weight))
+            if texts:
+                shopper = replace(shopper, text=texts[user])
+            found = _fused(fuse, shopper, task, k)
             ranked[user, : len(found)] = found
         done += len(users)
         progress(done, len(task.user_ids), "fused")

@@ -520,8 +520,8 @@ class Explanation(_message.Message):
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What moved the item beside its score: "boost:category=YOGURT", "pin", "bury", "seen" (on
-        SESSION), "item_id" (it is the item that was searched for), "diversity:+2" (places won by
-        variety; below 0 lost).
+        SESSION), "item_id" (it is the item that was searched for), "words" (it holds every word of a search
+        of several), "diversity:+2" (places won by variety; below 0 lost).
         """
 
     def __init__(

@@ -508,6 +508,8 @@ async def _judged_as_shown(world: World, storefront: Storefront, questions: Ques
     async for user, query, pool in served(world, storefront, questions):
         told = next(histories)
         shopper = known_of_shopper(task, user, questions.lists, told)
+        if questions.texts:
+            shopper = replace(shopper, text=questions.texts[user])
         held = np.unique(shopper.history) if surface in VISITS else np.zeros(0, np.int64)
         fuse = InVisit(fusion, surface) if surface in VISITS else fusion
         slate = fuse(shopper, PLACES - len(held))

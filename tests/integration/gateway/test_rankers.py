@@ -133,6 +133,21 @@ async def test_what_was_had_before_is_a_candidate_on_home_and_nowhere_else(ranke
     assert [str(UNNAMED) in items for items in shown] == [True, False, False]
 
 
+async def test_what_holds_all_of_several_words_is_found_first(ranked: Path) -> None:
+    async with open_shop(ranked) as shop:
+        few = await shop.search("yogurt number", "ann", page_size=40, explain=True)
+        title = await shop.search("yogurt number 54", "ann", page_size=40, explain=True)
+        buried = t.Rules(bury_item_ids=["54"], pin_item_ids=["12"])
+        pinned = await shop.search("number 54 YOGURTS", "ann", page_size=40, rules=buried)
+    assert few.items[0].item_id != "54", "the ranker thinks little of it"
+    assert [item.item_id for item in title.items if "words" in item.explanation.rules] == ["54"]
+    assert title.items[0].item_id == "54"
+    assert not any("words" in item.explanation.rules for item in few.items)
+    shown = [item.item_id for item in pinned.items]
+    assert shown[0] == "12"
+    assert "54" not in shown, "it is behind all others"
+
+
 async def test_where_the_weighted_sum_takes_over_its_other_terms_do_as_well(ranked: Path) -> None:
     async with open_shop(ranked) as shop:
         usual = await shop.search("yogurt number", page_size=5, explain=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.fusion.explain import explain
 from gateway.fusion.pipeline import build_pool, run
-from gateway.fusion.types import BURIED, PINNED, SUNK, Query
+from gateway.fusion.types import BURIED, NORMAL, PINNED, SUNK, Query
 from tests.unit.fusion.builders import (
     ANY_SCORE,
     FINITE,
@@ -68,7 +68,7 @@ def test_pinned_come_first_and_buried_and_sunk_last(asked: Query, found: Candida
     pins = [int(r) for r in dict.fromkeys(asked.rules.pin.tolist())]
     shown = [r for r in pool.rows[pool.order].tolist() if r in pins]
     assert shown == [r for r in pins if r in shown]
-    assert {PINNED, BURIED, SUNK} >= set(tiers.tolist()) - {1}
+    assert {PINNED, BURIED, SUNK} >= set(tiers.tolist()) - {NORMAL}
 
 
 @many

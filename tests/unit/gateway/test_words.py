@@ -70,6 +70,23 @@ def test_a_word_is_found_as_one_and_as_two(query: str, titles: list[str]) -> Non
     assert [shop[row] for row, coverage in scores.items() if coverage == 1] == titles
 
 
+@pytest.mark.parametrize(
+    ("query", "held"),
+    [
+        ("oat drink vanilla", [0]),
+        ("Vanilla OAT-drinks", [0]),
+        ("oat drink", []),
+        ("oat oat drink", []),
+        ("oat drink for cats", []),
+        ("drink of oat", [1]),
+        ("", []),
+    ],
+)
+def test_several_words_single_out_what_holds_all_of_them(query: str, held: list[int]) -> None:
+    words = index("Oat drink, vanilla 1 l", "Drink of oat", "Vanilla drink", "Cat food")
+    assert words.holding(query).tolist() == held
+
+
 def test_what_no_item_holds_is_not_found() -> None:
     assert found(index("yogurt"), "soap") == {}
     assert found(index("yogurt"), "") == {}
