@@ -155,11 +155,11 @@ def bought_tables(job: Job) -> tuple[list[Table], dict[str, str]]:
     if why := unsuited(TEXT, job.dataset):
         raise SplitError(f"{job.dataset.path}: nothing can be searched for, {why}")
     first, *others = _searches(job)
-    ranked = rank_rows(job, first.asked, first.ask)
+    ranked = rank_rows(job, first.asked, _searched)
     table = make_table(job, first.asked, ranked.entries, first.title, ranked.skipped)
     tables = [with_extras(table, job, first.asked, ranked)]
     for other in others:
-        rows = rank_again(job, other.asked, ranked, other.ask)
+        rows = rank_again(job, other.asked, ranked, _searched)
         tables.append(make_table(job, other.asked, rows, other.title))
     if ranked.tuned is not None:
         tables += [_strangers(job, searches, ranked) for searches in (first, *others)]
@@ -175,10 +175,6 @@ class _Searches:
 
     title: str
     asked: Asked
-
-    def ask(self, job: Job, asked: Asked, sources: Sources) -> dict[str, Answers]:
-        """Let models answer, whoever is said to ask."""
-        return _searched(job, asked, sources)
 
 
 def _searches(job: Job) -> list[_Searches]:
@@ -224,7 +220,7 @@ def _strangers(job: Job, searches: _Searches, ranked: Ranked) -> Table:
     unknown = replace(asked, task=by_strangers(asked.task), key={**asked.key, "who": "strangers"})
     reading = {n: s for n, s in ranked.sources.found.items() if s.model.source == TEXT}
     sources = replace(ranked.sources, found=reading)
-    answers = searches.ask(job, unknown, sources)
+    answers = _searched(job, unknown, sources)
     rows = model_entries(job, sources, answers, sources)
     rows += [_best_sellers(job, entry) for entry in rows]
     if ranked.tuned is not None:
